@@ -1,0 +1,1 @@
+"""The training side: corpora, features, heads, schedules, personal calibration and its evaluation."""

@@ -1,0 +1,239 @@
+"""Pretrained speech encoders behind one interface: waveform and lengths in, hidden states of every layer out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, WhisperFeatureExtractor, WhisperModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
+
+from edge.audio import SAMPLE_RATE_HZ
+from edge.errors import ModelError
+
+CONVOLUTIONAL_FAMILIES = ("hubert", "wav2vec2", "wavlm")
+
+
+class SpeechEncoder(nn.Module):
+    """Common shape of all encoders.
+
+    ``forward(waveform float32[batch, samples], lengths int64[batch])`` returns the hidden states as a list of
+    ``float32[batch, frames, width]`` (index 0 is the input of the first layer) and the valid frames ``int64[batch]``.
+    Samples beyond a row's length never influence its valid frames.
+    """
+
+    width: int
+    layers: int
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Encode a padded batch; see the class."""
+        raise NotImplementedError
+
+
+def load_encoder(name_or_folder: str, layers: int | None = None) -> SpeechEncoder:
+    """Load a pretrained encoder by hub name or local folder and keep its first ``layers`` transformer layers.
+
+    Raises:
+        ModelError: nothing loads from there, the model family is unknown, or it has fewer layers than wanted.
+    """
+    try:
+        config = AutoConfig.from_pretrained(name_or_folder)
+        if config.model_type == "whisper":
+            encoder: SpeechEncoder = WhisperEncoder(_load_whisper(name_or_folder, config))
+        elif config.model_type in CONVOLUTIONAL_FAMILIES:
+            encoder = ConvolutionalEncoder(AutoModel.from_pretrained(name_or_folder, dtype=torch.float32))
+        else:
+            allowed = ", ".join(("whisper", *CONVOLUTIONAL_FAMILIES))
+            raise ModelError(f"{name_or_folder}: model family {config.model_type!r} is not one of {allowed}")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no encoder loads from {name_or_folder!r}: {error}") from None
+    encoder.eval()
+    return encoder if layers is None else _truncated(encoder, layers, name_or_folder)
+
+
+def _load_whisper(name_or_folder: str, config: object) -> HfWhisperEncoder:
+    """Load the encoder alone: from an encoder-only folder as it is, from a full checkpoint without its decoder."""
+    architectures = getattr(config, "architectures", None) or []
+    if "WhisperEncoder" in architectures:
+        return HfWhisperEncoder.from_pretrained(name_or_folder, dtype=torch.float32)
+    return WhisperModel.from_pretrained(name_or_folder, dtype=torch.float32).get_encoder()
+
+
+def _truncated(encoder: SpeechEncoder, layers: int, name: str) -> SpeechEncoder:
+    if not 1 <= layers <= encoder.layers:
+        raise ModelError(f"{name} has {encoder.layers} layers, so {layers} cannot be kept")
+    encoder.truncate(layers)  # type: ignore[operator]
+    return encoder
+
+
+class LogMel(nn.Module):
+    """Whisper's log-mel spectrogram as convolutions, exact for any padding (Radford et al. 2022, section 2.2).
+
+    ``float32[batch, samples]`` to ``float32[batch, mels, ceil(samples / 160)]``; frames past a row's end are zero.
+    """
+
+    def __init__(self, mels: int) -> None:
+        super().__init__()
+        extractor = WhisperFeatureExtractor(feature_size=mels)
+        self.hop, self.window = extractor.hop_length, extractor.n_fft
+        time = torch.arange(self.window, dtype=torch.float64)
+        bins = torch.arange(self.window // 2 + 1, dtype=torch.float64)
+        angle = 2 * math.pi * bins[:, None] * time[None, :] / self.window
+        basis = torch.cat([torch.cos(angle), -torch.sin(angle)]) * torch.hann_window(self.window, dtype=torch.float64)
+        self.register_buffer("basis", basis[:, None, :].float(), persistent=False)
+        filters = torch.from_numpy(extractor.mel_filters).float().T[:, :, None]
+        self.register_buffer("filters", filters.contiguous(), persistent=False)
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the spectrogram and the valid frames ``int64[batch]``."""
+        valid = torch.arange(waveform.shape[1], device=waveform.device)[None, :] < lengths[:, None]
+        padded = F.pad(waveform * valid, (self.window // 2, self.window // 2))
+        spectrum = F.conv1d(padded[:, None, :], cast(Tensor, self.basis), stride=self.hop)
+        real, imaginary = spectrum.chunk(2, dim=1)
+        power = F.conv1d(real.square() + imaginary.square(), cast(Tensor, self.filters))
+        log_mel = torch.log10(power.clamp(min=1e-10))
+        frames = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
+        inside = frame_mask(frames, log_mel)[:, None, :]
+        peak = log_mel.masked_fill(~inside, -10.0).amax(dim=(1, 2), keepdim=True)
+        return ((torch.maximum(log_mel, peak - 8.0) + 4.0) / 4.0) * inside, frames
+
+
+class WhisperEncoder(SpeechEncoder):
+    """Whisper's encoder cut to the real length: no 30 s window, padding masked everywhere.
+
+    The positions are the first ones of Whisper's table, so its length bounds the input (30 s).
+    """
+
+    def __init__(self, pretrained: HfWhisperEncoder) -> None:
+        super().__init__()
+        self.front = LogMel(pretrained.config.num_mel_bins)
+        self.conv1, self.conv2 = pretrained.conv1, pretrained.conv2
+        self.positions = nn.Parameter(pretrained.embed_positions.weight.detach().clone(), requires_grad=False)
+        self.blocks = pretrained.layers
+        self.width, self.heads = pretrained.config.d_model, pretrained.config.encoder_attention_heads
+
+    @property
+    def layers(self) -> int:  # type: ignore[override]
+        """Transformer layers kept."""
+        return len(self.blocks)
+
+    def truncate(self, layers: int, max_s: float | None = None) -> None:
+        """Drop the layers after the first ``layers``, and the positions past ``max_s`` seconds."""
+        self.blocks = self.blocks[:layers]
+        if max_s is not None:
+            positions = self.positions[: math.ceil(max_s * SAMPLE_RATE_HZ / self.front.hop / 2)]
+            self.positions = nn.Parameter(positions.clone(), requires_grad=False)
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Encode a padded batch; see ``SpeechEncoder``."""
+        log_mel, mel_frames = self.front(waveform, lengths)
+        hidden = F.gelu(self.conv1(log_mel)) * frame_mask(mel_frames, log_mel)[:, None, :]
+        hidden = F.gelu(self.conv2(hidden)).transpose(1, 2)
+        frames = torch.div(mel_frames + 1, 2, rounding_mode="floor")
+        inside = frame_mask(frames, hidden.transpose(1, 2))
+        keep = inside[:, :, None].to(hidden.dtype)
+        hidden = (hidden + self.positions[: hidden.shape[1]]) * keep
+        blocked = torch.where(inside, 0.0, -1e4).to(hidden.dtype)[:, None, None, :]
+        states = [hidden]
+        for block in self.blocks:
+            hidden = self._block(block, hidden, keep, blocked)
+            states.append(hidden)
+        return states, frames
+
+    def _block(self, block: nn.Module, hidden: Tensor, keep: Tensor, blocked: Tensor) -> Tensor:
+        """Pre-norm transformer block; padded rows are zeroed before every matrix product.
+
+        Zero never widens the range that dynamic int8 quantisation measures, so padding cannot change its grid.
+        """
+        attention = block.self_attn
+        normed = block.self_attn_layer_norm(hidden) * keep
+        query, key, value = (
+            projection(normed).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        scores = (query * attention.scaling) @ key.transpose(2, 3) + blocked
+        mixed = (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
+        hidden = hidden + attention.out_proj(mixed * keep)
+        inner = F.gelu(block.fc1(block.final_layer_norm(hidden) * keep))
+        return (hidden + block.fc2(inner * keep)) * keep
+
+
+class ConvolutionalEncoder(SpeechEncoder):
+    """HuBERT, wav2vec 2.0, XLSR and WavLM: raw convolutions, then a transformer, from the transformers library."""
+
+    def __init__(self, pretrained: nn.Module) -> None:
+        super().__init__()
+        self.pretrained = pretrained
+        self.width = pretrained.config.hidden_size
+        self.normalise = pretrained.config.feat_extract_norm == "layer"
+
+    @property
+    def layers(self) -> int:  # type: ignore[override]
+        """Transformer layers kept."""
+        return len(self.pretrained.encoder.layers)
+
+    def truncate(self, layers: int, max_s: float | None = None) -> None:
+        """Drop the layers after the first ``layers``; there is no position table to cut."""
+        self.pretrained.encoder.layers = self.pretrained.encoder.layers[:layers]
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Encode a padded batch; see ``SpeechEncoder``.
+
+        Layer-norm encoders expect each waveform at zero mean and unit variance (Baevski et al. 2020). Group-norm ones
+        take their statistics over the whole row, so their valid frames do feel the padding.
+        """
+        inside = torch.arange(waveform.shape[1], device=waveform.device)[None, :] < lengths[:, None]
+        if self.normalise:
+            mean = (waveform * inside).sum(1, keepdim=True) / lengths[:, None]
+            centred = (waveform - mean) * inside
+            waveform = centred / (centred.square().sum(1, keepdim=True) / lengths[:, None] + 1e-7).sqrt()
+        outputs = self.pretrained(
+            waveform * inside, attention_mask=inside.long() if self.normalise else None, output_hidden_states=True
+        )
+        frames = self.pretrained._get_feat_extract_output_lengths(lengths).long()
+        return list(outputs.hidden_states), frames
+
+
+class PooledEncoder(nn.Module):
+    """Masked mean and standard deviation of chosen layers, concatenated.
+
+    ``float32[batch, samples]``, ``int64[batch]`` to ``float32[batch, len(pooled) * 2 * width]``.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, pooled: Sequence[int]) -> None:
+        super().__init__()
+        if not pooled or not all(0 <= layer <= encoder.layers for layer in pooled):
+            raise ModelError(f"layers to pool {list(pooled)} must be within 0 to {encoder.layers}")
+        self.encoder, self.pooled = encoder, tuple(pooled)
+        self.dim = len(self.pooled) * 2 * encoder.width
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """Return one vector per row."""
+        states, frames = self.encoder(waveform, lengths)
+        return torch.cat([statistics_pool(states[layer], frames) for layer in self.pooled], dim=1)
+
+
+def frame_mask(frames: Tensor, features: Tensor) -> Tensor:
+    """Return ``bool[batch, time]``, true inside each row, for features ``[batch, channels, time]``."""
+    return torch.arange(features.shape[2], device=features.device)[None, :] < frames[:, None]
+
+
+def statistics_pool(states: Tensor, frames: Tensor) -> Tensor:
+    """Pool ``float32[batch, time, width]`` over valid frames to mean and deviation ``float32[batch, 2 * width]``."""
+    inside = frame_mask(frames, states.transpose(1, 2))[:, :, None].to(states.dtype)
+    count = frames.clamp(min=1)[:, None].to(states.dtype)
+    mean = (states * inside).sum(1) / count
+    centred = (states - mean[:, None, :]) * inside
+    deviation = (centred.square().sum(1) / count + 1e-8).sqrt()
+    return torch.cat([mean, deviation], dim=1)
+
+
+def folder_of(name_or_folder: str) -> Path | None:
+    """Return the local folder an encoder loads from, or None for a hub name."""
+    folder = Path(name_or_folder)
+    return folder if folder.is_dir() else None

@@ -1,0 +1,1 @@
+"""affectd's device side: what runs on the robot, the kiosk or the desk. One file per stage of the pipeline."""

@@ -1,0 +1,188 @@
+"""The bundle: a folder with everything one model needs, written by ``affectd-export``, verified here at every load."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edge.audio import SAMPLE_RATE_HZ
+from edge.errors import ModelError, nearest
+from edge.head import Head
+
+BUNDLE_SCHEMA = 1
+MANIFEST_NAME = "bundle.json"
+ENCODER_NAME = "encoder.onnx"
+HEAD_NAME = "head.safetensors"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class FileRecord(_Record):
+    """A file of the bundle as it was when the bundle was written."""
+
+    sha256: str
+    bytes: int
+
+
+class EncoderRecord(_Record):
+    """How ``encoder.onnx`` was made."""
+
+    architecture: str
+    precision: Literal["fp32", "fp16", "int8"]
+    opset: int
+    embedding_dim: int
+    max_s: float
+    """Longest input in seconds; the positions end here."""
+
+
+class CorpusRecord(_Record):
+    """A training corpus and the licence that binds the weights."""
+
+    name: str
+    licence: str
+    licence_verified: bool
+    speakers: int
+    utterances: int
+
+
+class Manifest(_Record):
+    """``bundle.json``."""
+
+    schema_version: int
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    """In the order of the head's outputs."""
+    sample_rate_hz: int
+    buckets_s: tuple[float, ...]
+    """Input lengths the encoder runs at, ascending."""
+    encoder: EncoderRecord
+    corpora: tuple[CorpusRecord, ...]
+    metrics: dict[str, Any]
+    """Figures with the protocol and the command that produced them."""
+    files: dict[str, FileRecord]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle."""
+
+    folder: Path
+    manifest: Manifest
+    head: Head
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Bundle:
+        """Load and verify a bundle folder; None is the one inside the package.
+
+        Raises:
+            ModelError: something is missing, damaged or contradictory; the message says which file and why.
+        """
+        folder = default_bundle_folder() if folder is None else folder
+        manifest = _read_manifest(folder)
+        for name, record in manifest.files.items():
+            _verify_file(folder / name, record)
+        head = Head.load(folder / HEAD_NAME)
+        expected = (len(manifest.labels), manifest.encoder.embedding_dim)
+        if head.weight.shape != expected:
+            raise ModelError(
+                f"{folder / HEAD_NAME}: weight has shape {head.weight.shape}, the manifest says {expected}"
+            )
+        return cls(folder, manifest, head)
+
+    @property
+    def encoder_path(self) -> Path:
+        """The ONNX graph from waveform to embedding."""
+        return self.folder / ENCODER_NAME
+
+    @property
+    def encoder_hash(self) -> str:
+        """SHA-256 of the encoder: embeddings of two encoders never mix."""
+        return self.manifest.files[ENCODER_NAME].sha256
+
+    def __repr__(self) -> str:
+        encoder = self.manifest.encoder
+        return (
+            f"Bundle({self.manifest.name} {self.manifest.version}: {encoder.architecture}, {encoder.precision}, "
+            f"waveform float32[batch, samples] -> embedding float32[batch, {encoder.embedding_dim}] "
+            f"-> {len(self.manifest.labels)} labels {', '.join(self.manifest.labels)})"
+        )
+
+
+def default_bundle_folder() -> Path:
+    """Return the folder of the bundle that ships inside the package."""
+    return Path(str(resources.files("edge") / "bundles" / "default"))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST_NAME
+    if not folder.is_dir():
+        siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise ModelError(f"no bundle folder {folder}{nearest(folder.name, siblings)}")
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ModelError(f"{path}: {where}: {first['msg']}") from None
+    _check_manifest(manifest, path)
+    return manifest
+
+
+def _check_manifest(manifest: Manifest, path: Path) -> None:
+    missing = {ENCODER_NAME, HEAD_NAME} - set(manifest.files)
+    stray = [name for name in manifest.files if Path(name).name != name]
+    buckets = manifest.buckets_s
+    for wrong, reason in (
+        (
+            manifest.schema_version != BUNDLE_SCHEMA,
+            f"schema {manifest.schema_version}, this version reads {BUNDLE_SCHEMA}",
+        ),
+        (missing, f"lists no {' and no '.join(sorted(missing))}"),
+        (stray, f"lists {stray}, which are not plain file names"),
+        (
+            manifest.sample_rate_hz != SAMPLE_RATE_HZ,
+            f"sample rate {manifest.sample_rate_hz} Hz, only {SAMPLE_RATE_HZ} is run",
+        ),
+        (
+            len(set(manifest.labels)) < max(2, len(manifest.labels)),
+            f"labels {manifest.labels} are not two or more names",
+        ),
+        (
+            not buckets or buckets[0] <= 0 or list(buckets) != sorted(set(buckets)),
+            f"buckets {buckets} are not ascending",
+        ),
+        (
+            buckets and buckets[-1] > manifest.encoder.max_s,
+            f"buckets {buckets} exceed the {manifest.encoder.max_s} s limit",
+        ),
+    ):
+        if wrong:
+            raise ModelError(f"{path}: {reason}")
+
+
+def _verify_file(path: Path, record: FileRecord) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: is missing, the manifest lists it")
+    if path.stat().st_size != record.bytes:
+        raise ModelError(f"{path}: has {path.stat().st_size} bytes, the manifest says {record.bytes}")
+    if (found := sha256_of(path)) != record.sha256:
+        raise ModelError(f"{path}: sha256 is {found[:12]}…, the manifest says {record.sha256[:12]}…")

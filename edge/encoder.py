@@ -1,0 +1,71 @@
+"""The encoder: an ONNX graph from padded waveforms to embeddings, warm at every bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from edge.audio import Waveform
+from edge.buckets import Buckets, pad
+from edge.errors import ModelError
+from edge.head import Matrix
+from edge.providers import check_provider, provider_requests
+from edge.settings import EncoderSettings
+
+
+class Encoder:
+    """One onnxruntime session. The constructor is cheap; ``load`` does the work.
+
+    The graph takes ``waveform float32[batch, samples]`` and ``lengths int64[batch]`` and gives
+    ``embedding float32[batch, dim]``.
+    """
+
+    def __init__(self, path: Path, buckets: Buckets, settings: EncoderSettings) -> None:
+        self.path, self.buckets, self.settings = path, buckets, settings
+        self.provider = ""
+        self._session: onnxruntime.InferenceSession | None = None
+
+    def load(self) -> None:
+        """Open the session and run every bucket once.
+
+        Raises:
+            ModelError: the graph does not load, breaks the contract, or runs on another provider than required.
+        """
+        requests = provider_requests(self.settings.provider, onnxruntime.get_available_providers())
+        try:
+            session = onnxruntime.InferenceSession(self.path, session_options(self.settings), providers=requests)
+        except Exception as error:  # onnxruntime raises its own unrelated classes
+            raise ModelError(f"{self.path}: onnxruntime cannot load it: {error}") from None
+        inputs = {node.name: node.type for node in session.get_inputs()}
+        outputs = [node.name for node in session.get_outputs()]
+        if inputs != {"waveform": "tensor(float)", "lengths": "tensor(int64)"} or outputs != ["embedding"]:
+            raise ModelError(
+                f"{self.path}: has inputs {inputs} and outputs {outputs}, not waveform, lengths -> embedding"
+            )
+        self.provider = session.get_providers()[0]
+        check_provider(self.settings.provider, self.provider, self.settings.require_provider)
+        self._session = session
+        for samples in self.buckets:
+            self.embed([np.zeros(samples, np.float32)], samples)
+
+    def embed(self, waveforms: Sequence[Waveform], samples: int) -> Matrix:
+        """Return ``float32[batch, dim]`` for waveforms of at most ``samples`` samples, padded to that bucket."""
+        if self._session is None:
+            raise ModelError(f"{self.path}: embed before load")
+        lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
+        (embedding,) = self._session.run(["embedding"], {"waveform": pad(waveforms, samples), "lengths": lengths})
+        return np.asarray(embedding, np.float32)
+
+
+def session_options(settings: EncoderSettings) -> onnxruntime.SessionOptions:
+    """Return options for a quiet neighbour: fixed threads that do not spin, and memory given back between runs."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

@@ -1,0 +1,1 @@
+"""Turning a trained model into a bundle: ONNX graph, quantisation, checks."""

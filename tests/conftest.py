@@ -1,0 +1,35 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from tiny import tiny_bundle
+
+from edge.bundle import Bundle
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+pytest_plugins = ["virtual_microphone"] if importlib.util.find_spec("virtual_microphone") else []
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A verified bundle that hears loudness: quiet neutral, medium happy, loud angry."""
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def bundle(bundle_folder: Path) -> Bundle:
+    """The same, loaded."""
+    return Bundle.load(bundle_folder)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real corpora and weights beside a developer's checkout; a user has none."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared folder with corpora and weights beside this checkout")
+    return SHARED
