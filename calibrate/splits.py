@@ -30,7 +30,7 @@ def read_splits(table: Path) -> dict[str, Split]:
     Raises:
         UsageError: a part is not train, validation or test, or a speaker is in two of them.
     """
-    names = {split: split for split in SPLITS}
+    names: dict[str, Split] = {split: split for split in SPLITS}
     splits: dict[str, Split] = {}
     for row in read_rows(table, ("corpus", "speaker", "split")):
         speaker, split = f"{row['corpus']}-{row['speaker']}", names.get(row["split"])

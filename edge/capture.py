@@ -1,4 +1,4 @@
-"""Capture: every source becomes the same stream of short 16 kHz mono blocks, and lost audio is counted, never hidden."""
+"""Capture: every source becomes one stream of short 16 kHz mono blocks, and audio that is lost is counted."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Generic, Protocol, TypeVar
 
 import numpy as np
-import soundfile
 import soxr
 
-from edge.audio import SAMPLE_RATE_HZ, Waveform, open_audio, to_mono
+from edge.audio import SAMPLE_RATE_HZ, Waveform, open_audio, read_block
 from edge.errors import AudioFileError
 from edge.settings import CaptureSettings
 
@@ -85,23 +84,18 @@ class FileSource:
         """Yield the file, at the speed of a real clock if ``realtime``; see ``Source.blocks``."""
         with open_audio(self._path) as file:
             resample = StreamResampler(file.samplerate)
-            block_frames = round(BLOCK_S * file.samplerate)
             started_at_s = time.monotonic()
             frames = 0
-            while not self._closed.is_set():
-                try:
-                    samples = file.read(block_frames, dtype="float32", always_2d=True)
-                except soundfile.LibsndfileError as error:
-                    raise AudioFileError(f"{self._path}: cannot be decoded: {error}") from None
+            while (samples := read_block(file, round(BLOCK_S * file.samplerate), self._path)) is not None:
                 frames += len(samples)
-                if not frames:
-                    raise AudioFileError(f"{self._path}: holds no audio")
                 if self._realtime:
                     self._closed.wait(started_at_s + frames / file.samplerate - time.monotonic())
-                ended = len(samples) < block_frames
-                yield Block(resample(to_mono(samples, self._path), ended), time.monotonic())
-                if ended:
+                if self._closed.is_set():
                     return
+                yield Block(resample(samples), time.monotonic())
+            if not frames:
+                raise AudioFileError(f"{self._path}: holds no audio")
+            yield Block(resample(np.zeros(0, np.float32), last=True), time.monotonic())
 
     def close(self) -> None:
         """Stop after the current block."""
@@ -154,7 +148,7 @@ class LiveSource:
         threading.Thread(target=self._read, name=f"capture {self.name}", daemon=True).start()
         while (item := self._queue.get()) is not None:
             block, lost_s = item
-            yield Block(block.samples, block.captured_at_s, lost_s)
+            yield replace(block, lost_s=block.lost_s + lost_s)
 
     def close(self) -> None:
         """Stop reading; what waits in the queue is still delivered."""

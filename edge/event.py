@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 SCHEMA = 1
@@ -72,6 +73,11 @@ class Event:
     def to_json(self) -> str:
         """Return the event as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+def wall_clock() -> str:
+    """Return the local time with its offset from UTC, in ISO 8601 with milliseconds."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
 _PLAIN_FIELDS = {"source", "time", "start_s", "end_s", "path", "message", "dropped_s"}

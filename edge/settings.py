@@ -38,7 +38,8 @@ class CaptureSettings(_Section):
     rate_hz: Annotated[int, Field(ge=8_000, le=192_000)] = 16_000
     """Sample rate of the raw PCM on standard input; files and microphones know their own."""
     realtime: bool = True
-    """Play files at the speed of their own clock; false reads them as fast as they can be analysed."""
+    """Play files at the speed of their own clock, and never let standard input wait; false reads as fast as possible
+    and loses nothing."""
     queue_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     """Audio that may wait for voice activity detection; beyond it the oldest is overwritten and counted."""
 
@@ -50,22 +51,22 @@ class VadSettings(_Section):
     """WebRTC mode: 0 lets most through, 3 is strictest about noise."""
     gate_dbfs: Annotated[float, Field(ge=-120, le=0)] = -60.0
     """Frames quieter than this are never voiced."""
-    above_noise_db: Annotated[float, Field(ge=0, le=60)] = 6.0
+    above_noise_db: Annotated[float, Field(ge=0, le=60)] = 8.0
     """Frames must exceed the tracked noise floor by this much."""
 
 
 class SegmenterSettings(_Section):
     """How voiced frames become utterances."""
 
-    start_s: Annotated[float, Field(ge=0.03, le=2)] = 0.09
+    start_s: Annotated[float, Field(ge=0.03, le=0.3)] = 0.09
     """Voice needed within the last ``2 * start_s`` to open an utterance."""
     end_silence_s: Annotated[float, Field(ge=0.1, le=5)] = 0.5
     """Silence that closes an utterance."""
-    pre_roll_s: Annotated[float, Field(ge=0, le=2)] = 0.25
+    pre_roll_s: Annotated[float, Field(ge=0, le=0.5)] = 0.25
     """Audio kept from before the first and after the last voiced frame."""
-    min_speech_s: Annotated[float, Field(ge=0.03, le=5)] = 0.3
+    min_speech_s: Annotated[float, Field(ge=0.03, le=1)] = 0.3
     """Utterances with less voice than this are ignored."""
-    max_s: Annotated[float, Field(ge=1, le=60)] = 10.0
+    max_s: Annotated[float, Field(ge=2, le=60)] = 10.0
     """Longer speech is cut here and marked truncated; never more than the bundle's longest bucket."""
 
 
@@ -84,6 +85,11 @@ class EncoderSettings(_Section):
     """Utterances per inference in ``affectd analyze``; ``affectd run`` always runs one."""
     queue_utterances: Annotated[int, Field(ge=1, le=1_000)] = 8
     """Utterances that may wait for the encoder; beyond it the oldest is dropped with a ``skipped`` event."""
+
+    @property
+    def bundle_folder(self) -> Path | None:
+        """The bundle's folder; None is the one inside the package."""
+        return Path(self.bundle).expanduser() if self.bundle else None
 
 
 class DecisionSettings(_Section):
@@ -167,7 +173,7 @@ def _from_file(file: Path | None) -> list[tuple[str, Any, str]]:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read settings file {file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, or an integer of thousands of digits
         raise UsageError(f"settings file {file} is not valid TOML: {error}") from None
     found = []
     for section, table in tables.items():

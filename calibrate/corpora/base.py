@@ -71,22 +71,33 @@ class Corpus:
     """Reads the tables beside the recordings, if any, and returns what adds their facts to an utterance."""
 
     def read(self, folder: Path) -> CorpusListing:
-        """Parse every audio file under ``folder``."""
+        """Parse every audio file under ``folder``.
+
+        Repackaged corpora, and CREMA-D with its MP3 folder, hold recordings twice; the WAV is kept, the copy refused.
+        """
+        files = sorted(audio_files(folder), key=lambda path: path.suffix.lower() != ".wav")
         annotate = self.annotator(folder)
-        utterances: list[Utterance] = []
+        utterances: dict[tuple[str, str], Utterance] = {}
         refused: list[Refusal] = []
-        for relative in audio_files(folder):
+        for relative in files:
             try:
                 utterance = self.parse(relative)
+                same = utterances.get((utterance.speaker, relative.stem))
+                if same:
+                    raise UsageError(f"{relative.name!r} is a copy of {same.path}")
             except UsageError as error:
                 refused.append(Refusal(folder / relative, str(error)))
             else:
-                utterances.append(annotate(replace(utterance, path=folder / relative)))
-        return CorpusListing(utterances, refused)
+                utterances[utterance.speaker, relative.stem] = annotate(replace(utterance, path=folder / relative))
+        return CorpusListing(sorted(utterances.values(), key=lambda utterance: utterance.path), sorted(refused))
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Return the audio files under ``folder``, recursively, without hidden ones, relative to it and sorted."""
+    """Return the audio files under ``folder``, recursively, without hidden ones, relative to it and sorted.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
     if not folder.is_dir():
         raise UsageError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}")
     relative = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in AUDIO_EXTENSIONS)

@@ -1,4 +1,4 @@
-"""ESD: 10 Mandarin (0001–0010) and 10 English (0011–0020) speakers, 5 emotions (Zhou et al., 2022)."""
+"""ESD: 10 Mandarin (0001 to 0010) and 10 English (0011 to 0020) speakers, 5 emotions (Zhou et al., 2022)."""
 
 from __future__ import annotations
 

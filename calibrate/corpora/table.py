@@ -1,7 +1,7 @@
 """Corpora that keep their labels in a table: the plain CSV for anyone's own recordings.
 
-Columns ``path,speaker,emotion`` and, optionally, ``gender,intensity,text,valence,arousal,dominance``; others are ignored.
-Paths are relative to the table. The corpus is named after the table, so that ``office.csv`` has speakers ``office-anna``.
+Columns ``path,speaker,emotion`` and, optionally, ``gender,intensity,text,valence,arousal,dominance``; others are
+ignored. Paths are relative to the table. The corpus is named after the table: ``office.csv`` has ``office-anna``.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class TableCorpus:
         source = self.locate(folder)
         utterances: dict[Path, Utterance] = {}
         refused: list[Refusal] = []
-        for number, row in enumerate(read_rows(source.table, self.required), start=1):
-            row = self.plain(row)
+        rows = map(self.plain, read_rows(source.table, self.required))
+        for number, row in enumerate(rows, start=1):
             path = source.audio / row["path"]
             try:
                 if path in utterances:

@@ -1,0 +1,122 @@
+"""Offline analysis: many files in batches of similar length, with memory bounded by a chunk of utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.capture import FileSource
+from edge.errors import AudioFileError, UsageError
+from edge.event import Event, wall_clock
+from edge.pipeline import new_segmenter, utterance_event
+from edge.recognizer import Recognizer
+from edge.segmenter import Segment
+from edge.settings import Settings
+
+CHUNK_UTTERANCES = 64
+CHUNK_S = 300.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is in a file at some place: an utterance, or the reason why it cannot be read (further)."""
+
+    path: Path
+    content: Segment | AudioFileError
+
+
+def find_audio(paths: Sequence[Path]) -> list[Path]:
+    """Return the files to analyse: given files in the given order, and in their place the audio files below folders.
+
+    Folders are searched recursively, sorted by path, leaving out hidden files. A given file that does not exist is
+    kept, to be reported among the results.
+
+    Raises:
+        UsageError: there is nothing to analyse, as no path exists or the folders hold no audio.
+    """
+    if not any(path.exists() for path in paths):
+        raise UsageError(f"no such file or folder: {', '.join(map(str, paths))}")
+    files = [file for path in paths for file in (_audio_below(path) if path.is_dir() else [path])]
+    if not files:
+        raise UsageError(f"no audio in {', '.join(map(str, paths))} (known: {' '.join(sorted(AUDIO_EXTENSIONS))})")
+    return files
+
+
+def analyze(
+    files: Iterable[Path], recognizer: Recognizer, settings: Settings, whole_file: bool = False
+) -> Iterator[Event]:
+    """Yield the ``utterance`` events of each file in order, and an ``error`` event where a file cannot be read.
+
+    Args:
+        files: audio files, see ``find_audio``; consumed as the analysis proceeds.
+        recognizer: a loaded recogniser.
+        settings: for voice activity, segments and the review threshold.
+        whole_file: exactly one event per file, whatever is in it.
+    """
+    chunk: list[Found] = []
+    waiting_s = 0.0
+    for path in files:
+        for found in _whole(path) if whole_file else _utterances(path, recognizer, settings):
+            chunk.append(found)
+            if isinstance(found.content, Segment):
+                waiting_s += len(found.content.samples) / SAMPLE_RATE_HZ
+            if len(chunk) == CHUNK_UTTERANCES or waiting_s >= CHUNK_S:
+                yield from _events(chunk, recognizer, settings)
+                chunk, waiting_s = [], 0.0
+    yield from _events(chunk, recognizer, settings)
+
+
+def whole_file_waveform(path: Path) -> Waveform:
+    """Return the part of a file that stands for the whole of it, ``float32[samples]``: all of it.
+
+    Raises:
+        AudioFileError: the file cannot be read.
+    """
+    return read_audio(path)
+
+
+def _audio_below(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_EXTENSIONS and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _whole(path: Path) -> Iterator[Found]:
+    try:
+        waveform = whole_file_waveform(path)
+    except AudioFileError as error:
+        yield Found(path, error)
+    else:
+        duration_s = len(waveform) / SAMPLE_RATE_HZ
+        yield Found(path, Segment(waveform, 0.0, duration_s, duration_s))
+
+
+def _utterances(path: Path, recognizer: Recognizer, settings: Settings) -> Iterator[Found]:
+    segmenter = new_segmenter(recognizer, settings)
+    failure: list[Found] = []
+    try:
+        for block in FileSource(path).blocks():
+            for segment in segmenter.push(block.samples):
+                yield Found(path, segment)
+    except AudioFileError as error:
+        failure = [Found(path, error)]
+    for segment in segmenter.flush():
+        yield Found(path, segment)
+    yield from failure
+
+
+def _events(chunk: Sequence[Found], recognizer: Recognizer, settings: Settings) -> Iterator[Event]:
+    segments = [found.content for found in chunk if isinstance(found.content, Segment)]
+    recognitions = iter(recognizer.recognize([segment.samples for segment in segments]))
+    for found in chunk:
+        if isinstance(found.content, Segment):
+            recognition = next(recognitions)
+            latency_ms = {"encoder": recognition.encoder_ms, "head": recognition.head_ms}
+            event = utterance_event(found.path.name, found.content, recognition, latency_ms, settings)
+            yield replace(event, path=str(found.path))
+        else:
+            yield Event("error", found.path.name, wall_clock(), path=str(found.path), message=str(found.content))

@@ -1,0 +1,1 @@
+"""What each command of ``affectd`` does; ``edge.cli`` declares their options and imports them when they are called."""

@@ -1,0 +1,117 @@
+"""``affectd doctor``: everything that has to be in place, tried out rather than looked up."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from importlib import metadata
+
+import numpy as np
+
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.bundle import Bundle
+from edge.errors import AffectdError, AudioDeviceError, ModelError
+from edge.microphone import list_devices
+from edge.settings import EncoderSettings, LoadedSettings
+
+PACKAGES = ("affectd", "numpy", "soundfile", "soxr", "webrtcvad-wheels", "safetensors", "pydantic", "rich", "typer")
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+
+
+class Verdict(str, Enum):
+    """What a check came to."""
+
+    GOOD = "good"
+    ABSENT = "absent"
+    """Not there, and only some uses need it."""
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the diagnosis."""
+
+    name: str
+    verdict: Verdict
+    found: str
+
+
+def diagnose(loaded: LoadedSettings) -> list[Check]:
+    """Return every check, in the order in which one would repair things."""
+    encoder = loaded.settings.encoder
+    return [
+        Check("python", Verdict.GOOD, f"{platform.python_version()} on {platform.platform()}"),
+        Check("packages", Verdict.GOOD, ", ".join(f"{name} {_version(name)}" for name in PACKAGES)),
+        _settings_check(loaded),
+        _attempt("onnxruntime", _onnxruntime),
+        _attempt("bundle", lambda: _bundle(encoder)),
+        _attempt("self-test", lambda: _self_test(encoder)),
+        _attempt("microphones", _microphones, otherwise=Verdict.ABSENT),
+    ]
+
+
+def self_test_waveform(duration_s: float = 1.5) -> Waveform:
+    """Return a voice-like buzz for the self-test, ``float32[samples]`` at 16 kHz, always the same."""
+    time_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    buzz = sum(np.sin(2 * np.pi * 140 * harmonic * time_s) / harmonic for harmonic in range(1, 20))
+    return (0.1 * buzz * (1 - np.cos(2 * np.pi * 4 * time_s))).astype(np.float32)
+
+
+def _attempt(name: str, try_out: Callable[[], str], otherwise: Verdict = Verdict.BROKEN) -> Check:
+    try:
+        return Check(name, Verdict.GOOD, try_out())
+    except (AffectdError, ImportError, OSError) as error:
+        return Check(name, otherwise, str(error))
+
+
+def _settings_check(loaded: LoadedSettings) -> Check:
+    changed = [f"{key} ({origin})" for key, origin in loaded.origins.items() if origin != "default"]
+    return Check("settings", Verdict.GOOD, ", ".join(changed) or "all default")
+
+
+def _onnxruntime() -> str:
+    installed = [f"{name} {_version(name)}" for name in RUNTIMES if _version(name) != "missing"]
+    if len(installed) > 1:
+        raise ModelError(f"{' and '.join(installed)} overwrite each other; uninstall both, then install one")
+    import onnxruntime  # noqa: PLC0415  (its absence is a finding)
+
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return f"{onnxruntime.__version__} offering {providers}"
+
+
+def _bundle(settings: EncoderSettings) -> str:
+    bundle = Bundle.load(settings.bundle_folder)
+    megabytes = sum(record.bytes for record in bundle.manifest.files.values()) / 1e6
+    return f"{bundle!r} in {bundle.folder}, {megabytes:.1f} MB, sha256 of {len(bundle.manifest.files)} files verified"
+
+
+def _self_test(settings: EncoderSettings) -> str:
+    from edge.recognizer import Recognizer  # noqa: PLC0415  (needs onnxruntime, whose absence is a finding)
+
+    recognizer = Recognizer(Bundle.load(settings.bundle_folder), settings.model_copy(update={"require_provider": True}))
+    recognizer.load()
+    waveform = self_test_waveform()
+    (recognition,) = recognizer.recognize([waveform])
+    total = sum(recognition.scores.values())
+    if not abs(total - 1) < 1e-3:
+        raise ModelError(f"the probabilities of a test tone sum to {total}")
+    return (
+        f"{len(waveform) / SAMPLE_RATE_HZ:.1f} s took {recognition.encoder_ms + recognition.head_ms:.1f} ms on "
+        f"{recognizer.encoder.provider}, {settings.threads} thread(s)"
+    )
+
+
+def _microphones() -> str:
+    devices = list_devices()
+    if not devices:
+        raise AudioDeviceError("PortAudio works but lists no input device")
+    return "; ".join(f"{device.name}{' (default)' if device.is_default else ''}" for device in devices)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "missing"

@@ -1,0 +1,133 @@
+"""Outputs: JSON lines for programs, rows as they come for a person at a terminal, CSV for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from edge.event import Event
+
+BAR_CELLS = 8
+EMOTION_STYLES = {
+    "happy": "yellow",
+    "surprise": "bright_yellow",
+    "sad": "blue",
+    "angry": "red",
+    "fear": "magenta",
+    "disgust": "green",
+}
+
+
+class Output(Protocol):
+    """Where events go."""
+
+    def write(self, event: Event) -> None:
+        """Deliver one event before returning."""
+
+
+def open_output(json: bool) -> Output:
+    """Return JSON lines on standard output when asked for or when it is no terminal, otherwise a live table."""
+    return JsonLines(sys.stdout) if json or not sys.stdout.isatty() else LiveTable(Console())
+
+
+class JsonLines:
+    """One JSON object per line, UTF-8, flushed after each."""
+
+    def __init__(self, stream: TextIO) -> None:
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name that is no valid UTF-8 holds lone surrogates, and their backslash form is valid JSON.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        self._stream = stream
+
+    def write(self, event: Event) -> None:
+        """Write and flush one line."""
+        self._stream.write(event.to_json() + "\n")
+        self._stream.flush()
+
+
+class LiveTable:
+    """A row per event under one heading. Colours only where the terminal has them and ``NO_COLOR`` is not set."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._headed = False
+
+    def write(self, event: Event) -> None:
+        """Print the event's row."""
+        if event.type in ("utterance", "partial"):
+            if not self._headed:
+                self._print(_heading(event))
+                self._headed = True
+            self._print(_utterance_row(event))
+        else:
+            self._print(_message_row(event))
+
+    def _print(self, row: Text) -> None:
+        self.console.print(row, no_wrap=True, overflow="ellipsis", crop=True, highlight=False)
+
+
+class CsvTable:
+    """One line per utterance or error, with one column per label."""
+
+    def __init__(self, stream: TextIO, labels: Sequence[str]) -> None:
+        columns = ("path", "start_s", "end_s", "emotion", "confidence", "needs_review", "truncated", "error")
+        self._labels = labels
+        self._writer = csv.DictWriter(stream, [*columns, *labels])
+        self._writer.writeheader()
+
+    def write(self, event: Event) -> None:
+        """Write the line of an ``utterance`` or ``error`` event."""
+        values = event.to_dict()
+        if event.type == "error":
+            self._writer.writerow({"path": event.path, "error": event.message})
+        else:
+            kept = {column: values[column] for column in self._writer.fieldnames if column in values}
+            self._writer.writerow(kept | values["scores"])
+
+
+def _heading(event: Event) -> Text:
+    last = "then                    file" if event.path else "then                    latency"
+    return Text(f"{'time':<15}  {'speaker':<8}  {'emotion':<9} {'confidence':<13}   {last}", style="bold")
+
+
+def _utterance_row(event: Event) -> Text:
+    emotion, confidence = event.emotion or "", event.confidence or 0.0
+    style = EMOTION_STYLES.get(emotion, "")
+    row = Text(f"{_span(event):<15}  {event.speaker.name if event.speaker else '—':<8.8}  ")
+    row.append(f"{emotion:<9} ", style=f"bold {style}")
+    row.append(_bar(confidence), style=style)
+    row.append(f" {confidence:4.0%}{' ?' if event.needs_review else '  '}  ")
+    others = sorted(event.scores.items(), key=lambda item: -item[1])[1:3]
+    row.append(f"{', '.join(f'{label} {score:.0%}' for label, score in others):<22}  ", style="dim")
+    row.append(event.path or f"{event.latency_ms.get('total', 0):.0f} ms", style="dim")
+    if event.truncated:
+        row.append("  …continues", style="dim")
+    if event.dropped_s:
+        row.append(f"  {event.dropped_s:.1f} s lost", style="yellow")
+    return row
+
+
+def _message_row(event: Event) -> Text:
+    style = {"skipped": "yellow", "error": "red"}.get(event.type, "dim")
+    span = f"{_span(event):<15}  " if event.start_s is not None else ""
+    return Text(f"{span}{event.type}: {event.message}", style=style)
+
+
+def _span(event: Event) -> str:
+    return f"{_clock(event.start_s or 0.0)}–{_clock(event.end_s or 0.0)}"
+
+
+def _clock(time_s: float) -> str:
+    tenths = round(time_s * 10)
+    return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def _bar(share: float) -> str:
+    full = round(share * BAR_CELLS)
+    return "━" * full + "╌" * (BAR_CELLS - full)

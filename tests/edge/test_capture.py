@@ -1,0 +1,209 @@
+import io
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from signals import speech_like
+
+from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.capture import Block, BlockQueue, FileSource, LiveSource, PcmSource, Source, from_pcm, open_source
+from edge.errors import AudioFileError
+from edge.microphone import Microphone
+from edge.settings import CaptureSettings
+
+
+def heard(source: Source) -> Waveform:
+    return np.concatenate([block.samples for block in source.blocks()])
+
+
+def write(path: Path, samples: Waveform, rate_hz: int = SAMPLE_RATE_HZ, subtype: str = "FLOAT") -> Path:
+    soundfile.write(path, samples, rate_hz, subtype)
+    return path
+
+
+class Scripted:
+    """A source that yields what it is given, then raises if it is given an error."""
+
+    name = "scripted"
+
+    def __init__(self, count: int, error: Exception | None = None) -> None:
+        self.count, self.error, self.closed = count, error, False
+
+    def blocks(self) -> Iterator[Block]:
+        for index in range(self.count):
+            yield Block(np.full(800, index, np.float32), time.monotonic())
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Trickle(io.RawIOBase):
+    """A pipe that returns one to seven bytes a read, so samples arrive torn in two."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+        self._turn = 0
+
+    def read(self, size: int = -1) -> bytes:
+        self._turn += 1
+        return self._data.read(min(size, 1 + self._turn % 7))
+
+
+def test_file_arrives_in_short_blocks(tmp_path: Path) -> None:
+    samples = speech_like(2)
+    source = FileSource(write(tmp_path / "a.wav", samples))
+    blocks = list(source.blocks())
+    assert source.name == "a.wav"
+    assert max(len(block.samples) for block in blocks) <= 0.1 * SAMPLE_RATE_HZ
+    assert np.array_equal(np.concatenate([block.samples for block in blocks]), samples)
+    assert all(block.lost_s == 0 and not block.restarted for block in blocks)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
+def test_file_is_resampled_as_one_stream(tmp_path: Path, rate_hz: int) -> None:
+    time_s = np.arange(2 * rate_hz) / rate_hz
+    stereo = np.stack([np.sin(2 * np.pi * 440 * time_s), np.zeros(len(time_s))], axis=1).astype(np.float32)
+    path = write(tmp_path / "a.wav", stereo, rate_hz)
+    streamed, whole = heard(FileSource(path)), read_audio(path)
+    assert len(streamed) == len(whole)
+    assert np.abs(streamed - whole).max() < 1e-3
+
+
+def test_a_long_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.wav", np.zeros(3600 * SAMPLE_RATE_HZ, np.int16), subtype="PCM_16")
+    blocks = FileSource(path).blocks()
+    started_at_s = time.monotonic()
+    assert len(next(blocks).samples) == 800
+    assert time.monotonic() - started_at_s < 1
+
+
+def test_realtime_file_keeps_the_pace_of_a_clock(tmp_path: Path) -> None:
+    blocks = list(FileSource(write(tmp_path / "a.wav", speech_like(0.5)), realtime=True).blocks())
+    times_s = np.array([block.captured_at_s for block in blocks if len(block.samples)])
+    # Sleep is late by what the machine pleases, never early, and does not add up.
+    assert (times_s - times_s[0] >= 0.05 * np.arange(len(times_s)) - 0.04).all()
+
+
+def test_closing_wakes_a_realtime_file(tmp_path: Path) -> None:
+    source = FileSource(write(tmp_path / "a.wav", speech_like(60)), realtime=True)
+    threading.Timer(0.2, source.close).start()
+    assert len(heard(source)) < 30 * SAMPLE_RATE_HZ
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_is_refused(tmp_path: Path, bad: float) -> None:
+    samples = speech_like(1)
+    samples[12_345] = bad
+    with pytest.raises(AudioFileError, match="NaN"):
+        heard(FileSource(write(tmp_path / "a.wav", samples)))
+
+
+def test_unreadable_files_fail_when_opened_not_when_constructed(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("this is no audio")
+    for source in (FileSource(tmp_path / "missing.wav"), FileSource(tmp_path / "text.wav")):
+        with pytest.raises(AudioFileError, match=source.name):
+            heard(source)
+    with pytest.raises(AudioFileError, match="holds no audio"):
+        heard(FileSource(write(tmp_path / "nothing.wav", np.zeros(0, np.float32))))
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x7f"], ids=["even", "odd"])
+def test_pcm_survives_partial_reads_and_an_odd_trailing_byte(rest: bytes) -> None:
+    pcm = np.arange(-3000, 3000, dtype="<i2")
+    samples = heard(PcmSource(Trickle(pcm.tobytes() + rest), SAMPLE_RATE_HZ))  # type: ignore[arg-type]
+    assert np.array_equal(samples, pcm.astype(np.float32) / 32768)
+
+
+def test_pcm_is_resampled() -> None:
+    assert len(heard(PcmSource(io.BytesIO(bytes(2 * 44_100)), 44_100))) == SAMPLE_RATE_HZ
+
+
+def test_pcm_that_ends_at_once() -> None:
+    assert len(heard(PcmSource(io.BytesIO(b""), SAMPLE_RATE_HZ))) == 0
+
+
+def test_channels_are_averaged() -> None:
+    assert from_pcm(np.array([16384, 0, -32768, -32768], "<i2").tobytes(), 2).tolist() == [0.25, -1.0]
+
+
+def test_queue_overwrites_the_oldest_and_counts_it() -> None:
+    queue: BlockQueue[int] = BlockQueue(1.0)
+    for item in range(30):
+        queue.put(item, 0.1)
+    assert queue.get() == (20, pytest.approx(2.0))
+    assert queue.get() == (21, 0.0)
+    queue.put(30, 5.0)
+    assert queue.get() == (30, pytest.approx(0.8))
+
+
+def test_queue_delivers_what_waits_before_it_ends_or_fails() -> None:
+    queue: BlockQueue[str] = BlockQueue(1.0)
+    queue.put("a", 0.1)
+    queue.close(AudioFileError("torn"))
+    queue.close()
+    queue.put("ignored", 0.1)
+    assert queue.get() == ("a", 0.0)
+    for _ in range(2):
+        with pytest.raises(AudioFileError, match="torn"):
+            queue.get()
+
+
+def test_queue_times_out_and_wakes_on_close() -> None:
+    queue: BlockQueue[str] = BlockQueue(1.0)
+    with pytest.raises(TimeoutError):
+        queue.get(0.01)
+    threading.Timer(0.05, queue.close).start()
+    assert queue.get(10) is None
+
+
+def test_live_source_never_waits_and_counts_what_a_slow_consumer_misses() -> None:
+    source = LiveSource(Scripted(100), max_s=1.0)
+    blocks = source.blocks()
+    delivered = [next(blocks)]
+    time.sleep(0.3)
+    delivered += blocks
+    lost_s = sum(block.lost_s for block in delivered)
+    assert lost_s > 3
+    assert lost_s + 0.05 * len(delivered) == pytest.approx(5.0)
+    assert delivered[-1].samples[0] == 99
+
+
+def test_live_source_passes_errors_on_and_closes_what_it_reads() -> None:
+    scripted = Scripted(2, AudioFileError("torn"))
+    source = LiveSource(scripted, max_s=1.0)
+    with pytest.raises(AudioFileError, match="torn"):
+        list(source.blocks())
+    source.close()
+    assert scripted.closed
+
+
+def test_a_file_that_is_not_live_loses_nothing(tmp_path: Path) -> None:
+    samples = speech_like(2)
+    path = write(tmp_path / "a.wav", samples)
+    source = open_source(CaptureSettings(source=str(path), realtime=False, queue_s=0.1))
+    delivered = []
+    for block in source.blocks():
+        delivered.append(block.samples)
+        time.sleep(0.005)
+    assert np.array_equal(np.concatenate(delivered), samples)
+
+
+def test_open_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stdin:
+        buffer = io.BytesIO(bytes(3200))
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert isinstance(open_source(CaptureSettings()), Microphone)
+    assert isinstance(open_source(CaptureSettings(source="a.wav")), LiveSource)
+    assert isinstance(open_source(CaptureSettings(source="a.wav", realtime=False)), FileSource)
+    assert isinstance(open_source(CaptureSettings(source="-", realtime=False)), PcmSource)
+    live = open_source(CaptureSettings(source="-"))
+    assert isinstance(live, LiveSource)
+    assert len(heard(live)) == 1600

@@ -1,0 +1,212 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from signals import silence, speech_like
+
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.segmenter import Segment, Segmenter
+from edge.settings import SegmenterSettings, VadSettings
+from edge.vad import FRAME_SAMPLES
+
+DEFAULTS = SegmenterSettings()
+
+
+def segmenter(**values: float) -> Segmenter:
+    return Segmenter(VadSettings(), SegmenterSettings(**values))
+
+
+def run(samples: Waveform, lengths: Sequence[int] = (800,), **values: float) -> list[Segment]:
+    """Push the samples in blocks of the given lengths, over and over, and flush."""
+    stage, segments, start, turn = segmenter(**values), [], 0, 0
+    while start < len(samples):
+        length = lengths[turn % len(lengths)]
+        segments += stage.push(samples[start : start + length])
+        start, turn = start + length, turn + 1
+    return segments + stage.flush()
+
+
+def conversation(*pattern_s: float, seed: int = 0) -> Waveform:
+    """Silence, speech, silence, … of these durations."""
+    parts = [
+        (speech_like if index % 2 else silence)(duration_s, seed=seed + index)
+        for index, duration_s in enumerate(pattern_s)
+    ]
+    return np.concatenate(parts) + silence(sum(map(len, parts)) / SAMPLE_RATE_HZ, -75)
+
+
+def position(segment: Segment, samples: Waveform) -> int:
+    """Where the segment's samples stand in the source; noise makes every place unique."""
+    latest = round(segment.start_s * SAMPLE_RATE_HZ)
+    for start in range(latest, -1, -FRAME_SAMPLES):
+        if np.array_equal(samples[start : start + len(segment.samples)], segment.samples):
+            return start
+    raise AssertionError(f"{segment.start_s:.2f} s: not a slice of the source")
+
+
+def same(first: list[Segment], second: list[Segment]) -> bool:
+    return len(first) == len(second) and all(
+        np.array_equal(a.samples, b.samples) and (a.start_s, a.end_s, a.decided_s) == (b.start_s, b.end_s, b.decided_s)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def test_finds_each_utterance_where_it_is() -> None:
+    segments = run(conversation(1, 2, 1, 1.5, 1, 0.8, 1))
+    truth = [(1, 3), (4, 5.5), (6.5, 7.3)]
+    assert len(segments) == len(truth)
+    for segment, (start_s, end_s) in zip(segments, truth, strict=True):
+        assert segment.start_s == pytest.approx(start_s, abs=0.15)
+        assert segment.end_s == pytest.approx(end_s, abs=0.15)
+        assert segment.decided_s == pytest.approx(segment.end_s + DEFAULTS.end_silence_s, abs=0.04)
+        assert not segment.truncated
+        assert segment.dropped_s == 0
+
+
+def test_samples_have_pre_roll_and_tail() -> None:
+    samples = conversation(1, 2, 1)
+    (segment,) = run(samples)
+    start_s = position(segment, samples) / SAMPLE_RATE_HZ
+    assert 0 < segment.start_s - start_s <= DEFAULTS.pre_roll_s
+    tail_s = start_s + len(segment.samples) / SAMPLE_RATE_HZ - segment.end_s
+    assert 0 < tail_s <= DEFAULTS.pre_roll_s + 1e-9
+
+
+def test_a_short_pause_does_not_end_an_utterance() -> None:
+    assert len(run(conversation(1, 1, 0.3, 1, 1))) == 1
+
+
+@pytest.mark.parametrize("duration_s", [0.05, 0.15])
+def test_too_short_speech_is_ignored(duration_s: float) -> None:
+    assert run(conversation(1, duration_s, 1)) == []
+
+
+def test_speech_at_the_very_start_and_end_of_the_stream() -> None:
+    samples = conversation(0, 2)
+    (segment,) = run(samples, (777,))
+    assert segment.start_s < 0.3
+    assert segment.end_s == pytest.approx(2, abs=0.15)
+    assert segment.decided_s == 2
+
+
+@pytest.mark.parametrize("noise_dbfs", [-200, -60, -40, -20])
+def test_noise_gives_no_utterance(noise_dbfs: float) -> None:
+    assert run(silence(20, noise_dbfs)) == []
+
+
+def test_long_speech_is_cut_without_losing_or_repeating_a_sample() -> None:
+    samples = conversation(1, 23, 1)
+    segments = run(samples)
+    assert [segment.truncated for segment in segments] == [True, True, False]
+    starts = [position(segment, samples) for segment in segments]
+    for start, segment, following in zip(starts, segments, starts[1:], strict=False):
+        assert start + len(segment.samples) == following
+    assert all(8 * SAMPLE_RATE_HZ < len(segment.samples) <= 10 * SAMPLE_RATE_HZ for segment in segments[:-1])
+    assert segments[0].start_s == pytest.approx(1, abs=0.15)
+    assert segments[-1].end_s == pytest.approx(24, abs=0.15)
+
+
+def test_a_cut_falls_into_the_quietest_moment() -> None:
+    samples = conversation(0.5, 8.8, 0.2, 5, 1)
+    first, _ = run(samples)
+    end_s = (position(first, samples) + len(first.samples)) / SAMPLE_RATE_HZ
+    assert 9.3 <= end_s <= 9.5
+
+
+def test_what_remains_after_a_cut_is_an_utterance_however_short() -> None:
+    for extra_s in (0.3, 0.5, 0.8):
+        segments = run(conversation(0.5, 9.7 + extra_s, 1))
+        assert [segment.truncated for segment in segments][-2:] == [True, False]
+        assert len(segments[-1].samples) >= DEFAULTS.min_speech_s * SAMPLE_RATE_HZ
+
+
+def test_a_pause_at_the_maximum_is_no_reason_to_cut() -> None:
+    (segment,) = run(conversation(0.5, 9.5, 1))
+    assert not segment.truncated
+    assert len(segment.samples) <= 10 * SAMPLE_RATE_HZ
+
+
+def test_lost_audio_ends_the_utterance_and_moves_the_clock() -> None:
+    stage = segmenter()
+    assert stage.push(conversation(1, 2)) == []
+    (before,) = stage.push(conversation(1, 1, 0.2), lost_s=5.0)
+    assert before.end_s == pytest.approx(3, abs=0.15)
+    assert before.decided_s == 3
+    assert before.dropped_s == 0
+    (after,) = stage.push(silence(1), lost_s=0.25)
+    assert after.start_s == pytest.approx(9, abs=0.15)
+    assert after.end_s == pytest.approx(10, abs=0.15)
+    assert after.dropped_s == 5.0
+    assert stage.push(conversation(0.5, 1, 1))[0].dropped_s == 0.25
+
+
+def test_a_restart_ends_the_utterance_and_forgets_the_room() -> None:
+    for restarted, noise_dbfs in ((False, -75), (True, -30)):
+        stage = segmenter()
+        stage.push(conversation(1, 2))
+        (before,) = stage.push(silence(1, -30), restarted=restarted)
+        assert restarted == (before.decided_s == 3)
+        assert stage._vad.noise_dbfs == pytest.approx(noise_dbfs, abs=2)
+
+
+def test_memory_is_bounded() -> None:
+    stage = segmenter()
+    for samples in (silence(60), speech_like(60)):
+        for start in range(0, len(samples), 1600):
+            stage.push(samples[start : start + 1600])
+            assert len(stage._frames) * FRAME_SAMPLES <= (10 + DEFAULTS.end_silence_s) * SAMPLE_RATE_HZ
+    stage.flush()
+    stage.push(silence(60))
+    assert len(stage._frames) * FRAME_SAMPLES <= SAMPLE_RATE_HZ
+
+
+def test_flush_twice_gives_nothing_more() -> None:
+    stage = segmenter()
+    stage.push(conversation(1, 2))
+    assert len(stage.flush()) == 1
+    assert stage.flush() == []
+
+
+PATTERNS = st.lists(st.floats(0.05, 2.5), min_size=1, max_size=6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(PATTERNS, st.lists(st.integers(1, 5000), min_size=1, max_size=4), st.integers(0, 5))
+def test_blocking_makes_no_difference(pattern_s: list[float], lengths: list[int], seed: int) -> None:
+    samples = conversation(*pattern_s, seed=seed)
+    # A block of one sample after the other would only be slow.
+    assert same(run(samples, [*lengths, 480]), run(samples, (len(samples),)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(PATTERNS, st.floats(2, 6), st.floats(0, 0.5), st.floats(0.1, 1), st.integers(0, 5))
+def test_segments_are_ordered_slices_that_do_not_overlap(
+    pattern_s: list[float], max_s: float, pre_roll_s: float, end_silence_s: float, seed: int
+) -> None:
+    samples = conversation(*pattern_s, seed=seed)
+    segments = run(samples, max_s=max_s, pre_roll_s=pre_roll_s, end_silence_s=end_silence_s)
+    end = 0
+    for segment in segments:
+        start = position(segment, samples)
+        assert start >= end
+        end = start + len(segment.samples)
+        assert len(segment.samples) <= max_s * SAMPLE_RATE_HZ
+        assert start / SAMPLE_RATE_HZ <= segment.start_s < segment.end_s <= end / SAMPLE_RATE_HZ + 1e-9
+        assert segment.end_s <= segment.decided_s + 1e-9
+        assert end <= len(samples)
+
+
+@settings(max_examples=15, deadline=None)
+@given(PATTERNS, st.lists(st.tuples(st.integers(1, 20_000), st.floats(0, 3)), min_size=1, max_size=8))
+def test_the_clock_counts_lost_audio(pattern_s: list[float], losses: list[tuple[int, float]]) -> None:
+    samples = conversation(*pattern_s)
+    stage, segments, start, lost_s = segmenter(), [], 0, 0.0
+    for length, lost_before_s in losses:
+        segments += stage.push(samples[start : start + length], lost_s=lost_before_s)
+        start = min(start + length, len(samples))
+        lost_s += lost_before_s
+    segments += stage.push(speech_like(1)) + stage.flush()
+    assert segments[-1].decided_s == pytest.approx(start / SAMPLE_RATE_HZ + 1 + lost_s, abs=0.001)
+    assert sum(segment.dropped_s for segment in segments) == pytest.approx(lost_s)
