@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from edge.errors import ModelError
 CONVOLUTIONAL_FAMILIES = ("hubert", "wav2vec2", "wavlm")
 
 
-class SpeechEncoder(nn.Module):
+class SpeechEncoder(nn.Module, ABC):
     """Common shape of all encoders.
 
     ``forward(waveform float32[batch, samples], lengths int64[batch])`` returns the hidden states as a list of
@@ -28,15 +28,28 @@ class SpeechEncoder(nn.Module):
     """
 
     width: int
-    layers: int
+    """Size of a hidden state."""
 
+    @abstractmethod
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encode a padded batch; see the class."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def transformer_layers(self) -> nn.ModuleList:
+        """Return the transformer layers, first to last."""
+
+    @abstractmethod
+    def truncate(self, layers: int, max_s: float) -> None:
+        """Drop the layers after the first ``layers``, and what only inputs beyond ``max_s`` seconds need."""
+
+    @property
+    def layers(self) -> int:
+        """Transformer layers kept."""
+        return len(self.transformer_layers())
 
 
-def load_encoder(name_or_folder: str, layers: int | None = None) -> SpeechEncoder:
-    """Load a pretrained encoder by hub name or local folder and keep its first ``layers`` transformer layers.
+def load_encoder(name_or_folder: str, layers: int, max_s: float = 30.0) -> SpeechEncoder:
+    """Load a pretrained encoder by hub name or local folder, cut to its first ``layers`` layers and to ``max_s``.
 
     Raises:
         ModelError: nothing loads from there, the model family is unknown, or it has fewer layers than wanted.
@@ -52,23 +65,18 @@ def load_encoder(name_or_folder: str, layers: int | None = None) -> SpeechEncode
             raise ModelError(f"{name_or_folder}: model family {config.model_type!r} is not one of {allowed}")
     except (OSError, ValueError) as error:
         raise ModelError(f"no encoder loads from {name_or_folder!r}: {error}") from None
-    encoder.eval()
-    return encoder if layers is None else _truncated(encoder, layers, name_or_folder)
+    if not 1 <= layers <= encoder.layers:
+        raise ModelError(f"{name_or_folder} has {encoder.layers} layers, so {layers} cannot be kept")
+    encoder.truncate(layers, max_s)
+    return encoder.eval()
 
 
-def _load_whisper(name_or_folder: str, config: object) -> HfWhisperEncoder:
+def _load_whisper(name_or_folder: str, config: Any) -> Any:
     """Load the encoder alone: from an encoder-only folder as it is, from a full checkpoint without its decoder."""
     architectures = getattr(config, "architectures", None) or []
     if "WhisperEncoder" in architectures:
         return HfWhisperEncoder.from_pretrained(name_or_folder, dtype=torch.float32)
     return WhisperModel.from_pretrained(name_or_folder, dtype=torch.float32).get_encoder()
-
-
-def _truncated(encoder: SpeechEncoder, layers: int, name: str) -> SpeechEncoder:
-    if not 1 <= layers <= encoder.layers:
-        raise ModelError(f"{name} has {encoder.layers} layers, so {layers} cannot be kept")
-    encoder.truncate(layers)  # type: ignore[operator]
-    return encoder
 
 
 class LogMel(nn.Module):
@@ -109,7 +117,7 @@ class WhisperEncoder(SpeechEncoder):
     The positions are the first ones of Whisper's table, so its length bounds the input (30 s).
     """
 
-    def __init__(self, pretrained: HfWhisperEncoder) -> None:
+    def __init__(self, pretrained: Any) -> None:
         super().__init__()
         self.front = LogMel(pretrained.config.num_mel_bins)
         self.conv1, self.conv2 = pretrained.conv1, pretrained.conv2
@@ -117,17 +125,15 @@ class WhisperEncoder(SpeechEncoder):
         self.blocks = pretrained.layers
         self.width, self.heads = pretrained.config.d_model, pretrained.config.encoder_attention_heads
 
-    @property
-    def layers(self) -> int:  # type: ignore[override]
-        """Transformer layers kept."""
-        return len(self.blocks)
+    def transformer_layers(self) -> nn.ModuleList:
+        """See ``SpeechEncoder``."""
+        return self.blocks
 
-    def truncate(self, layers: int, max_s: float | None = None) -> None:
-        """Drop the layers after the first ``layers``, and the positions past ``max_s`` seconds."""
+    def truncate(self, layers: int, max_s: float) -> None:
+        """See ``SpeechEncoder``; the position table is cut."""
         self.blocks = self.blocks[:layers]
-        if max_s is not None:
-            positions = self.positions[: math.ceil(max_s * SAMPLE_RATE_HZ / self.front.hop / 2)]
-            self.positions = nn.Parameter(positions.clone(), requires_grad=False)
+        positions = self.positions[: math.ceil(max_s * SAMPLE_RATE_HZ / self.front.hop / 2)]
+        self.positions = nn.Parameter(positions.clone(), requires_grad=False)
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encode a padded batch; see ``SpeechEncoder``."""
@@ -145,7 +151,7 @@ class WhisperEncoder(SpeechEncoder):
             states.append(hidden)
         return states, frames
 
-    def _block(self, block: nn.Module, hidden: Tensor, keep: Tensor, blocked: Tensor) -> Tensor:
+    def _block(self, block: Any, hidden: Tensor, keep: Tensor, blocked: Tensor) -> Tensor:
         """Pre-norm transformer block; padded rows are zeroed before every matrix product.
 
         Zero never widens the range that dynamic int8 quantisation measures, so padding cannot change its grid.
@@ -166,19 +172,18 @@ class WhisperEncoder(SpeechEncoder):
 class ConvolutionalEncoder(SpeechEncoder):
     """HuBERT, wav2vec 2.0, XLSR and WavLM: raw convolutions, then a transformer, from the transformers library."""
 
-    def __init__(self, pretrained: nn.Module) -> None:
+    def __init__(self, pretrained: Any) -> None:
         super().__init__()
         self.pretrained = pretrained
         self.width = pretrained.config.hidden_size
         self.normalise = pretrained.config.feat_extract_norm == "layer"
 
-    @property
-    def layers(self) -> int:  # type: ignore[override]
-        """Transformer layers kept."""
-        return len(self.pretrained.encoder.layers)
+    def transformer_layers(self) -> nn.ModuleList:
+        """See ``SpeechEncoder``."""
+        return cast(nn.ModuleList, self.pretrained.encoder.layers)
 
-    def truncate(self, layers: int, max_s: float | None = None) -> None:
-        """Drop the layers after the first ``layers``; there is no position table to cut."""
+    def truncate(self, layers: int, max_s: float) -> None:
+        """See ``SpeechEncoder``; positions are convolutional, so the length has no table to cut."""
         self.pretrained.encoder.layers = self.pretrained.encoder.layers[:layers]
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -231,9 +236,3 @@ def statistics_pool(states: Tensor, frames: Tensor) -> Tensor:
     centred = (states - mean[:, None, :]) * inside
     deviation = (centred.square().sum(1) / count + 1e-8).sqrt()
     return torch.cat([mean, deviation], dim=1)
-
-
-def folder_of(name_or_folder: str) -> Path | None:
-    """Return the local folder an encoder loads from, or None for a hub name."""
-    folder = Path(name_or_folder)
-    return folder if folder.is_dir() else None

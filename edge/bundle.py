@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError, nearest
@@ -38,7 +38,7 @@ class EncoderRecord(_Record):
     precision: Literal["fp32", "fp16", "int8"]
     opset: int
     embedding_dim: int
-    max_s: float
+    max_s: FiniteFloat
     """Longest input in seconds; the positions end here."""
 
 
@@ -61,7 +61,7 @@ class Manifest(_Record):
     labels: tuple[str, ...]
     """In the order of the head's outputs."""
     sample_rate_hz: int
-    buckets_s: tuple[float, ...]
+    buckets_s: tuple[FiniteFloat, ...]
     """Input lengths the encoder runs at, ascending."""
     encoder: EncoderRecord
     corpora: tuple[CorpusRecord, ...]
@@ -149,7 +149,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 def _check_manifest(manifest: Manifest, path: Path) -> None:
     missing = {ENCODER_NAME, HEAD_NAME} - set(manifest.files)
-    stray = [name for name in manifest.files if Path(name).name != name]
+    stray = [name for name in manifest.files if Path(name).name != name or not name.isprintable()]
     buckets = manifest.buckets_s
     for wrong, reason in (
         (
@@ -167,7 +167,7 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
             f"labels {manifest.labels} are not two or more names",
         ),
         (
-            not buckets or buckets[0] <= 0 or list(buckets) != sorted(set(buckets)),
+            not buckets or buckets[0] * SAMPLE_RATE_HZ < 1 or list(buckets) != sorted(set(buckets)),
             f"buckets {buckets} are not ascending",
         ),
         (
@@ -180,9 +180,12 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def _verify_file(path: Path, record: FileRecord) -> None:
-    if not path.is_file():
-        raise ModelError(f"{path}: is missing, the manifest lists it")
-    if path.stat().st_size != record.bytes:
-        raise ModelError(f"{path}: has {path.stat().st_size} bytes, the manifest says {record.bytes}")
-    if (found := sha256_of(path)) != record.sha256:
+    try:
+        size = path.stat().st_size
+        if size != record.bytes:
+            raise ModelError(f"{path}: has {size} bytes, the manifest says {record.bytes}")
+        found = sha256_of(path)
+    except OSError as error:
+        raise ModelError(f"{path}: the manifest lists it, but it cannot be read: {error.strerror}") from None
+    if found != record.sha256:
         raise ModelError(f"{path}: sha256 is {found[:12]}…, the manifest says {record.sha256[:12]}…")

@@ -10,13 +10,14 @@ from importlib import metadata
 
 import numpy as np
 
+from edge import __version__
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.errors import AffectdError, AudioDeviceError, ModelError
 from edge.microphone import list_devices
 from edge.settings import EncoderSettings, LoadedSettings
 
-PACKAGES = ("affectd", "numpy", "soundfile", "soxr", "webrtcvad-wheels", "safetensors", "pydantic", "rich", "typer")
+PACKAGES = ("numpy", "soundfile", "soxr", "webrtcvad-wheels", "safetensors", "pydantic", "rich", "typer")
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -42,6 +43,7 @@ def diagnose(loaded: LoadedSettings) -> list[Check]:
     """Return every check, in the order in which one would repair things."""
     encoder = loaded.settings.encoder
     return [
+        Check("affectd", Verdict.GOOD, __version__),
         Check("python", Verdict.GOOD, f"{platform.python_version()} on {platform.platform()}"),
         Check("packages", Verdict.GOOD, ", ".join(f"{name} {_version(name)}" for name in PACKAGES)),
         _settings_check(loaded),

@@ -23,8 +23,8 @@ class Encoder:
     ``embedding float32[batch, dim]``.
     """
 
-    def __init__(self, path: Path, buckets: Buckets, settings: EncoderSettings) -> None:
-        self.path, self.buckets, self.settings = path, buckets, settings
+    def __init__(self, path: Path, dim: int, buckets: Buckets, settings: EncoderSettings) -> None:
+        self.path, self.dim, self.buckets, self.settings = path, dim, buckets, settings
         self.provider = ""
         self._session: onnxruntime.InferenceSession | None = None
 
@@ -49,7 +49,12 @@ class Encoder:
         check_provider(self.settings.provider, self.provider, self.settings.require_provider)
         self._session = session
         for samples in self.buckets:
-            self.embed([np.zeros(samples, np.float32)], samples)
+            try:
+                embedding = self.embed([np.zeros(samples, np.float32)], samples)
+            except Exception as error:  # the same classes
+                raise ModelError(f"{self.path}: fails at {samples} samples: {error}") from None
+            if embedding.shape != (1, self.dim):
+                raise ModelError(f"{self.path}: gives embeddings {embedding.shape} instead of (1, {self.dim})")
 
     def embed(self, waveforms: Sequence[Waveform], samples: int) -> Matrix:
         """Return ``float32[batch, dim]`` for waveforms of at most ``samples`` samples, padded to that bucket."""

@@ -62,14 +62,14 @@ class LiveTable:
         """Print the event's row."""
         if event.type in ("utterance", "partial"):
             if not self._headed:
-                self._print(_heading(event))
+                self._print_row(_heading(event))
                 self._headed = True
-            self._print(_utterance_row(event))
+            self._print_row(_utterance_row(event, self.console.width))
         else:
-            self._print(_message_row(event))
+            self.console.print(_message_row(event))
 
-    def _print(self, row: Text) -> None:
-        self.console.print(row, no_wrap=True, overflow="ellipsis", crop=True, highlight=False)
+    def _print_row(self, row: Text) -> None:
+        self.console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
 
 
 class CsvTable:
@@ -92,35 +92,38 @@ class CsvTable:
 
 
 def _heading(event: Event) -> Text:
-    last = "then                    file" if event.path else "then                    latency"
-    return Text(f"{'time':<15}  {'speaker':<8}  {'emotion':<9} {'confidence':<13}   {last}", style="bold")
+    last = "file" if event.path else f"{'then':<13}  latency"
+    return Text(f"{'time':<15}  {'speaker':<8}  {'emotion':<9} {'confidence':<15}  {last}", style="bold")
 
 
-def _utterance_row(event: Event) -> Text:
+def _utterance_row(event: Event, width: int) -> Text:
     emotion, confidence = event.emotion or "", event.confidence or 0.0
     style = EMOTION_STYLES.get(emotion, "")
     row = Text(f"{_span(event):<15}  {event.speaker.name if event.speaker else '—':<8.8}  ")
     row.append(f"{emotion:<9} ", style=f"bold {style}")
     row.append(_bar(confidence), style=style)
     row.append(f" {confidence:4.0%}{' ?' if event.needs_review else '  '}  ")
-    others = sorted(event.scores.items(), key=lambda item: -item[1])[1:3]
-    row.append(f"{', '.join(f'{label} {score:.0%}' for label, score in others):<22}  ", style="dim")
-    row.append(event.path or f"{event.latency_ms.get('total', 0):.0f} ms", style="dim")
+    if event.path:
+        row.append(_end_of(event.path, width - row.cell_len), style="dim")
+    else:
+        (label, score), *_ = sorted(event.scores.items(), key=lambda item: -item[1])[1:] or [("", 0.0)]
+        row.append(f"{label:<8} {score:4.0%}  {event.latency_ms.get('total', 0):.0f} ms", style="dim")
     if event.truncated:
-        row.append("  …continues", style="dim")
+        row.append(" …", style="dim")
     if event.dropped_s:
-        row.append(f"  {event.dropped_s:.1f} s lost", style="yellow")
+        row.append(f" {event.dropped_s:.1f} s lost", style="yellow")
     return row
 
 
 def _message_row(event: Event) -> Text:
     style = {"skipped": "yellow", "error": "red"}.get(event.type, "dim")
     span = f"{_span(event):<15}  " if event.start_s is not None else ""
-    return Text(f"{span}{event.type}: {event.message}", style=style)
+    kind = "" if event.type == "status" else f"{event.type}: "
+    return Text(f"{span}{kind}{event.message}", style=style)
 
 
 def _span(event: Event) -> str:
-    return f"{_clock(event.start_s or 0.0)}–{_clock(event.end_s or 0.0)}"
+    return f"{_clock(event.start_s or 0.0)}-{_clock(event.end_s or 0.0)}"
 
 
 def _clock(time_s: float) -> str:
@@ -131,3 +134,7 @@ def _clock(time_s: float) -> str:
 def _bar(share: float) -> str:
     full = round(share * BAR_CELLS)
     return "━" * full + "╌" * (BAR_CELLS - full)
+
+
+def _end_of(path: str, width: int) -> str:
+    return path if len(path) <= width else "…" + path[max(0, len(path) - width + 1) :]

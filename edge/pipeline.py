@@ -133,9 +133,8 @@ class Pipeline:
         finally:
             self._source.close()
             self._queue.close()
-        summary = self._summary()
-        self._output.write(self._status(f"stopped: {summary}"))
-        return summary
+        self._output.write(self._status("stopped"))
+        return self._summary()
 
     def stop(self) -> None:
         """Make ``run`` finish what was heard so far and return; callable from a signal handler or any thread."""

@@ -47,7 +47,7 @@ class Recognizer:
     def __init__(self, bundle: Bundle, settings: EncoderSettings) -> None:
         self.bundle, self.settings = bundle, settings
         self.buckets = Buckets(bundle.manifest.buckets_s)
-        self.encoder = Encoder(bundle.encoder_path, self.buckets, settings)
+        self.encoder = Encoder(bundle.encoder_path, bundle.manifest.encoder.embedding_dim, self.buckets, settings)
 
     def load(self) -> None:
         """Open the encoder's session and warm every bucket; raises ``ModelError``."""
@@ -60,7 +60,7 @@ class Recognizer:
         """
         parts = [part for waveform in waveforms for part in self._split(waveform)]
         lengths = [len(part) for part in parts]
-        embeddings = np.empty((len(parts), self.bundle.manifest.encoder.embedding_dim), np.float32)
+        embeddings = np.empty((len(parts), self.encoder.dim), np.float32)
         elapsed_ms = np.empty(len(parts))
         for batch in self.buckets.plan(lengths, self.settings.max_batch):
             started_s = time.perf_counter()

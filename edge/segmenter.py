@@ -46,10 +46,11 @@ class Segmenter:
     def __init__(self, vad_settings: VadSettings, settings: SegmenterSettings) -> None:
         self._vad = VoiceActivity(vad_settings)
         self._start_frames = _frames(settings.start_s)
-        self._end_silence_frames = _frames(settings.end_silence_s)
         self._roll_frames = int(settings.pre_roll_s / FRAME_S)
         self._min_speech_frames = _frames(settings.min_speech_s)
         self._max_frames = int(settings.max_s / FRAME_S)
+        # A pause longer than half an utterance would leave a cut without a voice on one side.
+        self._end_silence_frames = min(_frames(settings.end_silence_s), self._max_frames // 2)
         self._pending = np.zeros(0, np.float32)
         self._frames: list[_Frame] = []
         """The current utterance with its pre-roll; while nobody speaks, what may become the next pre-roll."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -29,10 +30,7 @@ def analyze_files(
     with ExitStack() as stack:
         outputs: list[Output] = [open_output(json)]
         if csv_file:
-            try:
-                stream = stack.enter_context(csv_file.open("w", encoding="utf-8", errors="backslashreplace", newline=""))
-            except OSError as error:
-                raise UsageError(f"cannot write {csv_file}: {error.strerror}") from None
+            stream = stack.enter_context(_open_csv(csv_file))
             outputs.append(CsvTable(stream, recognizer.bundle.manifest.labels))
         progress = stack.enter_context(_progress(outputs[0]))
         for event in analyze(progress.track(files), recognizer, settings, whole_file):
@@ -42,6 +40,13 @@ def analyze_files(
     text = f"affectd: {counts['utterance']} utterances in {len(files)} files"
     print(f"{text}, {counts['error']} could not be read" if counts["error"] else text, file=sys.stderr)
     return 1 if counts["error"] else 0
+
+
+def _open_csv(file: Path) -> TextIO:
+    try:
+        return file.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from None
 
 
 def _progress(output: Output) -> Progress:

@@ -15,7 +15,7 @@ from edge.doctor import Verdict, diagnose
 from edge.microphone import list_devices
 from edge.settings import LoadedSettings, Settings
 
-MARKS = {Verdict.GOOD: ("✓", "green"), Verdict.ABSENT: ("–", "yellow"), Verdict.BROKEN: ("✗", "red")}
+MARKS = {Verdict.GOOD: ("✓", "green"), Verdict.ABSENT: ("○", "yellow"), Verdict.BROKEN: ("✗", "red")}
 
 
 def show_devices(as_json: bool) -> None:
@@ -59,7 +59,13 @@ def show_config(loaded: LoadedSettings, as_json: bool) -> None:
     table = _table("setting", "value", "origin", "meaning")
     for name, row in rows.items():
         style = "" if row["origin"] == "default" else "bold"
-        table.add_row(name, Text(json.dumps(row["value"])), Text(row["origin"]), Text(row["description"]), style=style)
+        table.add_row(
+            name,
+            Text(json.dumps(row["value"])),
+            Text(row["origin"]),
+            Text(row["description"].replace("``", "")),
+            style=style,
+        )
     Console().print(table)
 
 

@@ -81,7 +81,7 @@ def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakePortAudio]]:
     monkeypatch.setattr(FakePortAudio, "mono", True)
     monkeypatch.setattr(FakePortAudio, "opened", [], raising=False)
     monkeypatch.setitem(sys.modules, "pyaudio", SimpleNamespace(PyAudio=FakePortAudio))
-    monkeypatch.setattr(microphone, "STALL_S", 0.1)
+    monkeypatch.setattr(microphone, "STALL_S", 0.5)
     monkeypatch.setattr(microphone, "FIRST_RETRY_S", 0.02)
     yield FakePortAudio
     assert FakePortAudio.running == 0
@@ -287,6 +287,5 @@ def test_real_portaudio_hears_speech_and_survives_unplugging(
     assert not listener.is_alive()
     for segment in segments:
         assert segment.end_s - segment.start_s == pytest.approx(1.5, abs=0.3)
-    (restart,) = [block for block in received if block.restarted]
-    assert restart.lost_s > 0.5
-    assert segments[1].dropped_s >= restart.lost_s
+    lost_s = sum(block.lost_s for block in received if block.restarted)
+    assert segments[1].dropped_s >= lost_s > 0.5

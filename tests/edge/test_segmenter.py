@@ -143,12 +143,13 @@ def test_lost_audio_ends_the_utterance_and_moves_the_clock() -> None:
 
 
 def test_a_restart_ends_the_utterance_and_forgets_the_room() -> None:
-    for restarted, noise_dbfs in ((False, -75), (True, -30)):
+    for restarted in (False, True):
         stage = segmenter()
-        stage.push(conversation(1, 2))
-        (before,) = stage.push(silence(1, -30), restarted=restarted)
-        assert restarted == (before.decided_s == 3)
-        assert stage._vad.noise_dbfs == pytest.approx(noise_dbfs, abs=2)
+        stage.push(conversation(1, 2, 0.3))
+        before = stage.push(silence(1, -30), restarted=restarted)
+        assert (stage._vad.noise_dbfs > -35) == restarted
+        if restarted:
+            assert [segment.decided_s for segment in before] == [pytest.approx(3.3)]
 
 
 def test_memory_is_bounded() -> None:
@@ -181,7 +182,7 @@ def test_blocking_makes_no_difference(pattern_s: list[float], lengths: list[int]
 
 
 @settings(max_examples=25, deadline=None)
-@given(PATTERNS, st.floats(2, 6), st.floats(0, 0.5), st.floats(0.1, 1), st.integers(0, 5))
+@given(PATTERNS, st.floats(2, 6), st.floats(0, 0.5), st.floats(0.1, 5), st.integers(0, 5))
 def test_segments_are_ordered_slices_that_do_not_overlap(
     pattern_s: list[float], max_s: float, pre_roll_s: float, end_silence_s: float, seed: int
 ) -> None:

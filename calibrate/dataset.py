@@ -1,0 +1,98 @@
+"""From a recipe and a data folder to labelled utterances in speaker-disjoint parts."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.corpora import Utterance, read_corpus
+from calibrate.labels import label_utterances, to_label
+from calibrate.recipe import Recipe
+from calibrate.splits import Split, make_splits, read_splits, split_by_speaker
+from edge.errors import UsageError, nearest
+
+logger = logging.getLogger(__name__)
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Utterances of one part with their labels."""
+
+    utterances: list[Utterance]
+    labels: Rows
+    """``int64[utterances]``, index into the recipe's labels."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """One file per utterance."""
+        return [utterance.path for utterance in self.utterances]
+
+    @property
+    def corpora(self) -> npt.NDArray[np.str_]:
+        """Corpus of each utterance."""
+        return np.array([utterance.corpus for utterance in self.utterances], dtype=np.str_)
+
+    @property
+    def speakers(self) -> npt.NDArray[np.str_]:
+        """Speaker of each utterance."""
+        return np.array([utterance.speaker for utterance in self.utterances], dtype=np.str_)
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> Part:
+        """Return the utterances where ``rows`` is true."""
+        return Part([self.utterances[row] for row in np.flatnonzero(rows)], self.labels[rows])
+
+    def balanced_weights(self) -> npt.NDArray[np.float64]:
+        """Return weights that sum to one: every corpus weighs the same, and every label within its corpus."""
+        cells = list(zip(self.corpora.tolist(), self.labels.tolist(), strict=True))
+        counts = Counter(cells)
+        labels_of = Counter(corpus for corpus, _ in counts)
+        weights = np.array([1 / (counts[cell] * labels_of[cell[0]]) for cell in cells])
+        return weights / weights.sum()
+
+
+def read_parts(recipe: Recipe, data: Path, without: Collection[str] = (), strict: bool = False) -> dict[Split, Part]:
+    """Read the corpora of a recipe under ``data`` and split them by speaker.
+
+    Args:
+        recipe: names corpora, labels and splits.
+        data: folder that the recipe's folders are relative to.
+        without: corpora to leave out.
+        strict: a file that breaks its corpus's naming is an error, not a warning.
+    """
+    names = [corpus.name for corpus in recipe.corpora]
+    for name in without:
+        if name not in names:
+            raise UsageError(f"--without {name}: the recipe has {', '.join(names)}{nearest(name, names)}")
+    utterances: list[Utterance] = []
+    for corpus in recipe.corpora:
+        if corpus.name in without:
+            continue
+        listing = read_corpus(corpus.name, data / corpus.folder, strict)
+        for path, reason in listing.refused:
+            logger.warning("%s: %s", path, reason)
+        labelled = label_utterances(listing.utterances, recipe.labels)
+        if labelled.dropped:
+            logger.warning("%s: left out for lack of a label: %s", corpus.name, dict(labelled.dropped))
+        utterances += labelled.utterances
+    if not utterances:
+        raise UsageError("no corpus is left to train on")
+    if recipe.splits.file:
+        splits = read_splits(data / recipe.splits.file)
+    else:
+        splits = make_splits(utterances, recipe.splits.fractions, recipe.seed)
+    parts = split_by_speaker(utterances, splits)
+    return {name: Part(part, label_indices(part, recipe.labels)) for name, part in parts.items()}
+
+
+def label_indices(utterances: Sequence[Utterance], labels: Sequence[str]) -> Rows:
+    """Return the index of each utterance's label; all must have one."""
+    positions: dict[str | None, int] = {label: index for index, label in enumerate(labels)}
+    return np.array([positions[to_label(utterance.emotion, labels)] for utterance in utterances], np.int64)

@@ -1,0 +1,148 @@
+"""The embedding cache: pooled layers of a frozen encoder for many utterances, on disk, resumable.
+
+A cache folder holds ``features.npy`` (``float16[utterances, layers, 2 * width]``, a memory map) and ``state.npy``
+(``uint8[utterances]``: 0 to do, 1 done, 2 unreadable). A killed run loses at most the batches since the last flush,
+and a resumed one writes the same numbers, because batches are planned from the whole list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import torch
+
+from calibrate.augment import Augmentation
+from calibrate.encoders import PooledEncoder
+from calibrate.progress import progress_bar
+from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.buckets import pad
+from edge.errors import AudioFileError
+
+TODO, DONE, UNREADABLE = 0, 1, 2
+Features = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Features of a list of utterances, row by row in its order."""
+
+    features: Features
+    """``float16[utterances, layers, 2 * width]``; rows of unreadable files are zero."""
+    readable: npt.NDArray[np.bool_]
+
+
+def embed(
+    encoder: PooledEncoder,
+    encoder_name: str,
+    paths: Sequence[Path],
+    cache: Path,
+    *,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    batch_s: float = 64.0,
+    max_s: float = 10.0,
+) -> FeatureTable:
+    """Run the encoder over audio files in batches of like length, reusing what the cache already holds.
+
+    Args:
+        encoder: pools its layers to ``float32[batch, layers * 2 * width]``.
+        encoder_name: identifies the weights in the cache key.
+        paths: files to read; each is one row.
+        cache: folder under which the cache of this encoder, list and augmentation lives.
+        augmentation: applied to each file with a generator seeded by ``seed`` and the row.
+        seed: of the augmentation.
+        batch_s: audio per batch, padding included.
+        max_s: longer files are cut here, in the middle.
+    """
+    lengths_s = [_duration_s(path) for path in paths]
+    folder = cache / _cache_key(encoder, encoder_name, paths, lengths_s, augmentation, seed, max_s)
+    features, state = _open_cache(folder, len(paths), encoder)
+    batches = list(_plan(lengths_s, batch_s))
+    todo = [batch for batch in batches if (state[batch] == TODO).any()]
+
+    def load(row: int) -> Waveform | None:
+        try:
+            waveform = read_audio(paths[row])
+        except AudioFileError:
+            return None
+        if augmentation is not None:
+            waveform = augmentation(waveform, np.random.default_rng([seed, row]))
+        return middle(waveform, round(max_s * SAMPLE_RATE_HZ))
+
+    with progress_bar() as progress, ThreadPoolExecutor(1) as pool:
+        task = progress.add_task(f"embedding {folder.name}", total=len(paths), completed=int((state != TODO).sum()))
+        loads = pool.map(lambda batch: [load(row) for row in batch], todo)
+        for batch, waveforms in zip(todo, loads, strict=True):
+            rows = [row for row, waveform in zip(batch, waveforms, strict=True) if waveform is not None]
+            if rows:
+                pooled = encode(encoder, [waveform for waveform in waveforms if waveform is not None])
+                features[rows] = pooled.reshape(len(rows), *features.shape[1:])
+            features.flush()
+            state[batch] = UNREADABLE
+            state[rows] = DONE
+            state.flush()
+            progress.advance(task, len(batch))
+    return FeatureTable(features, np.asarray(state == DONE))
+
+
+def encode(encoder: PooledEncoder, waveforms: Sequence[Waveform]) -> npt.NDArray[np.float32]:
+    """Return ``float32[batch, layers * 2 * width]`` for waveforms padded to the longest of them."""
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    device = next(encoder.parameters()).device
+    with torch.inference_mode():
+        padded = torch.from_numpy(pad(waveforms, int(lengths.max()))).to(device)
+        pooled: npt.NDArray[np.float32] = encoder(padded, lengths.to(device)).cpu().numpy()
+    return pooled
+
+
+def middle(waveform: Waveform, samples: int) -> Waveform:
+    """Return the middle ``samples`` of a longer waveform, a shorter one as it is."""
+    start = max(0, (len(waveform) - samples) // 2)
+    return waveform[start : start + samples]
+
+
+def _duration_s(path: Path) -> float:
+    """Return the duration in seconds, 0 for what cannot be opened (it is found unreadable when its turn comes)."""
+    try:
+        return float(soundfile.info(path).duration)
+    except (soundfile.LibsndfileError, OSError):
+        return 0.0
+
+
+def _plan(lengths_s: Sequence[float], batch_s: float) -> Iterator[list[int]]:
+    """Yield rows sorted by length in batches whose padded length stays within ``batch_s``."""
+    batch: list[int] = []
+    for row in sorted(range(len(lengths_s)), key=lambda row: lengths_s[row]):
+        if batch and lengths_s[row] * (len(batch) + 1) > batch_s:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _cache_key(encoder: PooledEncoder, *parts: object) -> str:
+    weights = hashlib.sha256()
+    for name, tensor in encoder.state_dict().items():
+        weights.update(f"{name}{tuple(tensor.shape)}{tensor.double().sum().item()}".encode())
+    described = json.dumps([encoder.pooled, weights.hexdigest(), *parts], default=str)
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def _open_cache(folder: Path, rows: int, encoder: PooledEncoder) -> tuple[np.memmap, np.memmap]:  # type: ignore[type-arg]
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (rows, len(encoder.pooled), encoder.dim // len(encoder.pooled))
+    arrays = []
+    for name, dtype, wanted in (("features.npy", np.float16, shape), ("state.npy", np.uint8, shape[:1])):
+        path = folder / name
+        mode = "r+" if path.is_file() else "w+"
+        arrays.append(np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=None if mode == "r+" else wanted))
+    return arrays[0], arrays[1]

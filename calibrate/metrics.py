@@ -1,0 +1,96 @@
+"""Metrics of categorical emotion recognition, from predicted probabilities and true labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+Probabilities = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Figures of one label."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What an evaluation says about one set of utterances. All are shares, 0 to 1."""
+
+    utterances: int
+    speakers: int
+    ua: float
+    """Unweighted accuracy: mean recall over the labels that occur."""
+    wa: float
+    """Weighted accuracy: share of utterances right."""
+    macro_f1: float
+    ece: float
+    """Expected calibration error, 15 equal-width bins (Guo et al. 2017)."""
+    speaker_ua: dict[str, float]
+    worst_decile: float
+    """Mean UA of the worst tenth of the speakers, at least one."""
+    classes: dict[str, ClassFigures]
+    confusion: list[list[int]]
+    """Rows are true labels, columns predicted ones."""
+
+    @property
+    def mean_speaker_ua(self) -> float:
+        """Mean over speakers of their UA."""
+        return float(np.mean(list(self.speaker_ua.values())))
+
+
+def unweighted_accuracy(predicted: Indices, true: Indices) -> float:
+    """Return the mean recall over the labels that occur in ``true``."""
+    return float(np.mean([(predicted[true == label] == label).mean() for label in np.unique(true)]))
+
+
+def calibration_error(probabilities: Probabilities, true: Indices, bins: int = 15) -> float:
+    """Return the expected calibration error of the top label (Guo et al. 2017, equation 3)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == true
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    error = 0.0
+    for index in np.unique(which):
+        inside = which == index
+        error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return float(error)
+
+
+def figures(probabilities: Probabilities, true: Indices, speakers: Sequence[str], labels: Sequence[str]) -> Figures:
+    """Evaluate ``float32[utterances, labels]`` against ``int64[utterances]``.
+
+    Labels that never occur in ``true`` count neither in UA nor in macro F1, but predicting them is an error.
+    """
+    predicted = probabilities.argmax(axis=1)
+    present = np.unique(true)
+    precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=present, zero_division=0)
+    names = np.asarray(speakers)
+    speaker_ua = {
+        str(name): unweighted_accuracy(predicted[names == name], true[names == name]) for name in np.unique(names)
+    }
+    worst = sorted(speaker_ua.values())[: max(1, round(len(speaker_ua) / 10))]
+    return Figures(
+        utterances=len(true),
+        speakers=len(speaker_ua),
+        ua=float(recall.mean()),
+        wa=float((predicted == true).mean()),
+        macro_f1=float(f1.mean()),
+        ece=calibration_error(probabilities, true),
+        speaker_ua=speaker_ua,
+        worst_decile=float(np.mean(worst)),
+        classes={
+            labels[label]: ClassFigures(float(precision[row]), float(recall[row]), float(f1[row]), int(support[row]))
+            for row, label in enumerate(present)
+        },
+        confusion=confusion_matrix(true, predicted, labels=range(len(labels))).tolist(),
+    )

@@ -1,0 +1,212 @@
+"""The ``affectd`` command: its options and exit codes. Each command's work is imported when it is called.
+
+Exit codes: 0 fine, 1 audio that cannot be read or a failed ``doctor``, 2 usage, 3 model, 4 audio devices, 5 store.
+"""
+# ruff: noqa: PLC0415  (imports inside the commands, so that --help and --version do not wait for numpy and onnxruntime)
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge import __version__
+from edge.commands.options import Bundle, Config, Debug, Json, Provider, Set, load
+from edge.errors import AffectdError, ModelError
+
+log = logging.getLogger("edge")
+
+
+def _examples(*lines: str) -> str:
+    return "\n\n".join(["[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)])
+
+
+app = typer.Typer(
+    name="affectd",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="On-device speech emotion: who spoke and how they sounded. No audio leaves this machine.",
+    epilog=_examples(
+        "affectd run                          listen to the default microphone",
+        "affectd analyze recordings/ --csv emotions.csv",
+        "affectd doctor                       is everything in place?",
+    ),
+)
+config_app = typer.Typer(help="Settings: what they are, what they mean, where they come from.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"affectd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def affectd(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before any command."""
+
+
+@app.command(
+    epilog=_examples(
+        "affectd run                                        the default microphone, as a table",
+        "affectd run --source talk.flac --fast --json       a file, as fast as possible, as JSON lines",
+        "arecord -q -f S16_LE -r 16000 | affectd run --source -",
+        "affectd run --set segmenter.end_silence_s=0.3      answer sooner, split more",
+    )
+)
+def run(
+    *,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="mic, an audio file, or - for raw 16-bit mono PCM on standard input.",
+            metavar="mic|PATH|-",
+            show_default="mic",
+            rich_help_panel="Source",
+        ),
+    ] = None,
+    rate: Annotated[
+        int | None,
+        typer.Option(help="Sample rate of the raw PCM.", metavar="HZ", show_default="16000", rich_help_panel="Source"),
+    ] = None,
+    realtime: Annotated[
+        bool | None,
+        typer.Option(
+            "--realtime/--fast",
+            help="Play a file at its own speed, or as fast as it can be analysed.",
+            show_default="realtime",
+            rich_help_panel="Source",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Microphone, see affectd devices.",
+            metavar="NAME-OR-INDEX",
+            show_default="the system's default",
+            rich_help_panel="Source",
+        ),
+    ] = None,
+    bundle: Bundle = None,
+    provider: Provider = None,
+    config: Config = None,
+    set_: Set = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Listen, and tell how each utterance sounded as soon as it is over. Ctrl-C ends it.
+
+    A table on a terminal, JSON lines (one event per line) in a pipe or with --json.
+    """
+    from edge.commands.run import run as run_pipeline
+
+    options = {
+        "capture.source": source,
+        "capture.rate_hz": rate,
+        "capture.realtime": realtime,
+        "capture.device": device,
+        "encoder.bundle": bundle,
+        "encoder.provider": provider,
+    }
+    run_pipeline(load(config, set_, options).settings, json)
+
+
+@app.command(
+    epilog=_examples(
+        "affectd analyze interview.wav                      every utterance in it",
+        "affectd analyze clips/ --whole-file --csv emotions.csv",
+        "affectd analyze a.wav b.mp3 more/ --json | jq .emotion",
+    )
+)
+def analyze(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, and folders to search.", metavar="PATH...")],
+    *,
+    whole_file: Annotated[
+        bool, typer.Option("--whole-file", help="Exactly one event per file, in order.", rich_help_panel="Output")
+    ] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Also write a CSV file, one column per label.", metavar="FILE", rich_help_panel="Output"),
+    ] = None,
+    bundle: Bundle = None,
+    provider: Provider = None,
+    config: Config = None,
+    set_: Set = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Analyse recordings in batches: one event per detected utterance, or one per file.
+
+    A file that cannot be read, or does not exist, gets an error event in its place; the rest go on and the exit code
+    is 1. When there is nothing to analyse at all it is 2.
+    """
+    from edge.commands.analyze import analyze_files
+
+    options = {"encoder.bundle": bundle, "encoder.provider": provider}
+    raise typer.Exit(analyze_files(paths, load(config, set_, options).settings, whole_file, json, csv))
+
+
+@app.command(epilog=_examples("affectd devices", "affectd run --device 'USB'"))
+def devices(*, json: Json = False, debug: Debug = False) -> None:
+    """List the microphones."""
+    from edge.commands.show import show_devices
+
+    show_devices(json)
+
+
+@app.command(epilog=_examples("affectd doctor", "affectd doctor --provider cuda --json"))
+def doctor(
+    *,
+    bundle: Bundle = None,
+    provider: Provider = None,
+    config: Config = None,
+    set_: Set = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Try out everything a run needs, and say what is missing. Exit code 1 when something needed is broken."""
+    from edge.commands.show import show_diagnosis
+
+    options = {"encoder.bundle": bundle, "encoder.provider": provider}
+    raise typer.Exit(show_diagnosis(load(config, set_, options), json))
+
+
+@config_app.command(
+    epilog=_examples("affectd config show", "AFFECTD_VAD_AGGRESSIVENESS=3 affectd config show --set vad.gate_dbfs=-50")
+)
+def show(*, config: Config = None, set_: Set = None, json: Json = False, debug: Debug = False) -> None:
+    """Show every setting: its value, where that comes from, and what it means.
+
+    The command line wins over AFFECTD_SECTION_KEY in the environment, then the settings file, then the default.
+    """
+    from edge.commands.show import show_config
+
+    show_config(load(config, set_, {}), json)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    logging.basicConfig(format="affectd: %(message)s", level=logging.WARNING)
+    try:
+        try:
+            app(prog_name="affectd")
+        except ModuleNotFoundError as error:
+            if error.name != "onnxruntime":
+                raise
+            raise ModelError("onnxruntime is not installed: pip install 'affectd[cpu]' (or [gpu])") from error
+    except AffectdError as error:
+        if log.isEnabledFor(logging.DEBUG):
+            raise
+        print(f"affectd: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,62 @@
+"""Fixtures of the device side: a conversation to listen to, and the command that listens."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conversation import Conversation, record
+
+ROOT = Path(__file__).resolve().parents[2]
+HANGS_S = 60
+
+
+@pytest.fixture(scope="session")
+def conversation(tmp_path_factory: pytest.TempPathFactory) -> Conversation:
+    """A recording of three utterances that the tiny bundle tells apart."""
+    return record(tmp_path_factory.mktemp("audio"))
+
+
+@pytest.fixture
+def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of the developer's own."""
+    for name in [name for name in os.environ if name.startswith("AFFECTD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config-home"))
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "dumb")
+
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(clean_environment: None) -> Iterator[Start]:
+    """Start ``affectd`` as a process of its own; it is killed when it hangs and at the end of the test."""
+    started: list[tuple[subprocess.Popen[bytes], threading.Timer]] = []
+
+    def start(
+        *arguments: object, program: tuple[str, ...] = ("-m", "edge"), stdout: int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, *program, *map(str, arguments)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+        )
+        timer = threading.Timer(HANGS_S, process.kill)
+        timer.start()
+        started.append((process, timer))
+        return process
+
+    yield start
+    for process, timer in started:
+        timer.cancel()
+        process.kill()
+        process.communicate()

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conversation import Conversation
+from signals import silence, speech_like
+
+from edge import analyze as analyze_module
+from edge.analyze import analyze, find_audio
+from edge.audio import SAMPLE_RATE_HZ
+from edge.bundle import Bundle
+from edge.encoder import Encoder
+from edge.errors import UsageError
+from edge.event import Event
+from edge.recognizer import Recognizer
+from edge.settings import EncoderSettings, Settings
+
+SETTINGS = Settings(encoder=EncoderSettings(max_batch=4))
+
+
+@pytest.fixture(scope="module")
+def recognizer(bundle: Bundle) -> Recognizer:
+    recognizer = Recognizer(bundle, SETTINGS.encoder)
+    recognizer.load()
+    return recognizer
+
+
+def write(path: Path, level: float = 1.0, duration_s: float = 1.0, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = [silence(0.3), level * speech_like(duration_s, seed), silence(0.3)]
+    soundfile.write(path, np.concatenate(samples), SAMPLE_RATE_HZ, "PCM_16" if level <= 1 else "FLOAT")
+    return path
+
+
+def names(events: list[Event]) -> list[tuple[str, str]]:
+    return [(event.type, event.source) for event in events]
+
+
+def test_folders_are_searched_in_a_stable_order(tmp_path: Path) -> None:
+    for name in ("b.wav", "A/z.WAV", "a.flac", ".hidden.wav", "notes.txt", "A/deep/er/m.opus"):
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    extra = tmp_path / "unusual.name"
+    extra.touch()
+    found = find_audio([extra, tmp_path / "folder", extra, tmp_path / "gone.wav"])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
+        "unusual.name",
+        "folder/A/deep/er/m.opus",
+        "folder/A/z.WAV",
+        "folder/a.flac",
+        "folder/b.wav",
+        "unusual.name",
+        "gone.wav",
+    ]
+
+
+def test_nothing_to_analyse_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no such file or folder: .*gone\.wav, .*lost\.wav"):
+        find_audio([tmp_path / "gone.wav", tmp_path / "lost.wav"])
+    with pytest.raises(UsageError, match=r"no audio in .* \(known: .*\.wav"):
+        find_audio([tmp_path])
+
+
+def test_every_utterance_of_a_conversation(conversation: Conversation, recognizer: Recognizer) -> None:
+    events = list(analyze([conversation.path], recognizer, SETTINGS))
+    assert tuple(event.emotion for event in events) == conversation.emotions
+    for event, turn_s in zip(events, conversation.turns_s, strict=True):
+        assert (event.start_s, event.end_s) == pytest.approx(turn_s, abs=0.15)
+        assert event.path == str(conversation.path)
+        assert event.source == "conversation.wav"
+        assert set(event.latency_ms) == {"encoder", "head"}
+
+
+def test_whole_files_give_one_event_each_in_order(tmp_path: Path, recognizer: Recognizer) -> None:
+    random = np.random.default_rng(0)
+    levels = random.choice([0.1, 1.0, 3.0], 16)
+    files = [
+        write(tmp_path / f"{index:02}.wav", level, random.uniform(0.2, 9), seed=index)
+        for index, level in enumerate(levels)
+    ]
+    files += [files[0], write(tmp_path / "quiet.wav", 0.0)]
+    events = list(analyze(files, recognizer, SETTINGS, whole_file=True))
+    assert [event.path for event in events] == [str(file) for file in files]
+    one_by_one = [next(analyze([file], recognizer, SETTINGS, whole_file=True)) for file in files]
+    assert [event.emotion for event in events] == [event.emotion for event in one_by_one]
+    assert [list(event.scores.values()) for event in events] == [
+        pytest.approx(list(event.scores.values()), abs=1e-5) for event in one_by_one
+    ]
+    assert all(set(event.scores) == {"neutral", "happy", "angry"} for event in events)
+    assert all(event.start_s == 0 for event in events)
+
+
+@pytest.mark.parametrize("whole_file", [True, False])
+def test_an_unreadable_file_has_its_error_in_its_place(
+    whole_file: bool, tmp_path: Path, recognizer: Recognizer
+) -> None:
+    files = [write(tmp_path / "a.wav"), tmp_path / "empty.wav", tmp_path / "gone.wav", write(tmp_path / "z.wav")]
+    files[1].touch()
+    events = list(analyze(files, recognizer, SETTINGS, whole_file))
+    assert names(events) == [
+        ("utterance", "a.wav"),
+        ("error", "empty.wav"),
+        ("error", "gone.wav"),
+        ("utterance", "z.wav"),
+    ]
+    assert "is empty (0 bytes)" in events[1].message
+    assert "no such file" in events[2].message
+
+
+def test_what_precedes_the_damage_is_analysed(tmp_path: Path, recognizer: Recognizer) -> None:
+    path = tmp_path / "damaged.wav"
+    samples = np.concatenate([silence(0.3), speech_like(1.0), np.full(100, np.nan, np.float32)])
+    soundfile.write(path, samples, SAMPLE_RATE_HZ, "FLOAT")
+    assert names(list(analyze([path], recognizer, SETTINGS))) == [("utterance", path.name), ("error", path.name)]
+
+
+def test_memory_is_bounded_by_the_chunk(
+    tmp_path: Path, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analyze_module, "CHUNK_UTTERANCES", 4)
+    path = write(tmp_path / "a.wav")
+    read = []
+    events = analyze((read.append(index) or path for index in range(1_000_000)), recognizer, SETTINGS)
+    for _ in range(10):
+        next(events)
+    assert len(read) == 12
+
+    monkeypatch.setattr(analyze_module, "CHUNK_S", 0.5)
+    next(analyze((read.append(index) or path for index in range(1_000_000)), recognizer, SETTINGS))
+    assert len(read) == 13
+
+
+def test_files_share_batches_of_their_length(
+    tmp_path: Path, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+    embed = Encoder.embed
+    monkeypatch.setattr(
+        Encoder,
+        "embed",
+        lambda self, waveforms, samples: batches.append((len(waveforms), samples)) or embed(self, waveforms, samples),
+    )
+    files = [write(tmp_path / f"{index}.wav", duration_s=2.5 if index % 2 else 0.2) for index in range(12)]
+    list(analyze(files, recognizer, SETTINGS, whole_file=True))
+    assert batches == [(4, 16_000), (2, 16_000), (4, 64_000), (2, 64_000)]

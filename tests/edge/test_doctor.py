@@ -1,0 +1,92 @@
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge import doctor
+from edge.doctor import Check, Verdict, diagnose, self_test_waveform
+from edge.errors import AudioDeviceError
+from edge.microphone import Device
+from edge.settings import load_settings
+
+MICROPHONE = Device(0, "USB Mic", 48_000, 1, is_default=True, host_api="ALSA")
+
+
+@pytest.fixture(autouse=True)
+def microphones(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
+    devices = [MICROPHONE]
+    monkeypatch.setattr(doctor, "list_devices", lambda: devices)
+    return devices
+
+
+def diagnosis(folder: Path | None, **overrides: object) -> dict[str, Check]:
+    overrides["encoder.bundle"] = str(folder)
+    return {check.name: check for check in diagnose(load_settings(environment={}, overrides=overrides))}
+
+
+def test_a_healthy_device(bundle_folder: Path) -> None:
+    checks = diagnosis(bundle_folder)
+    assert {check.verdict for check in checks.values()} == {Verdict.GOOD}
+    assert "sha256 of 2 files verified" in checks["bundle"].found
+    assert "on CPUExecutionProvider, 1 thread(s)" in checks["self-test"].found
+    assert checks["settings"].found == "encoder.bundle (command line)"
+    assert checks["microphones"].found == "USB Mic (default)"
+    assert f"numpy {np.__version__}" in checks["packages"].found
+    assert "CPUExecutionProvider" in checks["onnxruntime"].found
+
+
+def test_a_damaged_bundle_is_broken(bundle_folder: Path, tmp_path: Path) -> None:
+    for file in bundle_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with (tmp_path / "encoder.onnx").open("ab") as file:
+        file.write(b"!")
+    checks = diagnosis(tmp_path)
+    assert checks["bundle"].verdict is checks["self-test"].verdict is Verdict.BROKEN
+    assert "the manifest says" in checks["bundle"].found
+
+
+def test_a_provider_that_is_wanted_but_not_in_use_is_broken(bundle_folder: Path) -> None:
+    checks = diagnosis(bundle_folder, **{"encoder.provider": "cuda"})
+    assert checks["bundle"].verdict is Verdict.GOOD
+    assert checks["self-test"].verdict is Verdict.BROKEN
+    assert "'cuda' was wanted, CPUExecutionProvider is in use" in checks["self-test"].found
+
+
+def test_microphones_may_be_absent(
+    bundle_folder: Path, microphones: list[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    microphones.clear()
+    assert diagnosis(bundle_folder)["microphones"].verdict is Verdict.ABSENT
+
+    def fail() -> list[Device]:
+        raise AudioDeviceError("PyAudio is not installed")
+
+    monkeypatch.setattr(doctor, "list_devices", fail)
+    assert diagnosis(bundle_folder)["microphones"] == Check("microphones", Verdict.ABSENT, "PyAudio is not installed")
+
+
+def test_two_onnxruntimes_are_broken(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "1.2.3" if name == "onnxruntime-gpu" else version(name))
+    check = diagnosis(bundle_folder)["onnxruntime"]
+    assert check.verdict is Verdict.BROKEN
+    assert "overwrite each other" in check.found
+
+
+def test_a_missing_onnxruntime_is_broken(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "edge.recognizer", raising=False)
+    monkeypatch.delitem(sys.modules, "edge.encoder", raising=False)
+    checks = diagnosis(bundle_folder)
+    assert checks["onnxruntime"].verdict is checks["self-test"].verdict is Verdict.BROKEN
+    assert checks["bundle"].verdict is Verdict.GOOD
+
+
+def test_the_self_test_always_hears_the_same() -> None:
+    waveform = self_test_waveform()
+    assert waveform.dtype == np.float32
+    assert len(waveform) == 24_000
+    assert 0.01 < np.abs(waveform).max() <= 1
+    assert np.array_equal(waveform, self_test_waveform())

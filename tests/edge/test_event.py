@@ -1,0 +1,59 @@
+import json
+from datetime import datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.event import Event, SpeakerMatch, wall_clock
+
+NOW = "2026-01-02T03:04:05.678+01:00"
+TEXT = st.text()
+NUMBER = st.floats(-1e9, 1e9)
+EVENTS = st.builds(
+    Event,
+    type=st.sampled_from(["utterance", "partial", "skipped", "status", "error"]),
+    source=TEXT,
+    time=st.just(NOW),
+    start_s=st.none() | NUMBER,
+    end_s=st.none() | NUMBER,
+    speaker=st.none() | st.builds(SpeakerMatch, TEXT, st.floats(0, 1)),
+    emotion=st.none() | TEXT,
+    confidence=st.none() | st.floats(0, 1),
+    scores=st.dictionaries(TEXT, st.floats(0, 1)),
+    needs_review=st.booleans(),
+    adapted=st.booleans(),
+    latency_ms=st.dictionaries(TEXT, NUMBER),
+    truncated=st.booleans(),
+    dropped_s=NUMBER,
+    path=st.none() | TEXT,
+    message=st.none() | TEXT,
+)
+
+
+@given(EVENTS)
+@settings(max_examples=50, deadline=None)
+def test_json_is_one_line_that_reads_back(event: Event) -> None:
+    line = event.to_json()
+    assert "\n" not in line
+    assert json.loads(line) == event.to_dict()
+    assert list(event.to_dict())[:2] == ["type", "schema"]
+    if event.type in ("utterance", "partial"):
+        assert event.to_dict()["scores"] == pytest.approx(event.scores, abs=1e-4)
+
+
+def test_an_utterance_without_a_speaker_says_so() -> None:
+    values = Event("utterance", "mic", NOW, start_s=1.0, end_s=2.0, emotion="sad", confidence=0.5).to_dict()
+    assert values["speaker"] is None
+    assert values["schema"] == 1
+    assert "path" not in values
+    assert "message" not in values
+
+
+def test_a_message_carries_nothing_about_emotion() -> None:
+    values = Event("skipped", "mic", NOW, start_s=1.0, end_s=2.0, message="too slow").to_dict()
+    assert values.keys() == {"type", "schema", "source", "time", "start_s", "end_s", "dropped_s", "message"}
+
+
+def test_wall_clock_has_an_offset() -> None:
+    assert datetime.fromisoformat(wall_clock()).tzinfo is not None

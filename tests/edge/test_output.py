@@ -1,0 +1,116 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from edge.event import Event, SpeakerMatch
+from edge.output import CsvTable, JsonLines, LiveTable, open_output
+
+NOW = "2026-01-02T03:04:05.678+01:00"
+
+
+def utterance(**changes: object) -> Event:
+    values = {
+        "start_s": 61.25,
+        "end_s": 63.0,
+        "emotion": "angry",
+        "confidence": 0.72,
+        "scores": {"sad": 0.18, "angry": 0.72, "fear": 0.1},
+        "needs_review": True,
+        "latency_ms": {"endpoint": 510.0, "total": 534.6},
+    }
+    return Event("utterance", "talk.wav", NOW, **(values | changes))
+
+
+def printed(*events: Event, width: int = 80, **console: object) -> str:
+    stream = io.StringIO()
+    table = LiveTable(Console(file=stream, width=width, **console))
+    for event in events:
+        table.write(event)
+    return stream.getvalue()
+
+
+def test_json_lines_are_flushed_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with path.open("w", encoding="latin-1") as stream:
+        output = JsonLines(stream)
+        output.write(utterance(speaker=SpeakerMatch("Zoë 🎤", 0.9)))
+        assert json.loads(path.read_bytes())["speaker"] == {"name": "Zoë 🎤", "score": 0.9}
+        output.write(utterance(path="bad\udcff.wav"))
+    assert json.loads(path.read_bytes().splitlines()[1])["path"] == "bad\udcff.wav"
+
+
+def test_rows_fit_eighty_columns_under_one_heading() -> None:
+    text = printed(utterance(), utterance(start_s=599.96, end_s=603.0, emotion="surprise", needs_review=False))
+    heading, first, second = text.splitlines()
+    assert heading.split() == ["time", "speaker", "emotion", "confidence", "then", "latency"]
+    assert first.split() == ["1:01.2-1:03.0", "—", "angry", "━━━━━━╌╌", "72%", "?", "sad", "18%", "535", "ms"]
+    assert second.startswith("10:00.0-10:03.0")
+    assert "?" not in second
+    for column in ("speaker", "emotion", "confidence", "then", "latency"):
+        assert first[heading.index(column) - 1] == " "
+        assert first[heading.index(column)] != " "
+
+
+def test_a_row_tells_the_speaker_what_was_cut_and_what_was_lost() -> None:
+    row = printed(utterance(speaker=SpeakerMatch("Bartholomew", 0.9), truncated=True, dropped_s=1.25), width=100)
+    assert "Bartholo  angry" in row
+    assert row.rstrip().endswith("535 ms … 1.2 s lost")
+
+
+def test_analysed_rows_end_in_the_end_of_the_path() -> None:
+    heading, row = printed(utterance(path="/a/rather/long/folder/of/recordings/clip-17.wav")).splitlines()
+    assert heading.endswith("file")
+    assert row.endswith("recordings/clip-17.wav")
+    assert "…" in row
+    assert len(row) <= 80
+
+
+def test_messages_are_printed_in_full() -> None:
+    message = "a long reason " * 12
+    text = printed(
+        Event("status", "mic", NOW, message="ready: bundle tiny 0"),
+        Event("skipped", "mic", NOW, start_s=1.0, end_s=2.0, message="too slow"),
+        Event("error", "x.wav", NOW, path="x.wav", message=message),
+    )
+    assert text.startswith("ready: bundle tiny 0\n0:01.0-0:02.0    skipped: too slow\nerror: a long reason")
+    assert text.count("reason") == 12
+
+
+def test_colour_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[1;31mangry" in printed(utterance(), force_terminal=True)
+    assert "\x1b" not in printed(utterance())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "31m" not in printed(utterance(), force_terminal=True)
+
+
+def test_markup_in_names_is_text() -> None:
+    assert "[red]" in printed(utterance(path="[red]x.wav"))
+    assert "[/red]" in printed(Event("error", "x", NOW, message="cannot read [/red]"))
+
+
+@pytest.mark.parametrize(
+    ("terminal", "wanted", "kind"), [(True, False, LiveTable), (True, True, JsonLines), (False, False, JsonLines)]
+)
+def test_json_unless_on_a_terminal(terminal: bool, wanted: bool, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr("sys.stdout", stream)
+    assert type(open_output(wanted)) is kind
+
+
+def test_csv_has_a_column_per_label() -> None:
+    stream = io.StringIO()
+    table = CsvTable(stream, ["sad", "angry", "fear"])
+    table.write(utterance(path="a, b.wav"))
+    table.write(Event("error", "c.wav", NOW, path="c.wav", message="is empty"))
+    stream.seek(0)
+    spoken, failed = csv.DictReader(stream)
+    assert (spoken["path"], spoken["emotion"], spoken["needs_review"]) == ("a, b.wav", "angry", "True")
+    assert [float(spoken[label]) for label in ("sad", "angry", "fear")] == [0.18, 0.72, 0.1]
+    assert (failed["path"], failed["error"], failed["angry"]) == ("c.wav", "is empty", "")

@@ -1,0 +1,248 @@
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+
+import numpy as np
+import pytest
+from conversation import Conversation
+from signals import silence, speech_like
+
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.bundle import Bundle
+from edge.capture import Block
+from edge.encoder import Encoder
+from edge.errors import AudioFileError, ModelError
+from edge.event import Event
+from edge.pipeline import Pipeline, Summary
+from edge.recognizer import Recognition, Recognizer
+from edge.settings import CaptureSettings, EncoderSettings, Settings
+
+BLOCK_SAMPLES = 800
+
+
+class Played:
+    """A source that delivers a waveform without waiting; ``at_end`` may raise, and ``ended`` tells when it is over."""
+
+    name = "played"
+
+    def __init__(self, samples: Waveform, at_end: Callable[[], None] = lambda: None, lost_s: float = 0.0) -> None:
+        self.samples, self.at_end, self.lost_s = samples, at_end, lost_s
+        self.ended, self.closed, self.opened = threading.Event(), False, False
+
+    def blocks(self) -> Iterator[Block]:
+        self.opened = True
+        for start in range(0, len(self.samples), BLOCK_SAMPLES):
+            if self.closed:
+                return
+            yield Block(self.samples[start : start + BLOCK_SAMPLES], time.monotonic(), 0.0 if start else self.lost_s)
+        self.ended.set()
+        self.at_end()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Recorder:
+    """An output that keeps what it gets, and calls back."""
+
+    def __init__(self, on_event: Callable[[Event], None] = lambda event: None) -> None:
+        self.events: list[Event] = []
+        self.on_event = on_event
+
+    def write(self, event: Event) -> None:
+        self.events.append(event)
+        self.on_event(event)
+
+    def of(self, event_type: str) -> list[Event]:
+        return [event for event in self.events if event.type == event_type]
+
+
+class Gated(Recognizer):
+    """A recogniser that is slow: it waits for a gate before each utterance."""
+
+    gate: threading.Event
+
+    def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:
+        assert self.gate.wait(30)
+        return super().recognize(waveforms)
+
+
+def live(**encoder: int) -> Settings:
+    return Settings(capture=CaptureSettings(source="played", realtime=True), encoder=EncoderSettings(**encoder))
+
+
+def fast(**encoder: int) -> Settings:
+    return Settings(capture=CaptureSettings(source="played", realtime=False), encoder=EncoderSettings(**encoder))
+
+
+def turns(count: int) -> Waveform:
+    parts = [silence(0.5)]
+    for seed in range(count):
+        parts += [speech_like(0.8, seed), silence(0.8, seed=seed)]
+    return np.concatenate(parts)
+
+
+def run(source: Played, bundle: Bundle, settings: Settings) -> tuple[Summary, Recorder]:
+    recorder = Recorder()
+    return Pipeline(source, Recognizer(bundle, settings.encoder), recorder, settings).run(), recorder
+
+
+def test_a_conversation_becomes_events(conversation: Conversation, bundle: Bundle) -> None:
+    summary, recorder = run(Played(conversation.samples), bundle, fast())
+
+    ready, *events, stopped = recorder.events
+    assert ready.message == "ready: bundle tiny 0 on CPUExecutionProvider"
+    assert stopped.message == "stopped"
+    assert tuple(event.emotion for event in events) == conversation.emotions
+    for event, turn_s in zip(events, conversation.turns_s, strict=True):
+        assert (event.start_s, event.end_s) == pytest.approx(turn_s, abs=0.15)
+        assert sum(event.scores.values()) == pytest.approx(1, abs=1e-5)
+        assert event.confidence == max(event.scores.values())
+        assert event.needs_review == (event.confidence < 0.8)
+        assert datetime.fromisoformat(event.time).utcoffset() is not None
+    assert (summary.utterances, summary.skipped, summary.dropped_s) == (3, 0, 0)
+    assert summary.audio_s == pytest.approx(len(conversation.samples) / SAMPLE_RATE_HZ)
+
+
+def test_latency_runs_from_the_end_of_speech(conversation: Conversation, bundle: Bundle) -> None:
+    summary, recorder = run(Played(conversation.samples), bundle, fast())
+    for event in recorder.of("utterance"):
+        stages = dict(event.latency_ms)
+        total = stages.pop("total")
+        assert list(stages) == ["endpoint", "capture", "queue", "encoder", "head"]
+        assert all(value >= 0 for value in stages.values())
+        assert stages["endpoint"] == pytest.approx(500, abs=31), "the silence that ends an utterance"
+        assert total == pytest.approx(sum(stages.values()))
+    totals = [event.latency_ms["total"] for event in recorder.of("utterance")]
+    assert summary.total_p50_ms == pytest.approx(np.median(totals))
+    assert summary.total_p95_ms <= max(totals)
+
+
+def test_inference_never_runs_on_the_listening_thread(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    embed = Encoder.embed
+    monkeypatch.setattr(Encoder, "embed", lambda *args: threads.append(threading.current_thread()) or embed(*args))
+    run(Played(turns(2)), bundle, fast())
+    assert set(threads) == {threading.current_thread()}
+
+
+def test_a_slow_encoder_never_blocks_capture_and_skips_the_oldest(bundle: Bundle) -> None:
+    source = Played(turns(8))
+    recognizer = Gated(bundle, EncoderSettings())
+    recognizer.gate = source.ended  # opens only when capture got to its end with nothing recognised yet
+    recorder = Recorder()
+
+    summary = Pipeline(source, recognizer, recorder, live(queue_utterances=2)).run()
+
+    skipped, utterances = recorder.of("skipped"), recorder.of("utterance")
+    assert len(skipped) + len(utterances) == 8
+    assert len(skipped) >= 5, "one may be in the encoder and two may wait"
+    assert summary.skipped == len(skipped)
+    assert f"{len(skipped)} skipped" in str(summary)
+    assert all("too slow" in event.message and event.start_s < event.end_s for event in skipped)
+    assert max(event.start_s for event in skipped) < utterances[-2].start_s, "the newest are kept"
+
+
+def test_a_file_that_may_wait_loses_nothing(bundle: Bundle) -> None:
+    opened = threading.Event()
+    recognizer = Gated(bundle, EncoderSettings())
+    recognizer.gate = opened
+    source = Played(turns(6))
+    pipeline = Pipeline(source, recognizer, recorder := Recorder(), fast(queue_utterances=1))
+    threading.Timer(0.3, opened.set).start()
+
+    assert pipeline.run().utterances == 6
+    assert not recorder.of("skipped")
+
+
+def test_an_error_of_the_source_reaches_the_caller_after_what_was_heard(bundle: Bundle) -> None:
+    def fail() -> None:
+        raise AudioFileError("talk.wav: broke off")
+
+    settings = fast()
+    speech_without_end = np.concatenate([silence(0.5), speech_like(1.0)])
+    pipeline = Pipeline(
+        Played(speech_without_end, fail), Recognizer(bundle, settings.encoder), recorder := Recorder(), settings
+    )
+    with pytest.raises(AudioFileError, match="broke off"):
+        pipeline.run()
+    assert [event.type for event in recorder.events] == ["status", "utterance"]
+
+
+def test_the_model_is_ready_before_the_source_opens(bundle: Bundle) -> None:
+    settings = Settings(encoder=EncoderSettings(provider="cuda", require_provider=True))
+    source = Played(turns(1))
+    with pytest.raises(ModelError, match="'cuda' was wanted, CPUExecutionProvider is in use"):
+        Pipeline(source, Recognizer(bundle, settings.encoder), Recorder(), settings).run()
+    assert not source.opened
+
+
+def test_stop_flushes_what_was_being_said(bundle: Bundle) -> None:
+    settings = fast()
+    source = Played(np.concatenate([silence(0.5), speech_like(2.0)]))
+    recorder = Recorder()
+    pipeline = Pipeline(source, Recognizer(bundle, settings.encoder), recorder, settings)
+    source.at_end = pipeline.stop
+    pipeline.run()
+    (event,) = recorder.of("utterance")
+    assert event.end_s == pytest.approx(2.5, abs=0.1)
+    assert recorder.events[-1].message == "stopped"
+
+
+def test_stop_ends_an_endless_source(bundle: Bundle) -> None:
+    settings = fast()
+    endless = Played(_Endless(turns(1)))
+    pipeline: Pipeline
+    recorder = Recorder(lambda event: pipeline.stop() if event.type == "utterance" else None)
+    pipeline = Pipeline(endless, Recognizer(bundle, settings.encoder), recorder, settings)
+    assert pipeline.run().utterances >= 1
+    assert recorder.events[-1].message == "stopped"
+
+
+class _Endless:
+    """A waveform that repeats for ever."""
+
+    def __init__(self, samples: Waveform) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return 2**62
+
+    def __getitem__(self, wanted: slice) -> Waveform:
+        return self._samples.take(range(wanted.start, wanted.stop), mode="wrap")
+
+
+def test_a_reader_that_went_away_closes_the_source(bundle: Bundle) -> None:
+    def broken(_event: Event) -> None:
+        raise BrokenPipeError
+
+    settings = fast()
+    source = Played(turns(2))
+    with pytest.raises(BrokenPipeError):
+        Pipeline(source, Recognizer(bundle, settings.encoder), Recorder(broken), settings).run()
+    assert source.closed
+
+
+def test_lost_audio_is_counted_and_moves_the_clock(bundle: Bundle) -> None:
+    summary, recorder = run(Played(turns(1), lost_s=3.0), bundle, fast())
+    (event,) = recorder.of("utterance")
+    assert event.start_s == pytest.approx(3.5, abs=0.1)
+    assert event.dropped_s == summary.dropped_s == 3.0
+    assert "3.0 s lost" in str(summary)
+
+
+def test_speech_beyond_the_longest_bucket_is_cut_and_marked(bundle: Bundle) -> None:
+    _, recorder = run(Played(np.concatenate([silence(0.5), speech_like(9.0), silence(1.0)])), bundle, fast())
+    events = recorder.of("utterance")
+    assert [event.truncated for event in events] == [True] * (len(events) - 1) + [False]
+    assert len(events) >= 3
+    assert all(event.end_s - event.start_s <= 4.0 for event in events)
+    assert {event.bucket_s for event in events} <= {1.0, 2.0, 4.0}
+
+
+def test_silence_gives_a_summary_without_latency(bundle: Bundle) -> None:
+    summary, recorder = run(Played(silence(2.0)), bundle, fast())
+    assert [event.type for event in recorder.events] == ["status", "status"]
+    assert summary.total_p50_ms is None
+    assert str(summary) == "0 utterances in 2.0 s of audio"
