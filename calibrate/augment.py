@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
@@ -37,7 +38,7 @@ class Augmentation:
         if rng.random() < self.telephone_probability:
             waveform = telephone(waveform)
         gain = 10 ** (rng.uniform(-self.gain_db, self.gain_db) / 20)
-        return np.clip(waveform * np.float32(gain), -1, 1).astype(np.float32)
+        return _as_waveform(np.clip(waveform * gain, -1, 1))
 
 
 def trim_silence(waveform: Waveform, keep_s: float = 0.25, below_peak_db: float = 35.0) -> Waveform:
@@ -60,7 +61,7 @@ def add_noise(waveform: Waveform, snr_db: float, tilt: float, rng: np.random.Gen
     noise = np.fft.irfft(spectrum, len(waveform))
     power = float(np.mean(np.square(waveform, dtype=np.float64)))
     noise *= np.sqrt(power * 10 ** (-snr_db / 10) / max(float(np.mean(noise**2)), 1e-20))
-    return (waveform + noise).astype(np.float32)
+    return _as_waveform(waveform + noise)
 
 
 def add_room(waveform: Waveform, decay_s: float, rng: np.random.Generator) -> Waveform:
@@ -72,7 +73,7 @@ def add_room(waveform: Waveform, decay_s: float, rng: np.random.Generator) -> Wa
     size = len(waveform) + len(response)
     wet = np.fft.irfft(np.fft.rfft(waveform, size) * np.fft.rfft(response, size), size)[: len(waveform)]
     level = np.linalg.norm(waveform) / max(float(np.linalg.norm(wet)), 1e-9)
-    return (wet * level).astype(np.float32)
+    return _as_waveform(wet * level)
 
 
 def telephone(waveform: Waveform) -> Waveform:
@@ -80,4 +81,8 @@ def telephone(waveform: Waveform) -> Waveform:
     spectrum = np.fft.rfft(waveform)
     frequency_hz = np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE_HZ)
     spectrum[(frequency_hz < 300) | (frequency_hz > 3_400)] = 0
-    return np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
+    return _as_waveform(np.fft.irfft(spectrum, len(waveform)))
+
+
+def _as_waveform(samples: npt.NDArray[np.floating]) -> Waveform:
+    return samples.astype(np.float32, copy=False)

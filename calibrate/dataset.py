@@ -55,7 +55,7 @@ class Part:
         counts = Counter(cells)
         labels_of = Counter(corpus for corpus, _ in counts)
         weights = np.array([1 / (counts[cell] * labels_of[cell[0]]) for cell in cells])
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum())
 
 
 def read_parts(recipe: Recipe, data: Path, without: Collection[str] = (), strict: bool = False) -> dict[Split, Part]:

@@ -87,12 +87,14 @@ class LogMel(nn.Module):
 
     def __init__(self, mels: int) -> None:
         super().__init__()
-        extractor = WhisperFeatureExtractor(feature_size=mels)
+        extractor = WhisperFeatureExtractor(feature_size=mels)  # type: ignore[no-untyped-call]
         self.hop, self.window = extractor.hop_length, extractor.n_fft
         time = torch.arange(self.window, dtype=torch.float64)
         bins = torch.arange(self.window // 2 + 1, dtype=torch.float64)
         angle = 2 * math.pi * bins[:, None] * time[None, :] / self.window
         basis = torch.cat([torch.cos(angle), -torch.sin(angle)]) * torch.hann_window(self.window, dtype=torch.float64)
+        self.basis: Tensor
+        self.filters: Tensor
         self.register_buffer("basis", basis[:, None, :].float(), persistent=False)
         filters = torch.from_numpy(extractor.mel_filters).float().T[:, :, None]
         self.register_buffer("filters", filters.contiguous(), persistent=False)
@@ -100,10 +102,10 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the spectrogram and the valid frames ``int64[batch]``."""
         valid = torch.arange(waveform.shape[1], device=waveform.device)[None, :] < lengths[:, None]
-        padded = F.pad(waveform * valid, (self.window // 2, self.window // 2))
-        spectrum = F.conv1d(padded[:, None, :], cast(Tensor, self.basis), stride=self.hop)
+        padded = F.pad(waveform * valid, (self.window // 2, self.window // 2 - 1))
+        spectrum = F.conv1d(padded[:, None, :], self.basis, stride=self.hop)
         real, imaginary = spectrum.chunk(2, dim=1)
-        power = F.conv1d(real.square() + imaginary.square(), cast(Tensor, self.filters))
+        power = F.conv1d(real.square() + imaginary.square(), self.filters)
         log_mel = torch.log10(power.clamp(min=1e-10))
         frames = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
         inside = frame_mask(frames, log_mel)[:, None, :]
@@ -127,7 +129,7 @@ class WhisperEncoder(SpeechEncoder):
 
     def transformer_layers(self) -> nn.ModuleList:
         """See ``SpeechEncoder``."""
-        return self.blocks
+        return cast(nn.ModuleList, self.blocks)
 
     def truncate(self, layers: int, max_s: float) -> None:
         """See ``SpeechEncoder``; the position table is cut."""
@@ -166,7 +168,7 @@ class WhisperEncoder(SpeechEncoder):
         mixed = (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
         hidden = hidden + attention.out_proj(mixed * keep)
         inner = F.gelu(block.fc1(block.final_layer_norm(hidden) * keep))
-        return (hidden + block.fc2(inner * keep)) * keep
+        return cast(Tensor, (hidden + block.fc2(inner * keep)) * keep)
 
 
 class ConvolutionalEncoder(SpeechEncoder):

@@ -137,7 +137,7 @@ def _cache_key(encoder: PooledEncoder, *parts: object) -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
-def _open_cache(folder: Path, rows: int, encoder: PooledEncoder) -> tuple[np.memmap, np.memmap]:  # type: ignore[type-arg]
+def _open_cache(folder: Path, rows: int, encoder: PooledEncoder) -> tuple[np.memmap, np.memmap]:
     folder.mkdir(parents=True, exist_ok=True)
     shape = (rows, len(encoder.pooled), encoder.dim // len(encoder.pooled))
     arrays = []

@@ -35,6 +35,8 @@ class Standardise(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.scale: Tensor
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
 
@@ -45,7 +47,7 @@ class Standardise(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return standardised features."""
-        return (features - cast(Tensor, self.mean)) * cast(Tensor, self.scale)
+        return (features - self.mean) * self.scale
 
 
 class Classifier(nn.Module):
@@ -70,7 +72,7 @@ class Classifier(nn.Module):
     def fit(self, layers: Tensor) -> None:
         """Set standardisation and principal components from the training features ``float32[n, layers, width]``."""
         with torch.no_grad():
-            mixed = self.mix(layers)
+            mixed = self.mix(layers.to(self.standardise.mean.device))
             self.standardise.fit(mixed)
             if self.linear:
                 components = principal_components(self.standardise(mixed), self.project.out_features)
@@ -94,7 +96,7 @@ def principal_components(features: Tensor, count: int) -> Tensor:
     All share one scale, the root mean variance of those kept: their proportions carry over into ``z``, which keeps a
     weak component from weighing as much as a strong one (whitening cost a point of UA on validation speakers).
     """
-    matrix: npt.NDArray[np.float64] = features.double().numpy()
+    matrix: npt.NDArray[np.float64] = features.double().cpu().numpy()
     values, vectors = np.linalg.eigh(matrix.T @ matrix / len(matrix))
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
     scaled = vectors.T / np.sqrt(values.mean())

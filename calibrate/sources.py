@@ -41,7 +41,7 @@ class FeatureSource(Protocol):
 class FrozenFeatures:
     """Features of a frozen encoder, computed once and kept on disk; augmented copies are drawn from beforehand."""
 
-    learns = None
+    learns: nn.Module | None = None
 
     def __init__(self, encoder: PooledEncoder, encoder_name: str, cache: Path, recipe: Recipe) -> None:
         self.encoder, self.encoder_name, self.cache, self.recipe = encoder, encoder_name, cache, recipe
@@ -112,4 +112,4 @@ class LiveFeatures:
         return middle(waveform, round(self.recipe.encoder.max_s * SAMPLE_RATE_HZ))
 
     def _layers(self, pooled: Tensor) -> Tensor:
-        return pooled.unflatten(1, (len(self.encoder.pooled), -1))
+        return pooled.reshape(len(pooled), len(self.encoder.pooled), -1)

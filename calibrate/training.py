@@ -17,7 +17,7 @@ from calibrate.heads import Classifier
 from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.recipe import ScheduleRecipe
-from calibrate.sources import BatchFeatures, FeatureSource
+from calibrate.sources import FeatureSource
 
 LOG_COLUMNS = ("epoch", "train_loss", "validation_loss", "validation_ua", "learning_rate")
 

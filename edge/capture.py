@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 import time
@@ -65,7 +66,8 @@ def open_source(settings: CaptureSettings) -> Source:
         return Microphone(settings.device, settings.queue_s)
     source: Source
     if settings.source == "-":
-        source = PcmSource(sys.stdin.buffer, settings.rate_hz)
+        # Unbuffered: a thread that waits inside a buffered standard input aborts the interpreter when it exits.
+        source = PcmSource(io.FileIO(sys.stdin.fileno(), closefd=False), settings.rate_hz)
     else:
         source = FileSource(Path(settings.source), settings.realtime)
     return LiveSource(source, settings.queue_s) if settings.realtime else source

@@ -6,33 +6,19 @@ Exit codes: 0 fine, 1 audio that cannot be read or a failed ``doctor``, 2 usage,
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge import __version__
+from edge.commands.entry import examples, launch, new_app
 from edge.commands.options import Bundle, Config, Debug, Json, Provider, Set, load
-from edge.errors import AffectdError, ModelError
 
-log = logging.getLogger("edge")
-
-
-def _examples(*lines: str) -> str:
-    return "\n\n".join(["[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)])
-
-
-app = typer.Typer(
-    name="affectd",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="On-device speech emotion: who spoke and how they sounded. No audio leaves this machine.",
-    epilog=_examples(
+app = new_app(
+    "affectd",
+    "On-device speech emotion: who spoke and how they sounded. No audio leaves this machine.",
+    examples(
         "affectd run                          listen to the default microphone",
         "affectd analyze recordings/ --csv emotions.csv",
         "affectd doctor                       is everything in place?",
@@ -58,11 +44,11 @@ def affectd(
 
 
 @app.command(
-    epilog=_examples(
-        "affectd run                                        the default microphone, as a table",
-        "affectd run --source talk.flac --fast --json       a file, as fast as possible, as JSON lines",
+    epilog=examples(
+        "affectd run                                    the default microphone",
+        "affectd run --source talk.flac --fast --json   a file, at full speed",
         "arecord -q -f S16_LE -r 16000 | affectd run --source -",
-        "affectd run --set segmenter.end_silence_s=0.3      answer sooner, split more",
+        "affectd run --set segmenter.end_silence_s=0.3  answer sooner, split more",
     )
 )
 def run(
@@ -123,8 +109,8 @@ def run(
 
 
 @app.command(
-    epilog=_examples(
-        "affectd analyze interview.wav                      every utterance in it",
+    epilog=examples(
+        "affectd analyze interview.wav                  every utterance in it",
         "affectd analyze clips/ --whole-file --csv emotions.csv",
         "affectd analyze a.wav b.mp3 more/ --json | jq .emotion",
     )
@@ -157,7 +143,7 @@ def analyze(
     raise typer.Exit(analyze_files(paths, load(config, set_, options).settings, whole_file, json, csv))
 
 
-@app.command(epilog=_examples("affectd devices", "affectd run --device 'USB'"))
+@app.command(epilog=examples("affectd devices", "affectd run --device 'USB'"))
 def devices(*, json: Json = False, debug: Debug = False) -> None:
     """List the microphones."""
     from edge.commands.show import show_devices
@@ -165,7 +151,7 @@ def devices(*, json: Json = False, debug: Debug = False) -> None:
     show_devices(json)
 
 
-@app.command(epilog=_examples("affectd doctor", "affectd doctor --provider cuda --json"))
+@app.command(epilog=examples("affectd doctor", "affectd doctor --provider cuda --json"))
 def doctor(
     *,
     bundle: Bundle = None,
@@ -183,7 +169,7 @@ def doctor(
 
 
 @config_app.command(
-    epilog=_examples("affectd config show", "AFFECTD_VAD_AGGRESSIVENESS=3 affectd config show --set vad.gate_dbfs=-50")
+    epilog=examples("affectd config show", "AFFECTD_VAD_AGGRESSIVENESS=3 affectd config show --set vad.gate_dbfs=-50")
 )
 def show(*, config: Config = None, set_: Set = None, json: Json = False, debug: Debug = False) -> None:
     """Show every setting: its value, where that comes from, and what it means.
@@ -197,16 +183,4 @@ def show(*, config: Config = None, set_: Set = None, json: Json = False, debug: 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    logging.basicConfig(format="affectd: %(message)s", level=logging.WARNING)
-    try:
-        try:
-            app(prog_name="affectd")
-        except ModuleNotFoundError as error:
-            if error.name != "onnxruntime":
-                raise
-            raise ModelError("onnxruntime is not installed: pip install 'affectd[cpu]' (or [gpu])") from error
-    except AffectdError as error:
-        if log.isEnabledFor(logging.DEBUG):
-            raise
-        print(f"affectd: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    launch(app, "affectd")

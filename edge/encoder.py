@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from edge.audio import Waveform
@@ -58,10 +59,14 @@ class Encoder:
 
     def embed(self, waveforms: Sequence[Waveform], samples: int) -> Matrix:
         """Return ``float32[batch, dim]`` for waveforms of at most ``samples`` samples, padded to that bucket."""
+        lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
+        return self.embed_padded(pad(waveforms, samples), lengths)
+
+    def embed_padded(self, padded: Waveform, lengths: npt.NDArray[np.int64]) -> Matrix:
+        """Return ``float32[batch, dim]`` for ``float32[batch, samples]`` of which ``int64[batch]`` are valid."""
         if self._session is None:
             raise ModelError(f"{self.path}: embed before load")
-        lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
-        (embedding,) = self._session.run(["embedding"], {"waveform": pad(waveforms, samples), "lengths": lengths})
+        (embedding,) = self._session.run(["embedding"], {"waveform": padded, "lengths": lengths})
         return np.asarray(embedding, np.float32)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,16 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.commands.entry import set_debug
 from edge.errors import UsageError
 
 if TYPE_CHECKING:
     from edge.settings import LoadedSettings
-
-
-def _set_debug(wanted: bool) -> None:
-    if wanted:
-        logging.getLogger("edge").setLevel(logging.DEBUG)
-
 
 Json = Annotated[bool, typer.Option("--json", help="JSON also on a terminal.", rich_help_panel="Output")]
 Bundle = Annotated[
@@ -52,7 +46,7 @@ Set = Annotated[
 ]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", callback=_set_debug, help="Log details and show tracebacks.", rich_help_panel="Output"),
+    typer.Option("--debug", callback=set_debug, help="Log details and show tracebacks.", rich_help_panel="Output"),
 ]
 
 

@@ -199,11 +199,10 @@ def test_a_file_that_is_not_live_loses_nothing(tmp_path: Path) -> None:
     assert np.array_equal(np.concatenate(delivered), samples)
 
 
-def test_open_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stdin:
-        buffer = io.BytesIO(bytes(3200))
-
-    monkeypatch.setattr(sys, "stdin", Stdin)
+def test_open_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pcm = tmp_path / "pcm"
+    pcm.write_bytes(bytes(3200))
+    monkeypatch.setattr(sys, "stdin", pcm.open())
     assert isinstance(open_source(CaptureSettings()), Microphone)
     assert isinstance(open_source(CaptureSettings(source="a.wav")), LiveSource)
     assert isinstance(open_source(CaptureSettings(source="a.wav", realtime=False)), FileSource)

@@ -48,5 +48,5 @@ def test_another_provider_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_another_provider_is_refused_when_it_matters() -> None:
-    with pytest.raises(ModelError, match="set encoder.require_provider = false"):
+    with pytest.raises(ModelError, match=r"set encoder\.require_provider = false"):
         check_provider("cuda", CPU, required=True)

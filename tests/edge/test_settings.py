@@ -1,5 +1,6 @@
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,12 +78,12 @@ def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_unknown_environment_variables_are_named() -> None:
-    with pytest.raises(UsageError, match="AFFECTD_VAD_AGRESSIVENESS .*mean 'AFFECTD_VAD_AGGRESSIVENESS'"):
+    with pytest.raises(UsageError, match=r"AFFECTD_VAD_AGRESSIVENESS .*mean 'AFFECTD_VAD_AGGRESSIVENESS'"):
         load_settings(environment={"AFFECTD_VAD_AGRESSIVENESS": "1"})
 
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot read settings file .*No such file"):
+    with pytest.raises(UsageError, match=r"cannot read settings file .*No such file"):
         load_settings(tmp_path / "gone.toml", environment={})
     with pytest.raises(UsageError, match="Is a directory"):
         load_settings(tmp_path, environment={})
@@ -101,11 +102,8 @@ def test_a_bundle_folder_may_be_below_home(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def is_valid_or_refused(**layers: object) -> None:
-    try:
+    with suppress(UsageError):
         loaded = load_settings(**{"environment": {}, **layers})
-    except UsageError as error:
-        assert str(error)
-    else:
         assert isinstance(loaded, LoadedSettings)
         assert Settings.model_validate_json(loaded.settings.model_dump_json()) == loaded.settings
 

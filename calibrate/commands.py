@@ -1,0 +1,121 @@
+"""The work behind ``affectd-calibrate train`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from calibrate.dataset import read_parts
+from calibrate.evaluation import evaluate_bundle, evaluate_run
+from calibrate.metrics import Figures
+from calibrate.recipe import Recipe, read_recipe
+from calibrate.report import draw_training, summary, write_report
+from calibrate.run import RUN_NAME, build_run, load_run, train_run
+from calibrate.splits import SPLITS, Split
+from edge.bundle import MANIFEST_NAME, Bundle
+from edge.errors import UsageError, nearest
+from edge.recognizer import Recognizer
+from edge.settings import EncoderSettings
+
+
+def train_recipe(
+    recipe_path: Path,
+    data: Path,
+    out: Path | None,
+    encoder: str | None,
+    *,
+    without: Sequence[str],
+    strict: bool,
+    resume: bool,
+    cache: Path,
+    threads: int,
+    device: str,
+) -> None:
+    """Train by a recipe; see the command's help."""
+    torch.set_num_threads(threads)
+    recipe = read_recipe(recipe_path)
+    folder = out or Path("runs") / recipe.name
+    parts = read_parts(recipe, data, without, strict)
+    run = build_run(recipe, encoder or recipe.encoder.name)
+    run.to(_device(device))
+    train_run(run, parts, folder, cache, resume)
+    draw_training(folder / "training.png", folder / "log.csv")
+    figures = evaluate_run(run, parts["validation"], cache)
+    protocol = f"validation speakers of {recipe.splits.file or 'a seeded draw'}, never trained on; whole files, torch"
+    write_report(folder / "validation", figures, recipe.labels, protocol)
+    show_figures(figures, f"{recipe.name}: validation speakers")
+    print(f"run written to {folder}")
+
+
+def evaluate_model(
+    model: Path,
+    data: Path,
+    split: str,
+    recipe_path: Path | None,
+    out: Path | None,
+    encoder: str | None,
+    *,
+    cache: Path,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Evaluate a run or a bundle; see the command's help."""
+    torch.set_num_threads(threads)
+    part_name = _split(split)
+    if (model / MANIFEST_NAME).is_file():
+        if recipe_path is None:
+            raise UsageError("a bundle is evaluated with --recipe, which names the corpora and the splits")
+        recipe = read_recipe(recipe_path)
+        recognizer = Recognizer(Bundle.load(model), EncoderSettings(threads=threads))
+        recognizer.load()
+        recipe = recipe.model_copy(update={"labels": recognizer.bundle.manifest.labels})
+        figures = evaluate_bundle(recognizer, read_parts(recipe, data)[part_name])
+        what = f"bundle {model.name}, {recognizer.bundle.manifest.encoder.precision}, {recognizer.encoder.provider}"
+    elif (model / RUN_NAME).is_file():
+        run = load_run(model, encoder)
+        recipe = read_recipe(recipe_path) if recipe_path else run.recipe
+        figures = evaluate_run(run, read_parts(_with_labels(recipe, run.recipe), data)[part_name], cache)
+        what = f"run {model.name}, torch"
+    else:
+        raise UsageError(f"{model}: holds neither {MANIFEST_NAME} (a bundle) nor {RUN_NAME} (a run)")
+    protocol = f"{split} speakers of {recipe.splits.file or 'a seeded draw'}, never trained on; whole files; {what}"
+    if out is not None:
+        write_report(out, figures, recipe.labels, protocol)
+    if as_json:
+        print(json.dumps({"protocol": protocol, "corpora": {name: summary(row) for name, row in figures.items()}}))
+    else:
+        show_figures(figures, protocol)
+
+
+def show_figures(corpora: Mapping[str, Figures], title: str) -> None:
+    """Print the headline figures as a table."""
+    table = Table("corpus", "utterances", "speakers", "UA", "WA", "macro F1", "ECE", "worst decile", title=title)
+    for name, row in corpora.items():
+        shares = (row.ua, row.wa, row.macro_f1, row.ece, row.worst_decile)
+        table.add_row(name, str(row.utterances), str(row.speakers), *(f"{share:.3f}" for share in shares))
+    Console().print(table)
+
+
+def _with_labels(recipe: Recipe, trained: Recipe) -> Recipe:
+    return recipe.model_copy(update={"labels": trained.labels})
+
+
+def _split(name: str) -> Split:
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise UsageError(f"split {name!r} is not one of {', '.join(SPLITS)}{nearest(name, SPLITS)}")
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} is not usable here: {error}") from None
+    return device

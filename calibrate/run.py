@@ -1,0 +1,148 @@
+"""A finished run: the folder that training writes and export reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from calibrate.dataset import Part
+from calibrate.encoders import PooledEncoder, load_encoder
+from calibrate.heads import Classifier
+from calibrate.metrics import Probabilities
+from calibrate.recipe import Recipe
+from calibrate.sources import FeatureSource, FrozenFeatures, LiveFeatures
+from calibrate.splits import Split
+from calibrate.training import train_classifier
+from edge.bundle import CorpusRecord
+from edge.errors import ModelError
+
+MODEL_NAME = "model.safetensors"
+RUN_NAME = "run.json"
+
+
+@dataclass
+class Run:
+    """A trained model and what it takes to rebuild it."""
+
+    recipe: Recipe
+    encoder_name: str
+    """Hub name or folder that the encoder was loaded from."""
+    encoder: PooledEncoder
+    classifier: Classifier
+    temperature: float
+    corpora: list[CorpusRecord]
+    """What was trained on."""
+
+    def probabilities(self, part: Part, source: FeatureSource) -> tuple[Part, Probabilities]:
+        """Return the readable utterances of a part and their calibrated ``float32[n, labels]``."""
+        part, features = source.clean(part)
+        return part, (self.logits(features) / self.temperature).softmax(1).numpy()
+
+    def to(self, device: torch.device) -> None:
+        """Move encoder and head to a device."""
+        self.encoder.to(device)
+        self.classifier.to(device)
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Return ``float32[n, labels]`` on the CPU for features ``float32[n, layers, width]``, uncalibrated."""
+        self.classifier.eval()
+        with torch.inference_mode():
+            logits: torch.Tensor = self.classifier(features.to(next(self.classifier.parameters()).device))
+        return logits.cpu()
+
+    def source(self, cache: Path) -> FeatureSource:
+        """Return where features for this run's encoder come from."""
+        if self.recipe.encoder.finetune:
+            return LiveFeatures(self.encoder, self.recipe)
+        return FrozenFeatures(self.encoder, self.encoder_name, cache, self.recipe)
+
+    def save(self, folder: Path) -> None:
+        """Write ``run.json`` and ``model.safetensors`` (the head, and the encoder where it was fine-tuned)."""
+        state = {f"classifier.{name}": tensor for name, tensor in self.classifier.state_dict().items()}
+        if self.recipe.encoder.finetune:
+            state |= {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / MODEL_NAME)
+        described = {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "encoder_name": self.encoder_name,
+            "temperature": self.temperature,
+            "corpora": [corpus.model_dump() for corpus in self.corpora],
+        }
+        (folder / RUN_NAME).write_text(json.dumps(described, indent=2) + "\n")
+
+
+def load_run(folder: Path, encoder_name: str | None = None) -> Run:
+    """Rebuild a run from its folder; ``encoder_name`` replaces where the encoder is loaded from.
+
+    Raises:
+        ModelError: the folder holds no finished run, or its parts do not fit.
+    """
+    try:
+        described = json.loads((folder / RUN_NAME).read_text())
+        state = load_file(folder / MODEL_NAME)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: holds no finished training run: {error}") from None
+    recipe = Recipe.model_validate(described["recipe"])
+    run = build_run(recipe, encoder_name or described["encoder_name"])
+    for prefix, module in (("classifier.", run.classifier), ("encoder.", run.encoder)):
+        own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        if own:
+            module.load_state_dict(own)
+    run.temperature = described["temperature"]
+    run.corpora = [CorpusRecord.model_validate(corpus) for corpus in described["corpora"]]
+    run.classifier.eval()
+    return run
+
+
+def build_run(recipe: Recipe, encoder_name: str) -> Run:
+    """Load the pretrained encoder of a recipe and put an untrained head on it."""
+    speech = load_encoder(encoder_name, recipe.encoder.layers, recipe.encoder.max_s)
+    encoder = PooledEncoder(speech, recipe.encoder.pooled).eval()
+    classifier = Classifier(recipe.head, len(recipe.encoder.pooled), 2 * speech.width, len(recipe.labels))
+    return Run(recipe, encoder_name, encoder, classifier, temperature=1.0, corpora=[])
+
+
+def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, resume: bool = False) -> None:
+    """Train a run in place, scale its temperature on the validation speakers, and save it to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = run.source(cache)
+    train, validation = parts["train"], parts["validation"]
+    schedule, seed = run.recipe.schedule, run.recipe.seed
+    train_classifier(run.classifier, source, (train, validation), schedule, folder, seed=seed, resume=resume)
+    readable, features = source.clean(validation)
+    run.temperature = fit_temperature(run.logits(features), readable)
+    run.corpora = [
+        CorpusRecord(
+            name=corpus.name,
+            licence=corpus.licence,
+            licence_verified=corpus.licence_verified,
+            speakers=len(np.unique(train.speakers[train.corpora == corpus.name])),
+            utterances=int((train.corpora == corpus.name).sum()),
+        )
+        for corpus in run.recipe.corpora
+        if (train.corpora == corpus.name).any()
+    ]
+    run.save(folder)
+
+
+def fit_temperature(logits: torch.Tensor, part: Part) -> float:
+    """Return the temperature with the least balanced negative log-likelihood (Guo et al. 2017, section 4.2)."""
+    log_temperature = torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+    logits, labels = logits.clone(), torch.from_numpy(part.labels)
+    weights = torch.from_numpy(part.balanced_weights()).float()
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = F.cross_entropy(logits / log_temperature.exp(), labels, reduction="none") @ weights
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return float(log_temperature.exp())

@@ -1,0 +1,95 @@
+"""The sealed rows of the store: clips and profiles, each bound to its person, encoder, kind and number."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import TypeVar
+
+from edge.database import DAMAGED
+from edge.errors import StoreError
+from edge.person import EnrolledClip, Person, Profile, VoiceRecord
+from edge.vault import Vault
+
+LIMIT_BYTES = 64 * 1024
+"""A profile is loaded for every utterance of a household, so it must stay small."""
+KINDS: dict[type[VoiceRecord], str] = {EnrolledClip: "clip", Profile: "profile"}
+KEY_CHECK = "key check"
+
+Blob = TypeVar("Blob", bound=VoiceRecord)
+
+_OF_A_KIND = "FROM blobs WHERE (person_id, encoder_hash, kind) = (?, ?, ?)"
+
+
+class Blobs:
+    """Seals and unseals rows within the caller's transaction. The key is read when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._vault: Vault | None = None
+        self._key_check: bytes | None = None
+
+    def put(self, db: sqlite3.Connection, person: Person, blob: VoiceRecord) -> int:
+        """Store a blob and return its number, one more than the last of its kind.
+
+        Raises:
+            StoreError: it is too big, the person was forgotten meanwhile, or the key is missing or wrong.
+        """
+        plain = blob.model_dump_json().encode()
+        if len(plain) >= LIMIT_BYTES:
+            raise StoreError(
+                f"a {KINDS[type(blob)]} of {person.name!r} takes {len(plain)} bytes; it must be below {LIMIT_BYTES}"
+            )
+        if not db.execute("SELECT * FROM people WHERE id = ?", (person.id,)).fetchone():
+            raise StoreError(f"{person.name!r} is no longer in {self.path}")
+        place = _place(person, blob.encoder_hash, type(blob))
+        (last,) = db.execute(f"SELECT coalesce(max(number), 0) {_OF_A_KIND}", place).fetchone()
+        sealed = self._unlock(db).seal(plain, *place, str(last + 1))
+        db.execute("INSERT INTO blobs VALUES (?, ?, ?, ?, ?)", (*place, last + 1, sealed))
+        return int(last + 1)
+
+    def get(
+        self, db: sqlite3.Connection, person: Person, encoder_hash: str, model: type[Blob], limit: int = -1
+    ) -> dict[int, Blob]:
+        """Return the blobs of one kind by their numbers, newest first.
+
+        Raises:
+            StoreError: a blob is damaged or not in its place, or the key is missing or wrong.
+        """
+        place = _place(person, encoder_hash, model)
+        query = f"SELECT number, CAST(sealed AS BLOB) {_OF_A_KIND} ORDER BY number DESC LIMIT ?"
+        blobs = {}
+        for number, sealed in db.execute(query, (*place, limit)).fetchall():
+            plain = self._unlock(db).open(sealed, *place, str(number))
+            if plain is None:
+                raise StoreError(
+                    f"{self.path}: {KINDS[model]} {number} of {person.name!r} is damaged; restore the file from a "
+                    f"backup, or forget {person.name!r} and enrol again"
+                )
+            blobs[number] = model.model_validate_json(plain)
+        return blobs
+
+    def trim(self, db: sqlite3.Connection, person: Person, encoder_hash: str, model: type[Blob], keep: int) -> None:
+        """Delete all but the newest blobs of one kind."""
+        place = _place(person, encoder_hash, model)
+        db.execute(f"DELETE {_OF_A_KIND} AND number <= (SELECT max(number) {_OF_A_KIND}) - ?", (*place, *place, keep))
+
+    def _unlock(self, db: sqlite3.Connection) -> Vault:
+        query = "SELECT CAST(key_check AS BLOB), EXISTS (SELECT * FROM blobs) FROM store"
+        check, in_use = db.execute(query).fetchone()
+        if self._vault and check == self._key_check:
+            return self._vault
+        if check is None and in_use:
+            raise StoreError(f"{self.path}: {DAMAGED}")
+        vault = Vault.load(self.path.parent, may_create=check is None)
+        if check is None:
+            check = vault.seal(b"", KEY_CHECK)
+            db.execute("UPDATE store SET key_check = ?", (check,))
+        elif vault.open(check, KEY_CHECK) is None:
+            raise StoreError(f"{vault.origin}: is not the key of {self.path}; put the right key back, nothing is lost")
+        self._vault, self._key_check = vault, check
+        return vault
+
+
+def _place(person: Person, encoder_hash: str, model: type[VoiceRecord]) -> tuple[str, str, str]:
+    return person.id, encoder_hash, KINDS[model]

@@ -1,0 +1,61 @@
+"""The graph: pooled encoder and projection as one ONNX model from waveform to embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from calibrate.encoders import PooledEncoder
+from calibrate.heads import Classifier
+from calibrate.run import Run
+from edge.audio import SAMPLE_RATE_HZ
+
+OPSET = 18
+
+
+class EmbeddingGraph(nn.Module):
+    """What runs on the device: ``float32[batch, samples]``, ``int64[batch]`` to ``z`` as ``float32[batch, dim]``."""
+
+    def __init__(self, encoder: PooledEncoder, classifier: Classifier) -> None:
+        super().__init__()
+        self.encoder, self.classifier = encoder, classifier
+
+    @classmethod
+    def of(cls, run: Run) -> EmbeddingGraph:
+        """Return the graph of a trained run, in inference mode."""
+        graph = cls(run.encoder, run.classifier)
+        return graph.eval()
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """Return embeddings."""
+        pooled = self.encoder(waveform, lengths)
+        return cast(Tensor, self.classifier.embed(pooled.unflatten(1, (len(self.encoder.pooled), -1))))
+
+
+def write_onnx(graph: EmbeddingGraph, path: Path, description: str) -> onnx.ModelProto:
+    """Export to ``path`` with dynamic batch and length, check the result, and return it."""
+    waveform = torch.zeros(2, 2 * SAMPLE_RATE_HZ)
+    lengths = torch.tensor([2 * SAMPLE_RATE_HZ, SAMPLE_RATE_HZ])
+    batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=SAMPLE_RATE_HZ // 10)
+    program = torch.onnx.export(
+        graph,
+        (waveform, lengths),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["waveform", "lengths"],
+        output_names=["embedding"],
+        dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
+        optimize=True,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    model.producer_name, model.doc_string = "affectd-export", description
+    del model.graph.value_info[:]  # stale once a quantiser rewrites a node
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return model

@@ -1,0 +1,162 @@
+import json
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from conversation import Conversation
+from signals import silence, speech_like
+from virtual_microphone import VirtualMicrophone
+
+from edge.audio import SAMPLE_RATE_HZ
+from edge.vad import to_pcm
+
+# Not getrusage: its peak includes the test process that this one was forked from.
+REPORTING_PEAK = """
+import atexit, pathlib, sys
+atexit.register(lambda: print(pathlib.Path("/proc/self/status").read_text(), file=sys.stderr))
+from edge.cli import main
+main()
+"""
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def events_of(text: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def utterances_of(events: list[dict[str, Any]]) -> list[str]:
+    return [event["emotion"] for event in events if event["type"] == "utterance"]
+
+
+def test_a_file_becomes_json_lines(start: Start, conversation: Conversation, bundle_folder: Path) -> None:
+    process = start("run", "--source", conversation.path, "--fast", "--json", "--bundle", bundle_folder)
+    stdout, stderr = process.communicate()
+    ready, *events, stopped = events_of(stdout)
+    assert process.returncode == 0
+    assert ready["message"] == "ready: bundle tiny 0 on CPUExecutionProvider"
+    assert [event["emotion"] for event in events] == list(conversation.emotions)
+    assert all(event["schema"] == 1 and event["source"] == "conversation.wav" for event in events)
+    assert stopped["message"] == "stopped"
+    (summary,) = stderr.decode().splitlines()
+    assert summary.startswith("affectd: 3 utterances in 7.1 s of audio, latency from end of speech p50 5")
+
+
+@pytest.mark.parametrize("speed", ["--fast", "--realtime"])
+def test_pcm_on_standard_input(speed: str, start: Start, conversation: Conversation, bundle_folder: Path) -> None:
+    process = start("run", "--source", "-", "--rate", 16000, speed, "--bundle", bundle_folder)
+    stdout, _ = process.communicate(to_pcm(conversation.samples / 4))
+    assert process.returncode == 0
+    assert len(utterances_of(events_of(stdout))) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_cleanly(number: int, start: Start, bundle_folder: Path, tmp_path: Path) -> None:
+    long = tmp_path / "long.wav"
+    turn = np.concatenate([silence(0.2), speech_like(0.4), silence(0.6)])
+    soundfile.write(long, np.tile(turn, 500), SAMPLE_RATE_HZ)
+    process = start("run", "--source", long, "--realtime", "--json", "--bundle", bundle_folder)
+    events = []
+    while not utterances_of(events):
+        events += events_of(process.stdout.readline())
+    process.send_signal(number)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0
+    assert events_of(stdout)[-1]["message"] == "stopped"
+    (summary,) = stderr.decode().splitlines()
+    assert "utterances in" in summary
+
+
+def test_a_signal_ends_a_run_whose_standard_input_is_silent(start: Start, bundle_folder: Path) -> None:
+    process = start("run", "--source", "-", "--json", "--bundle", bundle_folder)
+    process.stdin.write(bytes(16_000))
+    process.stdin.flush()
+    assert events_of(process.stdout.readline())[0]["message"].startswith("ready")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert process.stderr.read().startswith(b"affectd: 0 utterances in 0.5 s")
+
+
+def test_a_reader_that_has_enough_ends_a_run_quietly(start: Start, bundle_folder: Path, tmp_path: Path) -> None:
+    long = tmp_path / "long.wav"
+    turn = np.concatenate([silence(0.2), speech_like(0.4), silence(0.6)])
+    soundfile.write(long, np.tile(turn, 300), SAMPLE_RATE_HZ)
+    process = start("run", "--source", long, "--fast", "--json", "--bundle", bundle_folder)
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    _, stderr = process.communicate()
+    assert stderr == b""
+
+
+def test_a_terminal_gets_a_table(start: Start, conversation: Conversation, bundle_folder: Path) -> None:
+    terminal, side = pty.openpty()
+    process = start("run", "--source", conversation.path, "--fast", "--bundle", bundle_folder, stdout=side)
+    os.close(side)
+    process.wait()
+    text = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert "speaker   emotion" in text
+    assert "━" in text
+    assert "{" not in text
+
+
+def test_memory_stays_flat_over_ten_minutes(
+    start: Start, conversation: Conversation, bundle_folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.flac"
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE_HZ, 1) as file:
+        while file.frames < 600 * SAMPLE_RATE_HZ:
+            file.write(conversation.samples / 4)
+    arguments = ("run", "--source", path, "--fast", "--json", "--bundle", bundle_folder)
+    process = start(*arguments, program=("-c", REPORTING_PEAK))
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0
+    assert len(utterances_of(events_of(stdout))) > 200
+    (peak_kb,) = (line.split()[1] for line in stderr.splitlines() if line.startswith(b"VmHWM:"))
+    assert int(peak_kb) / 1024 < 300
+
+
+def test_the_virtual_microphone_is_heard(
+    virtual_microphone: VirtualMicrophone, start: Start, bundle_folder: Path, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.wav"
+    soundfile.write(clip, np.concatenate([silence(0.3), speech_like(1.2), silence(1.0)]), SAMPLE_RATE_HZ)
+    process = start("run", "--source", "mic", "--json", "--bundle", bundle_folder)
+    (ready,) = events_of(process.stdout.readline())
+    assert ready["message"].startswith("ready")
+    virtual_microphone.play(clip)
+    (event,) = events_of(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert event["type"] == "utterance"
+    assert event["end_s"] - event["start_s"] == pytest.approx(1.2, abs=0.3)
+    assert event["latency_ms"]["endpoint"] == pytest.approx(500, abs=31)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "message"),
+    [("gone.wav", 1, "gone.wav: no such file"), ("mic", 4, "microphone")],
+)
+def test_a_source_that_does_not_open(source: str, code: int, message: str, start: Start, bundle_folder: Path) -> None:
+    process = start("run", "--source", source, "--device", "no such thing", "--fast", "--bundle", bundle_folder)
+    stdout, stderr = process.communicate()
+    assert process.returncode == code
+    assert stdout == b""
+    assert message in stderr.decode()
+    assert stderr.count(b"\n") == 1
+
+
+def test_debug_shows_the_traceback(start: Start, bundle_folder: Path) -> None:
+    process = start("run", "--source", "gone.wav", "--fast", "--debug", "--bundle", bundle_folder)
+    _, stderr = process.communicate()
+    assert b"Traceback" in stderr
+    assert b"edge.errors.AudioFileError: gone.wav: no such file" in stderr
