@@ -47,6 +47,8 @@ class EncoderRecipe(_Section):
 
     name: str
     """Hub name or local folder; ``--encoder`` replaces it."""
+    licence: str
+    """Of the pretrained weights, for the model card."""
     layers: Annotated[int, Field(ge=1)]
     """Transformer layers kept."""
     pooled: tuple[int, ...]

@@ -44,6 +44,11 @@ class Run:
         part, features = source.clean(part)
         return part, (self.logits(features) / self.temperature).softmax(1).numpy()
 
+    @property
+    def encoder_label(self) -> str:
+        """The encoder's name without the folder or account it came from."""
+        return self.encoder_name.rstrip("/").rpartition("/")[2]
+
     def to(self, device: torch.device) -> None:
         """Move encoder and head to a device."""
         self.encoder.to(device)

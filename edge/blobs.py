@@ -12,7 +12,7 @@ from edge.person import EnrolledClip, Person, Profile, VoiceRecord
 from edge.vault import Vault
 
 LIMIT_BYTES = 64 * 1024
-"""A profile is loaded for every utterance of a household, so it must stay small."""
+"""Of one blob as JSON; a profile is meant to be a few kilobytes."""
 KINDS: dict[type[VoiceRecord], str] = {EnrolledClip: "clip", Profile: "profile"}
 KEY_CHECK = "key check"
 
@@ -29,8 +29,14 @@ class Blobs:
         self._vault: Vault | None = None
         self._key_check: bytes | None = None
 
-    def put(self, db: sqlite3.Connection, person: Person, blob: VoiceRecord) -> int:
+    def put(self, db: sqlite3.Connection, person: Person, blob: VoiceRecord, keep: int | None = None) -> int:
         """Store a blob and return its number, one more than the last of its kind.
+
+        Args:
+            db: a connection within a transaction that writes.
+            person: whose it is.
+            blob: what to store.
+            keep: delete all but so many of the newest of its kind; None keeps all.
 
         Raises:
             StoreError: it is too big, the person was forgotten meanwhile, or the key is missing or wrong.
@@ -44,9 +50,12 @@ class Blobs:
             raise StoreError(f"{person.name!r} is no longer in {self.path}")
         place = _place(person, blob.encoder_hash, type(blob))
         (last,) = db.execute(f"SELECT coalesce(max(number), 0) {_OF_A_KIND}", place).fetchone()
-        sealed = self._unlock(db).seal(plain, *place, str(last + 1))
-        db.execute("INSERT INTO blobs VALUES (?, ?, ?, ?, ?)", (*place, last + 1, sealed))
-        return int(last + 1)
+        number = int(last) + 1
+        sealed = self._unlock(db).seal(plain, *place, str(number))
+        db.execute("INSERT INTO blobs VALUES (?, ?, ?, ?, ?)", (*place, number, sealed))
+        if keep is not None:
+            db.execute(f"DELETE {_OF_A_KIND} AND number <= ?", (*place, number - keep))
+        return number
 
     def get(
         self, db: sqlite3.Connection, person: Person, encoder_hash: str, model: type[Blob], limit: int = -1
@@ -68,11 +77,6 @@ class Blobs:
                 )
             blobs[number] = model.model_validate_json(plain)
         return blobs
-
-    def trim(self, db: sqlite3.Connection, person: Person, encoder_hash: str, model: type[Blob], keep: int) -> None:
-        """Delete all but the newest blobs of one kind."""
-        place = _place(person, encoder_hash, model)
-        db.execute(f"DELETE {_OF_A_KIND} AND number <= (SELECT max(number) {_OF_A_KIND}) - ?", (*place, *place, keep))
 
     def _unlock(self, db: sqlite3.Connection) -> Vault:
         query = "SELECT CAST(key_check AS BLOB), EXISTS (SELECT * FROM blobs) FROM store"

@@ -44,7 +44,7 @@ COMMIT;
 DAMAGED = "is damaged and was left as it is; restore it from a backup, or delete it and enrol again"
 REMEDIES = {
     "is full": "the disk is full; free some space and repeat, all before this is safe",
-    "I/O error": "the disk failed; check its space, quota and health and repeat, all before this is safe",
+    "I/O error": "the disk is full or failed; check its space, quota and health and repeat, all before this is safe",
     "locked": "another process keeps it busy; repeat",
     "readonly": "this user must be able to write to it and its folder",
     "unable to open": "this user must be able to read and write it and its folder",
@@ -178,10 +178,11 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3
 
 def _scrub(connection: sqlite3.Connection) -> bool:
     try:
+        version = connection.execute("SELECT version FROM store").fetchone()
         connection.execute("VACUUM")
         (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not busy:
-            connection.execute("UPDATE store SET traces = 0")
+        if not busy:  # and nobody else was forgotten meanwhile
+            connection.execute("UPDATE store SET traces = 0 WHERE version = ?", version)
     except sqlite3.OperationalError:
         return False
     return not busy

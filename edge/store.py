@@ -11,7 +11,6 @@ import os
 import sqlite3
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from edge.blobs import KINDS, Blobs
@@ -62,9 +61,7 @@ class SpeakerStore:
     def __enter__(self) -> SpeakerStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def version(self) -> int:
@@ -145,7 +142,7 @@ class SpeakerStore:
             StoreError: it takes 64 KB or more as JSON, or the person was forgotten meanwhile.
         """
         with self._database.writing() as db:
-            return self._save_profile(db, person, profile)
+            return self._blobs.put(db, person, profile, keep=KEPT_REVISIONS)
 
     def profile(self, person: Person, encoder_hash: str) -> Profile | None:
         """Return the newest profile for this encoder; None means: enrol (again)."""
@@ -182,7 +179,7 @@ class SpeakerStore:
                 kept = ", ".join(map(str, revisions)) or "none"
                 raise StoreError(f"{person.name!r} has no revision {revision} for this encoder; there are: {kept}")
             update = {"reason": f"reverted to revision {revision}", "created_at": now()}
-            return self._save_profile(db, person, revisions[revision].model_copy(update=update))
+            return self._blobs.put(db, person, revisions[revision].model_copy(update=update), keep=KEPT_REVISIONS)
 
     def export_person(self, name: str) -> bytes:
         """Return a JSON file with everything about someone. It is voice data in the clear: keep it accordingly."""
@@ -191,8 +188,8 @@ class SpeakerStore:
             person = self._find(db, name)
             hashes = [encoder_hash for (encoder_hash,) in db.execute(query, (person.id,)).fetchall()]
             clips = [clip for encoder_hash in hashes for clip in self._clips(db, person, encoder_hash)]
-            profiles = [self._profile(db, person, encoder_hash) for encoder_hash in hashes]
-        return write_export(Belongings(person=person, clips=tuple(clips), profiles=tuple(filter(None, profiles))))
+            profiles = filter(None, [self._profile(db, person, encoder_hash) for encoder_hash in hashes])
+        return write_export(Belongings(person=person, clips=tuple(clips), profiles=tuple(profiles)))
 
     def import_person(self, export: bytes, name: str | None = None) -> Person:
         """Add the person of an export, consent included, under their own or another name.
@@ -209,7 +206,7 @@ class SpeakerStore:
             for clip in belongings.clips:
                 self._blobs.put(db, person, clip)
             for profile in belongings.profiles:
-                self._save_profile(db, person, profile)
+                self._blobs.put(db, person, profile, keep=KEPT_REVISIONS)
         return person
 
     def _clips(self, db: sqlite3.Connection, person: Person, encoder_hash: str) -> list[EnrolledClip]:
@@ -217,11 +214,6 @@ class SpeakerStore:
 
     def _profile(self, db: sqlite3.Connection, person: Person, encoder_hash: str) -> Profile | None:
         return next(iter(self._blobs.get(db, person, encoder_hash, Profile, limit=1).values()), None)
-
-    def _save_profile(self, db: sqlite3.Connection, person: Person, profile: Profile) -> int:
-        revision = self._blobs.put(db, person, profile)
-        self._blobs.trim(db, person, profile.encoder_hash, Profile, KEPT_REVISIONS)
-        return revision
 
     def _people(self, db: sqlite3.Connection) -> list[Person]:
         people = []

@@ -75,15 +75,13 @@ class Vault:
 @contextmanager
 def new_private_file(path: Path) -> Iterator[Path]:
     """Yield an empty 0600 file to fill, which then becomes ``path`` at once, unless another process was first."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(descriptor)
-    try:
-        yield Path(name)
-        _flush_to_disk(Path(name))
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        new = Path(folder, path.name)
+        new.touch(mode=0o600)
+        yield new
+        _flush_to_disk(new)
         with suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        os.unlink(name)
+            os.link(new, path)
     _flush_to_disk(path.parent)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import onnx
 import torch
@@ -33,7 +32,7 @@ class EmbeddingGraph(nn.Module):
     def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         """Return embeddings."""
         pooled = self.encoder(waveform, lengths)
-        return cast(Tensor, self.classifier.embed(pooled.unflatten(1, (len(self.encoder.pooled), -1))))
+        return self.classifier.embed(pooled.unflatten(1, (len(self.encoder.pooled), -1)))
 
 
 def write_onnx(graph: EmbeddingGraph, path: Path, description: str) -> onnx.ModelProto:

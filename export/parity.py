@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
-from edge.buckets import Buckets
 from edge.encoder import Encoder
 from edge.head import Matrix
-from edge.settings import EncoderSettings
 from export.graph import EmbeddingGraph
-
-
-def open_encoder(path: Path, buckets_s: Sequence[float]) -> Encoder:
-    """Open a graph as the device would, on one CPU thread."""
-    encoder = Encoder(path, Buckets(buckets_s), EncoderSettings(provider="cpu"))
-    encoder.load()
-    return encoder
 
 
 def torch_embeddings(graph: EmbeddingGraph, waveforms: Sequence[Waveform]) -> Matrix:

@@ -43,7 +43,9 @@ def store_half(model: onnx.ModelProto) -> None:
     """
     graph = model.graph
     spectral = {
-        node.input[1] for node in graph.node if node.op_type == "Conv" and _strides(node) > 2  # the hop of the frames
+        node.input[1]
+        for node in graph.node
+        if node.op_type == "Conv" and _strides(node) > 2  # the hop of the frames
     }
     for tensor in list(graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or tensor.name in spectral:

@@ -3,7 +3,7 @@ import unicodedata
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from pydantic import JsonValue, ValidationError
@@ -21,6 +21,7 @@ FACTS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_name_is_cleaned_or_refused(name: str) -> None:
     try:
@@ -65,6 +66,7 @@ def test_case_and_composition_make_no_other_name(name: str, other: str) -> None:
     assert fold_name(name) == fold_name(other)
 
 
+@settings(deadline=None)
 @given(TENSORS, st.dictionaries(st.text(max_size=9), FACTS, max_size=3))
 def test_a_profile_survives_json(tensor: npt.NDArray[np.float32], facts: dict[str, JsonValue]) -> None:
     written = Profile(encoder_hash="e", speaker_hash="s", tensors={"a": tensor}, facts=facts)

@@ -2,7 +2,7 @@ import json
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -118,7 +118,7 @@ def test_ten_revisions_are_kept_and_any_can_return(store: SpeakerStore, anna: Pe
     assert newest.tensors["offset"][0] == 5
     assert newest.reason == "reverted to revision 5"
     assert len(store.revisions(anna, ENCODER)) == 10
-    with pytest.raises(StoreError, match="'Anna' has no revision 3 for this encoder; there are: 13, 12, .*, 4$"):
+    with pytest.raises(StoreError, match=r"'Anna' has no revision 3 for this encoder; there are: 13, 12, .*, 4$"):
         store.revert(anna, ENCODER, 3)
     with pytest.raises(StoreError, match="there are: none"):
         store.revert(anna, "other", 1)
@@ -167,7 +167,11 @@ def test_names_that_are_not_allowed_are_refused_everywhere(store: SpeakerStore, 
 
 def test_names_are_unique_in_any_case(store: SpeakerStore, anna: Person) -> None:
     bo = store.add_person("Bo", CONSENT)
-    for call in (lambda: store.add_person("ANNA", CONSENT), lambda: store.rename("bo", "anna")):
+    calls: list[Callable[[], Person]] = [
+        lambda: store.add_person("ANNA", CONSENT),
+        lambda: store.rename("bo", "anna"),
+    ]
+    for call in calls:
         with pytest.raises(StoreError, match=r"the name '(ANNA|anna)' is taken in .*; choose another"):
             call()
     assert store.rename("anna", "ANNA") == anna.model_copy(update={"name": "ANNA"})
@@ -175,7 +179,13 @@ def test_names_are_unique_in_any_case(store: SpeakerStore, anna: Person) -> None
 
 
 def test_an_unknown_name_suggests_the_nearest(store: SpeakerStore, anna: Person) -> None:
-    for call in (store.person, store.forget, store.export_person, lambda name: store.rename(name, "Bo")):
+    calls: list[Callable[[str], object]] = [
+        store.person,
+        store.forget,
+        store.export_person,
+        lambda name: store.rename(name, "Bo"),
+    ]
+    for call in calls:
         with pytest.raises(StoreError, match=r"nobody is called 'ANNE' in .*\(did you mean 'anna'\?\)"):
             call("ANNE")
     assert store.people() == [anna]
@@ -297,7 +307,7 @@ def test_a_change_that_fails_changes_nothing(store: SpeakerStore, anna: Person) 
 
 
 def test_a_store_that_does_not_exist_is_empty_and_stays_away(store: SpeakerStore, folder: Path) -> None:
-    assert store.people() == store.profiles(ENCODER) == store.stale(ENCODER) == []
+    assert (store.people(), store.profiles(ENCODER), store.stale(ENCODER)) == ([], [], [])
     with pytest.raises(StoreError, match="nobody is called 'Anna'"):
         store.export_person("Anna")
     with SpeakerStore.open(folder, readonly=True) as reader:

@@ -122,9 +122,11 @@ def kill_after(lines: int, process: "subprocess.Popen[str]") -> int:
     return int(printed[-1])
 
 
-@pytest.mark.parametrize("lines", [1, 2, 3, 20, 61, 150])
+@pytest.mark.parametrize("lines", [1, 2, 17, 90])
 def test_a_kill_loses_at_most_the_clip_in_hand(tmp_path: Path, lines: int) -> None:
     last = kill_after(lines, start(KILLED_WHILE_ENROLLING, tmp_path))
+    with SpeakerStore.open(tmp_path, readonly=True) as reader:
+        assert len(reader.clips(reader.person("Anna"), ENCODER)) > last
     with SpeakerStore.open(tmp_path) as store:
         anna = store.person("Anna")
         stored = numbers(store.clips(anna, ENCODER))
@@ -164,7 +166,7 @@ except StoreError as error:
 def filled(output: str, folder: Path) -> None:
     """Everything before the disk was full is there."""
     number, message = output.strip().split(" ", 1)
-    assert message.startswith(f"{folder / 'speakers.db'}: the disk ")
+    assert message.startswith(f"{folder / 'speakers.db'}: the disk is full")
     assert "repeat, all before this is safe" in message
     with SpeakerStore.open(folder) as store:
         assert numbers(store.clips(store.person("Anna"), ENCODER)) == list(range(int(number)))

@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from voices import CONSENT, clip, profile
 
@@ -57,6 +57,7 @@ def test_an_export_can_be_read_by_other_programs() -> None:
     assert CONTENT["profiles"][0]["tensors"]["offset"]["shape"] == [24]
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(EXPORT) - 1), st.integers(1, 255))
 def test_a_changed_byte_changes_nothing_or_is_refused(position: int, change: int) -> None:
     export = bytearray(EXPORT)
@@ -68,18 +69,21 @@ def test_a_changed_byte_changes_nothing_or_is_refused(position: int, change: int
     assert belongings.sha256() == ANNA.sha256()
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(EXPORT) - 2))
 def test_a_shortened_export_is_refused(length: int) -> None:
     with pytest.raises(StoreError, match="no export of version 1"):
         read_export(EXPORT[:length])
 
 
+@settings(deadline=None)
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | JSON.map(signed))
 def test_anything_else_is_refused(export: bytes) -> None:
     with pytest.raises(StoreError):
         read_export(export)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(places(CONTENT)[1:]), JSON)
 def test_any_forged_content_is_read_or_refused(place: tuple[Any, ...], value: object) -> None:
     content = json.loads(EXPORT)["content"]

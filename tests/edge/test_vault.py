@@ -3,7 +3,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import StoreError
@@ -18,6 +18,7 @@ def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), CONTEXTS)
 def test_what_is_sealed_opens_in_its_context(plain: bytes, context: list[str]) -> None:
     sealed = VAULT.seal(plain, *context)
@@ -26,11 +27,13 @@ def test_what_is_sealed_opens_in_its_context(plain: bytes, context: list[str]) -
     assert VAULT.seal(plain, *context) != sealed
 
 
+@settings(deadline=None)
 @given(CONTEXTS, CONTEXTS)
 def test_it_opens_nowhere_else(context: list[str], other: list[str]) -> None:
     assert (VAULT.open(VAULT.seal(b"voice", *context), *other) is None) == (context != other)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=50), st.integers(0), st.integers(1, 255))
 def test_damage_is_noticed(plain: bytes, position: int, change: int) -> None:
     sealed = bytearray(VAULT.seal(plain))
@@ -38,6 +41,7 @@ def test_damage_is_noticed(plain: bytes, position: int, change: int) -> None:
     assert VAULT.open(bytes(sealed)) is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_can_be_refused(sealed: bytes) -> None:
     assert VAULT.open(sealed) is None

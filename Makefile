@@ -1,0 +1,85 @@
+# The daily verbs; `make` lists them. Only `system` needs root. Another Python: make PYTHON=python3.12 …
+
+PYTHON ?= python3
+PIP_FLAGS := --quiet --disable-pip-version-check
+SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 portaudio19-dev pulseaudio pulseaudio-utils \
+	python3-dev python3-venv
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help system run test check bench clean microphone
+
+help: ## List these targets.
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+system: ## Install the Debian packages that the microphone and its tests need (asks sudo for root).
+	@if ! command -v apt-get >/dev/null; then \
+		echo "This is not a Debian system. Please install with its own tools: Python 3.10 or newer with venv and C" \
+			"headers, a C compiler, PortAudio with headers, and for the microphone tests PulseAudio (pulseaudio," \
+			"pactl, paplay) with its ALSA plugin." >&2; exit 1; \
+	elif [ "$$(dpkg-query -W -f '$${db:Status-Status}\n' $(SYSTEM_PACKAGES) 2>/dev/null | grep -cx installed)" \
+			-eq $(words $(SYSTEM_PACKAGES)) ]; then \
+		echo "All system packages are installed."; \
+	else \
+		root="env"; \
+		if [ "$$(id -u)" -ne 0 ]; then \
+			command -v sudo >/dev/null || { \
+				echo "Installing packages needs root, and there is no sudo. As root:" \
+					"apt-get install $(SYSTEM_PACKAGES)" >&2; exit 1; }; \
+			echo "Installing packages needs root: sudo may ask for your password."; \
+			root="sudo env"; \
+		fi; \
+		set -e; \
+		$$root apt-get update -q; \
+		$$root DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(SYSTEM_PACKAGES); \
+	fi
+
+run: .venv/installed ## Play the example conversation through the whole pipeline, in real time and without torch.
+	@for clip in examples/*.flac; do .venv/bin/affectd run --source "$$clip" || exit; done
+
+test: .venv-dev/installed microphone ## Run the tests; pytest's options in ARGS, such as ARGS="-k segmenter".
+	@.venv-dev/bin/python -m pytest $(ARGS)
+
+check: .venv-dev/installed ## Lint, check the format and the types.
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/mypy
+
+bench: .venv-dev/installed ## Measure the encoder's speed against HuBERT-large's.
+	@.venv-dev/bin/python -m export.bench $(ARGS)
+
+clean: ## Remove what make and the tools made: virtual environments, builds, caches. Training runs stay.
+	rm -rf .venv .venv-dev build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find edge calibrate export tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Makes a virtual environment, or says why not.
+define venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	echo "affectd needs Python 3.10 or newer, and $(PYTHON) is not: make PYTHON=python3.12 …" >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	echo "$(PYTHON) cannot make virtual environments; on Debian: make system (or apt install python3-venv)" >&2; exit 1; }
+@test -x $(@D)/bin/pip || $(PYTHON) -m venv $(@D)
+endef
+
+.venv/installed: pyproject.toml
+	$(venv)
+	@echo "Installing the device side into .venv …"
+	@.venv/bin/python -m pip install $(PIP_FLAGS) -e '.[cpu]'
+	@touch $@
+
+.venv-dev/installed: pyproject.toml
+	$(venv)
+	@echo "Installing the training side and the tools into .venv-dev: torch and more, which takes some minutes …"
+	@.venv-dev/bin/python -m pip install $(PIP_FLAGS) -e '.[train,dev,cpu]'
+	@touch $@
+
+# PyAudio is compiled against PortAudio, which may not be there.
+microphone: .venv-dev/installed
+	@if .venv-dev/bin/python -c 'import pyaudio' 2>/dev/null; then :; \
+	elif printf '#include <Python.h>\n#include <portaudio.h>\n' | $(CC) -E -o /dev/null \
+			-I"$$(.venv-dev/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" - 2>/dev/null; then \
+		echo "Installing PyAudio into .venv-dev …"; \
+		.venv-dev/bin/python -m pip install $(PIP_FLAGS) -e '.[mic]'; \
+	else \
+		echo "The microphone tests will be skipped: no C compiler, or no headers of Python and PortAudio (make system)."; \
+	fi

@@ -1,0 +1,150 @@
+"""Make the example conversation: ``python -m calibrate.conversation DATA examples`` (see examples/README.md).
+
+Clips are chosen by a rule that knows nothing of any model, and joined over one quiet room tone.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import soundfile
+import typer
+
+from calibrate.corpora import Utterance, read_corpus
+from calibrate.labels import EMOTIONS, to_label
+from calibrate.splits import read_splits
+from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.commands.entry import launch, new_app
+from edge.errors import UsageError
+from edge.vad import FRAME_SAMPLES, level
+
+GENDERS = ("f", "m")
+"""Who speaks in turn: the first test speaker of each, women first."""
+TURN_EMOTIONS = EMOTIONS[:6]
+SENTENCE, TAKE = "Kids are talking by the door", "01"
+PAUSES_S = (0.6, 0.9, 1.3, 0.8, 1.1, 1.4, 1.0)
+"""Before the first voice, between voices, and after the last."""
+ROOM_DBFS = -70.0
+SEED = 0
+
+VOICED_BELOW_PEAK_DB = 30.0
+"""A 30 ms frame is voice when it is at most this much quieter than the loudest frame of its clip."""
+STEP_SAMPLES = SAMPLE_RATE_HZ // 100
+MARGIN_S = 0.2
+"""Of each clip this much is kept around its voice, faded in and out."""
+
+app = new_app("python -m calibrate.conversation", "Make the example conversation.", "")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A line of the script."""
+
+    start_s: float
+    end_s: float
+    speaker: str
+    emotion: str
+    corpus: str
+    clip: str
+
+
+@app.command()
+def make(
+    data: Annotated[Path, typer.Argument(help="Folder with ravdess/ and splits.csv.")],
+    out: Annotated[Path, typer.Argument(help="Folder for conversation.flac and conversation.csv.")],
+) -> None:
+    """Write the conversation and its script."""
+    utterances = choose(data)
+    samples, turns = join(utterances)
+    soundfile.write(out / "conversation.flac", samples, SAMPLE_RATE_HZ, "PCM_16")
+    with (out / "conversation.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(Turn))
+        writer.writerows(
+            (f"{turn.start_s:.2f}", f"{turn.end_s:.2f}", turn.speaker, turn.emotion, turn.corpus, turn.clip)
+            for turn in turns
+        )
+
+
+def choose(data: Path) -> list[Utterance]:
+    """Return one clip per turn: one sentence, first take, strong intensity where the corpus has it (neutral has not).
+
+    Raises:
+        UsageError: the data lacks a clip or a test speaker that the rule asks for.
+    """
+    splits = read_splits(data / "splits.csv")
+    # RAVDESS's calm is a second kind of our neutral.
+    listed = [
+        utterance
+        for utterance in read_corpus("ravdess", data / "ravdess").utterances
+        if splits.get(utterance.speaker) == "test" and utterance.emotion != "calm" and utterance.text == SENTENCE
+    ]
+    chosen = []
+    for turn, emotion in enumerate(TURN_EMOTIONS):
+        gender = GENDERS[turn % len(GENDERS)]
+        speaker = min((utterance.speaker for utterance in listed if utterance.gender == gender), default="none")
+        takes = [
+            utterance
+            for utterance in listed
+            if utterance.speaker == speaker
+            and to_label(utterance.emotion) == emotion
+            and utterance.path.stem.split("-")[5] == TAKE
+        ]
+        if not takes:
+            raise UsageError(f"{data}: no {emotion} clip of {SENTENCE!r}, take {TAKE}, by test speaker {speaker}")
+        chosen.append(max(takes, key=lambda utterance: utterance.intensity or 0))
+    return chosen
+
+
+def join(utterances: list[Utterance]) -> tuple[Waveform, list[Turn]]:
+    """Return ``float32[samples]`` (16 kHz) with the clips at their recorded level in one room, and who is where."""
+    clips = [read_audio(utterance.path) for utterance in utterances]
+    spans = [voiced_span(clip) for clip in clips]
+    pauses = [round(pause_s * SAMPLE_RATE_HZ) for pause_s in PAUSES_S]
+    margin = round(MARGIN_S * SAMPLE_RATE_HZ)
+    fade = np.linspace(0, 1, margin, dtype=np.float32)
+    joined = room_tone(sum(pauses) + sum(end - start for start, end in spans))
+    turns, now = [], 0
+    for utterance, clip, (start, end), pause in zip(utterances, clips, spans, pauses[:-1], strict=True):
+        now += pause
+        voice = np.pad(clip, margin)[start : end + 2 * margin].copy()
+        voice[:margin] *= fade
+        voice[-margin:] *= fade[::-1]
+        joined[now - margin : now + end - start + margin] += voice
+        turns.append(
+            Turn(
+                start_s=now / SAMPLE_RATE_HZ,
+                end_s=(now + end - start) / SAMPLE_RATE_HZ,
+                speaker=utterance.speaker,
+                emotion=str(to_label(utterance.emotion)),
+                corpus=utterance.corpus,
+                clip=utterance.path.stem,
+            )
+        )
+        now += end - start
+    return joined, turns
+
+
+def voiced_span(clip: Waveform) -> tuple[int, int]:
+    """Return the samples from the first to the last voiced frame of ``float32[n]``."""
+    starts = range(0, len(clip) - FRAME_SAMPLES + 1, STEP_SAMPLES)
+    levels_dbfs = np.array([level(clip[start : start + FRAME_SAMPLES]) for start in starts])
+    voiced = np.flatnonzero(levels_dbfs >= levels_dbfs.max() - VOICED_BELOW_PEAK_DB)
+    return int(voiced[0]) * STEP_SAMPLES, int(voiced[-1]) * STEP_SAMPLES + FRAME_SAMPLES
+
+
+def room_tone(samples: int) -> Waveform:
+    """Return ``float32[samples]`` of pink noise: a quiet room, the same every time."""
+    spectrum = np.fft.rfft(np.random.default_rng(SEED).standard_normal(samples))
+    spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
+    noise = np.fft.irfft(spectrum, samples)
+    tone: Waveform = (10 ** (ROOM_DBFS / 20) * noise / noise.std()).astype(np.float32)
+    return tone
+
+
+if __name__ == "__main__":
+    launch(app, "python -m calibrate.conversation")

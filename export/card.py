@@ -1,0 +1,82 @@
+"""The model card that travels with every bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from calibrate.metrics import Figures
+from calibrate.report import figures_table
+from calibrate.run import Run
+from edge.bundle import Manifest
+
+if TYPE_CHECKING:
+    from export.bundle import Check
+
+CARD_NAME = "MODEL_CARD.md"
+
+
+def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], checks: Sequence[Check]) -> str:
+    """Return the card as Markdown: what it is, on what it was trained, its figures, its limits."""
+    recipe, encoder = run.recipe, manifest.encoder
+    lines = [
+        f"# {manifest.name} {manifest.version}",
+        "",
+        f"Speech to {len(manifest.labels)} emotions ({', '.join(manifest.labels)}). {encoder.architecture}, "
+        f"{encoder.precision}, opset {encoder.opset}; the mean and standard deviation of layers "
+        f"{', '.join(map(str, recipe.encoder.pooled))} over the valid frames become an embedding of "
+        f"{encoder.embedding_dim} numbers, a linear head with temperature {run.temperature:.3f} its labels.",
+        "",
+        "## Training data and licences",
+        "",
+        "| corpus | speakers | utterances | licence |",
+        "|---|---|---|---|",
+        *(
+            f"| {corpus.name} | {corpus.speakers} | {corpus.utterances} | {corpus.licence}"
+            f"{'' if corpus.licence_verified else ' (unverified)'} |"
+            for corpus in manifest.corpora
+        ),
+        "",
+        f"The pretrained encoder comes from `{recipe.encoder.name}` ({recipe.encoder.licence}).",
+        *_obligations(manifest),
+        "",
+        "## Figures",
+        "",
+        manifest.metrics["protocol"],
+        "",
+        *figures_table(figures),
+        "",
+        "UA is the mean recall over the labels of the corpus; the model may answer with any of its labels. "
+        "The worst decile is the mean UA of the worst tenth of the speakers, at least one.",
+        "",
+        "## Checks of the export",
+        "",
+        "| check | figure | limit |",
+        "|---|---|---|",
+        *(
+            f"| {check.name} | {check.figure:.2g} | {check.limit} |"
+            if abs(check.figure) < 0.1
+            else f"| {check.name} | {check.figure:.4f} | {check.limit} |"
+            for check in checks
+        ),
+        "",
+        "## Limits",
+        "",
+        "Trained on acted speech of adults in three languages. People who sound unlike these actors are heard less "
+        "well, and a language it never heard much less well: watch the figures per speaker, not the average. It hears "
+        "how speech sounds, not what a person feels, and must not decide about people: no medical, hiring, policing or "
+        "disciplinary use.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _obligations(manifest: Manifest) -> list[str]:
+    bound = [corpus.name for corpus in manifest.corpora if "NC" in corpus.licence]
+    if not bound:
+        return []
+    return [
+        "",
+        f"**Not for commercial use**: the licences of {' and '.join(bound)} bind these weights. "
+        "`affectd-calibrate train … " + " ".join(f"--without {name}" for name in bound) + "` trains without them.",
+    ]
