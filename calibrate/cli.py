@@ -24,7 +24,7 @@ Data = Annotated[Path, typer.Option(help="Folder that the recipe's corpora and s
 EncoderName = Annotated[
     str | None, typer.Option("--encoder", help="Hub name or folder of the pretrained encoder, over the recipe's.")
 ]
-Cache = Annotated[Path, typer.Option(help="Folder for features of the frozen encoder.", metavar="DIR")]
+Cache = Annotated[Path, typer.Option(help="Folder for features of the frozen encoder.", file_okay=False, metavar="DIR")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of torch.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=set_debug, help="Log details and show tracebacks.")]
 
@@ -61,7 +61,10 @@ def train(
     *,
     data: Data,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run.", metavar="DIR", show_default="runs/<name of the recipe>")
+        Path | None,
+        typer.Option(
+            help="Folder of the run.", file_okay=False, metavar="DIR", show_default="runs/<name of the recipe>"
+        ),
     ] = None,
     encoder: EncoderName = None,
     without: Annotated[list[str] | None, typer.Option(help="Corpus to leave out. Repeatable.")] = None,
@@ -99,7 +102,8 @@ def evaluate(
         Path | None, typer.Option(help="Corpora and splits to evaluate on.", show_default="those of the run")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the report.", metavar="DIR", show_default="none is written")
+        Path | None,
+        typer.Option(help="Folder for the report.", file_okay=False, metavar="DIR", show_default="none is written"),
     ] = None,
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),

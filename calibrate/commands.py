@@ -10,10 +10,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from calibrate.dataset import read_parts
+from calibrate.dataset import Part, read_parts
 from calibrate.evaluation import evaluate_bundle, evaluate_run
 from calibrate.metrics import Figures
-from calibrate.recipe import Recipe, read_recipe
+from calibrate.recipe import read_recipe
 from calibrate.report import draw_training, summary, write_report
 from calibrate.run import RUN_NAME, build_run, load_run, train_run
 from calibrate.splits import SPLITS, Split
@@ -38,9 +38,11 @@ def train_recipe(
 ) -> None:
     """Train by a recipe; see the command's help."""
     torch.set_num_threads(threads)
-    recipe = read_recipe(recipe_path)
+    recipe = read_recipe(recipe_path).leave_out(without)
     folder = out or Path("runs") / recipe.name
-    parts = read_parts(recipe, data, without, strict)
+    parts = read_parts(recipe, data, strict=strict)
+    for split in SPLITS[:2]:
+        _inhabited(parts, split)
     run = build_run(recipe, encoder or recipe.encoder.name)
     run.to(_device(device))
     train_run(run, parts, folder, cache, resume)
@@ -74,16 +76,23 @@ def evaluate_model(
         recognizer = Recognizer(Bundle.load(model), EncoderSettings(threads=threads))
         recognizer.load()
         recipe = recipe.model_copy(update={"labels": recognizer.bundle.manifest.labels})
-        figures = evaluate_bundle(recognizer, read_parts(recipe, data)[part_name])
+        part = _inhabited(read_parts(recipe, data), part_name)
+        figures = evaluate_bundle(recognizer, part)
+        seen = "" if split == "train" else ", never trained on if its training kept to this split"
         what = f"bundle {model.name}, {recognizer.bundle.manifest.encoder.precision}, {recognizer.encoder.provider}"
     elif (model / RUN_NAME).is_file():
         run = load_run(model, encoder)
         recipe = read_recipe(recipe_path) if recipe_path else run.recipe
-        figures = evaluate_run(run, read_parts(_with_labels(recipe, run.recipe), data)[part_name], cache)
+        recipe = recipe.model_copy(update={"labels": run.recipe.labels})
+        part = _inhabited(read_parts(recipe, data), part_name)
+        figures = evaluate_run(run, part, cache)
+        speakers = set(part.speakers.tolist())
+        known = len(speakers.intersection(run.speakers))
+        seen = f", {known} of {len(speakers)} trained on" if known else ", never trained on"
         what = f"run {model.name}, torch"
     else:
         raise UsageError(f"{model}: holds neither {MANIFEST_NAME} (a bundle) nor {RUN_NAME} (a run)")
-    protocol = f"{split} speakers of {recipe.splits.file or 'a seeded draw'}, never trained on; whole files; {what}"
+    protocol = f"{split} speakers of {recipe.splits.file or 'a seeded draw'}{seen}; whole files; {what}"
     if out is not None:
         write_report(out, figures, recipe.labels, protocol)
     if as_json:
@@ -101,8 +110,10 @@ def show_figures(corpora: Mapping[str, Figures], title: str) -> None:
     Console().print(table)
 
 
-def _with_labels(recipe: Recipe, trained: Recipe) -> Recipe:
-    return recipe.model_copy(update={"labels": trained.labels})
+def _inhabited(parts: Mapping[Split, Part], split: Split) -> Part:
+    if not parts[split].utterances:
+        raise UsageError(f"no speaker of the corpora is in the {split} split")
+    return parts[split]
 
 
 def _split(name: str) -> Split:
@@ -115,7 +126,8 @@ def _split(name: str) -> Split:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} is not usable here: {error}") from None
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UsageError(f"device {name!r} is not usable here: {reason}") from None
     return device

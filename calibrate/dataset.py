@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.labels import label_utterances, to_label
-from calibrate.recipe import Recipe
+from calibrate.recipe import CorpusRecipe, Recipe
 from calibrate.splits import Split, make_splits, read_splits, split_by_speaker
-from edge.errors import UsageError, nearest
+from edge.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ class Part:
     utterances: list[Utterance]
     labels: Rows
     """``int64[utterances]``, index into the recipe's labels."""
+    origins: Mapping[str, CorpusRecipe] = field(default_factory=dict)
+    """Entry of the recipe that each corpus comes from: a plain CSV is named after its table, not its reader."""
 
     @property
     def paths(self) -> list[Path]:
@@ -47,7 +49,8 @@ class Part:
 
     def select(self, rows: npt.NDArray[np.bool_]) -> Part:
         """Return the utterances where ``rows`` is true."""
-        return Part([self.utterances[row] for row in np.flatnonzero(rows)], self.labels[rows])
+        kept = [self.utterances[row] for row in np.flatnonzero(rows)]
+        return Part(kept, self.labels[rows], self.origins)
 
     def balanced_weights(self) -> npt.NDArray[np.float64]:
         """Return weights that sum to one: every corpus weighs the same, and every label within its corpus."""
@@ -67,14 +70,9 @@ def read_parts(recipe: Recipe, data: Path, without: Collection[str] = (), strict
         without: corpora to leave out.
         strict: a file that breaks its corpus's naming is an error, not a warning.
     """
-    names = [corpus.name for corpus in recipe.corpora]
-    for name in without:
-        if name not in names:
-            raise UsageError(f"--without {name}: the recipe has {', '.join(names)}{nearest(name, names)}")
     utterances: list[Utterance] = []
-    for corpus in recipe.corpora:
-        if corpus.name in without:
-            continue
+    origins: dict[str, CorpusRecipe] = {}
+    for corpus in recipe.leave_out(without).corpora:
         listing = read_corpus(corpus.name, data / corpus.folder, strict)
         for path, reason in listing.refused:
             logger.warning("%s: %s", path, reason)
@@ -82,6 +80,7 @@ def read_parts(recipe: Recipe, data: Path, without: Collection[str] = (), strict
         if labelled.dropped:
             logger.warning("%s: left out for lack of a label: %s", corpus.name, dict(labelled.dropped))
         utterances += labelled.utterances
+        origins |= {utterance.corpus: corpus for utterance in labelled.utterances}
     if not utterances:
         raise UsageError("no corpus is left to train on")
     if recipe.splits.file:
@@ -89,7 +88,7 @@ def read_parts(recipe: Recipe, data: Path, without: Collection[str] = (), strict
     else:
         splits = make_splits(utterances, recipe.splits.fractions, recipe.seed)
     parts = split_by_speaker(utterances, splits)
-    return {name: Part(part, label_indices(part, recipe.labels)) for name, part in parts.items()}
+    return {name: Part(part, label_indices(part, recipe.labels), origins) for name, part in parts.items()}
 
 
 def label_indices(utterances: Sequence[Utterance], labels: Sequence[str]) -> Rows:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, WhisperFeatureExtractor, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
+from transformers.utils.logging import disable_progress_bar
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError
 
 CONVOLUTIONAL_FAMILIES = ("hubert", "wav2vec2", "wavlm")
+UNUSED_WEIGHTS = {"masked_spec_embed"}
+SHORTEST_SAMPLES = 400
+"""What one frame of the convolutional families hears."""
 
 
 class SpeechEncoder(nn.Module, ABC):
@@ -54,17 +60,20 @@ def load_encoder(name_or_folder: str, layers: int, max_s: float = 30.0) -> Speec
     Raises:
         ModelError: nothing loads from there, the model family is unknown, or it has fewer layers than wanted.
     """
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         config = AutoConfig.from_pretrained(name_or_folder)
         if config.model_type == "whisper":
             encoder: SpeechEncoder = WhisperEncoder(_load_whisper(name_or_folder, config))
         elif config.model_type in CONVOLUTIONAL_FAMILIES:
-            encoder = ConvolutionalEncoder(AutoModel.from_pretrained(name_or_folder, dtype=torch.float32))
+            encoder = ConvolutionalEncoder(_load(AutoModel, name_or_folder))
         else:
             allowed = ", ".join(("whisper", *CONVOLUTIONAL_FAMILIES))
             raise ModelError(f"{name_or_folder}: model family {config.model_type!r} is not one of {allowed}")
-    except (OSError, ValueError) as error:
-        raise ModelError(f"no encoder loads from {name_or_folder!r}: {error}") from None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        where = repr(name_or_folder) + ("" if Path(name_or_folder).is_dir() else " (no such folder)")
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"no encoder loads from {where}: {reason}") from None
     if not 1 <= layers <= encoder.layers:
         raise ModelError(f"{name_or_folder} has {encoder.layers} layers, so {layers} cannot be kept")
     encoder.truncate(layers, max_s)
@@ -75,8 +84,19 @@ def _load_whisper(name_or_folder: str, config: Any) -> Any:
     """Load the encoder alone: from an encoder-only folder as it is, from a full checkpoint without its decoder."""
     architectures = getattr(config, "architectures", None) or []
     if "WhisperEncoder" in architectures:
-        return HfWhisperEncoder.from_pretrained(name_or_folder, dtype=torch.float32)
-    return WhisperModel.from_pretrained(name_or_folder, dtype=torch.float32).get_encoder()
+        return _load(HfWhisperEncoder, name_or_folder)
+    return _load(WhisperModel, name_or_folder).get_encoder()
+
+
+def _load(kind: Any, name_or_folder: str) -> Any:
+    """Load weights, all of them: transformers draws at random what it does not find."""
+    pretrained, found = kind.from_pretrained(name_or_folder, dtype=torch.float32, output_loading_info=True)
+    missing = sorted(set(found["missing_keys"]) - UNUSED_WEIGHTS)
+    if missing:
+        raise ModelError(
+            f"{name_or_folder}: lacks {len(missing)} weights of a {type(pretrained).__name__}: {missing[0]}"
+        )
+    return pretrained
 
 
 class LogMel(nn.Module):
@@ -177,8 +197,14 @@ class ConvolutionalEncoder(SpeechEncoder):
     def __init__(self, pretrained: Any) -> None:
         super().__init__()
         self.pretrained = pretrained
-        self.width = pretrained.config.hidden_size
-        self.normalise = pretrained.config.feat_extract_norm == "layer"
+        config = pretrained.config
+        self.width = config.hidden_size
+        self.normalise = config.feat_extract_norm == "layer"
+        # For fine-tuning: all layers answer, and masking, which draws outside the run's seed, is the augmentation's.
+        config.layerdrop, config.apply_spec_augment = 0.0, False
+        if config.do_stable_layer_norm:
+            # Some versions of transformers apply it to the last state, whichever that is after a cut.
+            pretrained.encoder.layer_norm = nn.Identity()
 
     def transformer_layers(self) -> nn.ModuleList:
         """See ``SpeechEncoder``."""
@@ -199,10 +225,13 @@ class ConvolutionalEncoder(SpeechEncoder):
             mean = (waveform * inside).sum(1, keepdim=True) / lengths[:, None]
             centred = (waveform - mean) * inside
             waveform = centred / (centred.square().sum(1, keepdim=True) / lengths[:, None] + 1e-7).sqrt()
+        waveform = F.pad(waveform * inside, (0, max(0, SHORTEST_SAMPLES - waveform.shape[1])))
+        heard = lengths.clamp(min=SHORTEST_SAMPLES)
+        mask = torch.arange(waveform.shape[1], device=waveform.device)[None, :] < heard[:, None]
         outputs = self.pretrained(
-            waveform * inside, attention_mask=inside.long() if self.normalise else None, output_hidden_states=True
+            waveform, attention_mask=mask.long() if self.normalise else None, output_hidden_states=True
         )
-        frames = self.pretrained._get_feat_extract_output_lengths(lengths).long()
+        frames = self.pretrained._get_feat_extract_output_lengths(heard).long()
         return list(outputs.hidden_states), frames
 
 

@@ -1,18 +1,21 @@
 """The embedding cache: pooled layers of a frozen encoder for many utterances, on disk, resumable.
 
 A cache folder holds ``features.npy`` (``float16[utterances, layers, 2 * width]``, a memory map) and ``state.npy``
-(``uint8[utterances]``: 0 to do, 1 done, 2 unreadable). A killed run loses at most the batches since the last flush,
-and a resumed one writes the same numbers, because batches are planned from the whole list.
+(``uint8[utterances]``: 0 to do, 1 done, 2 unreadable). A killed run loses at most the batch it was at, and a resumed
+one writes the same numbers, because batches are planned from the whole list. A damaged folder is built anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +31,8 @@ from edge.errors import AudioFileError
 
 TODO, DONE, UNREADABLE = 0, 1, 2
 Features = npt.NDArray[np.float16]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ def embed(
         max_s: longer files are cut here, in the middle.
     """
     lengths_s = [_duration_s(path) for path in paths]
-    folder = cache / _cache_key(encoder, encoder_name, paths, lengths_s, augmentation, seed, max_s)
+    files = [(path, *_stamp(path)) for path in paths]
+    folder = cache / _cache_key(encoder, encoder_name, files, augmentation, seed, max_s)
     features, state = _open_cache(folder, len(paths), encoder)
     batches = list(_plan(lengths_s, batch_s))
     todo = [batch for batch in batches if (state[batch] == TODO).any()]
@@ -79,15 +85,13 @@ def embed(
 
     with progress_bar() as progress, ThreadPoolExecutor(1) as pool:
         task = progress.add_task(f"embedding {folder.name}", total=len(paths), completed=int((state != TODO).sum()))
-        loads = pool.map(lambda batch: [load(row) for row in batch], todo)
-        for batch, waveforms in zip(todo, loads, strict=True):
+        for batch, waveforms in _one_ahead(pool, lambda batch: [load(row) for row in batch], todo):
             rows = [row for row, waveform in zip(batch, waveforms, strict=True) if waveform is not None]
             if rows:
                 pooled = encode(encoder, [waveform for waveform in waveforms if waveform is not None])
                 features[rows] = pooled.reshape(len(rows), *features.shape[1:])
             features.flush()
-            state[batch] = UNREADABLE
-            state[rows] = DONE
+            state[batch] = [UNREADABLE if waveform is None else DONE for waveform in waveforms]
             state.flush()
             progress.advance(task, len(batch))
     return FeatureTable(features, np.asarray(state == DONE))
@@ -117,6 +121,26 @@ def _duration_s(path: Path) -> float:
         return 0.0
 
 
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file does: its size and the time it was written; nothing for a missing file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns
+
+
+def _one_ahead(
+    pool: ThreadPoolExecutor, load: Callable[[list[int]], T], batches: Sequence[list[int]]
+) -> Iterator[tuple[list[int], T]]:
+    """Yield each batch with what it loads to, while the next one loads; ``pool.map`` would run to the end."""
+    loads = (pool.submit(load, batch) for batch in batches)
+    ahead = deque(islice(loads, 1))
+    for batch in batches:
+        ahead.extend(islice(loads, 1))
+        yield batch, ahead.popleft().result()
+
+
 def _plan(lengths_s: Sequence[float], batch_s: float) -> Iterator[list[int]]:
     """Yield rows sorted by length in batches whose padded length stays within ``batch_s``."""
     batch: list[int] = []
@@ -132,17 +156,37 @@ def _plan(lengths_s: Sequence[float], batch_s: float) -> Iterator[list[int]]:
 def _cache_key(encoder: PooledEncoder, *parts: object) -> str:
     weights = hashlib.sha256()
     for name, tensor in encoder.state_dict().items():
-        weights.update(f"{name}{tuple(tensor.shape)}{tensor.double().sum().item()}".encode())
+        weights.update(f"{name}{tuple(tensor.shape)}".encode())
+        weights.update(tensor.cpu().contiguous().numpy().data)
     described = json.dumps([encoder.pooled, weights.hexdigest(), *parts], default=str)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
 def _open_cache(folder: Path, rows: int, encoder: PooledEncoder) -> tuple[np.memmap, np.memmap]:
+    """Open features and state, creating both when either is missing or damaged.
+
+    The state comes first, so that a process killed in between leaves nothing marked as done.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    shape = (rows, len(encoder.pooled), encoder.dim // len(encoder.pooled))
-    arrays = []
-    for name, dtype, wanted in (("features.npy", np.float16, shape), ("state.npy", np.uint8, shape[:1])):
-        path = folder / name
-        mode = "r+" if path.is_file() else "w+"
-        arrays.append(np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=None if mode == "r+" else wanted))
-    return arrays[0], arrays[1]
+    arrays = (
+        (folder / "state.npy", np.dtype(np.uint8), (rows,)),
+        (
+            folder / "features.npy",
+            np.dtype(np.float16),
+            (rows, len(encoder.pooled), encoder.dim // len(encoder.pooled)),
+        ),
+    )
+    if all(_is_intact(*array) for array in arrays):
+        state, features = (np.lib.format.open_memmap(path, "r+") for path, _, _ in arrays)
+    else:
+        state, features = (np.lib.format.open_memmap(path, "w+", dtype, shape) for path, dtype, shape in arrays)
+    return features, state
+
+
+def _is_intact(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bool:
+    try:
+        # Reading refuses a file shorter than its header says, which opening for writing would fill with zeros.
+        array = np.lib.format.open_memmap(path, "r")
+    except (OSError, ValueError):
+        return False
+    return array.dtype == dtype and array.shape == shape

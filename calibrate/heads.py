@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from calibrate.recipe import HeadRecipe
+from edge.errors import UsageError
 
 
 class LayerMix(nn.Module):
@@ -43,7 +44,7 @@ class Standardise(nn.Module):
     def fit(self, features: Tensor) -> None:
         """Set the statistics from ``float32[utterances, dim]``."""
         self.mean = features.mean(0)
-        self.scale = 1 / (features.std(0) + 1e-5)
+        self.scale = 1 / (features.std(0, correction=0) + 1e-5)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return standardised features."""
@@ -62,6 +63,8 @@ class Classifier(nn.Module):
         self.mix = LayerMix(layers, width, recipe.mix)
         self.standardise = Standardise(self.mix.dim)
         self.linear = recipe.kind == "linear"
+        if self.linear and recipe.dim > self.mix.dim:
+            raise UsageError(f"head.dim = {recipe.dim} exceeds the {self.mix.dim} features, so it has no components")
         self.project = nn.Linear(self.mix.dim, recipe.dim, bias=not self.linear)
         self.project.requires_grad_(not self.linear)
         self.dropout = nn.Dropout(recipe.dropout)

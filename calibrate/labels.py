@@ -38,6 +38,7 @@ _WORDS = {
 _MERGED = {"calm": "neutral"}
 
 KNOWN_EMOTIONS = tuple(_WORDS)
+LABELS = tuple(dict.fromkeys(_WORDS.values()))
 
 
 class Labelled(NamedTuple):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from calibrate.augment import Augmentation
-from calibrate.labels import EMOTIONS
+from calibrate.labels import EMOTIONS, LABELS
 from edge.errors import UsageError, nearest
 
 if sys.version_info >= (3, 11):
@@ -18,8 +19,17 @@ else:
     import tomli as tomllib
 
 
+Decay = Annotated[float, Field(ge=0.01, le=5)]
+
+
+def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"the lower limit {limits[0]} exceeds the upper one {limits[1]}")
+    return limits
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class CorpusRecipe(_Section):
@@ -51,7 +61,7 @@ class EncoderRecipe(_Section):
     """Of the pretrained weights, for the model card."""
     layers: Annotated[int, Field(ge=1)]
     """Transformer layers kept."""
-    pooled: tuple[int, ...]
+    pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     """Layers whose mean and standard deviation are features; 0 is the input of the first."""
     finetune: Annotated[int, Field(ge=0)] = 0
     """Last layers to train along with the head; 0 keeps the encoder frozen and its features cached."""
@@ -64,11 +74,11 @@ class AugmentationRecipe(_Section):
 
     copies: Annotated[int, Field(ge=0)] = 3
     """Augmented copies beside the clean one; when fine-tuning any number above 0 draws anew in every epoch."""
-    gain_db: float = 12.0
+    gain_db: Annotated[float, Field(ge=0)] = 12.0
     noise_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
-    snr_db: tuple[float, float] = (5.0, 30.0)
+    snr_db: Annotated[tuple[float, float], AfterValidator(_ascending)] = (5.0, 30.0)
     room_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
-    decay_s: tuple[float, float] = (0.1, 0.5)
+    decay_s: Annotated[tuple[Decay, Decay], AfterValidator(_ascending)] = (0.1, 0.5)
     telephone_probability: Annotated[float, Field(ge=0, le=1)] = 0.15
     trim_probability: Annotated[float, Field(ge=0, le=1)] = 0.7
 
@@ -106,8 +116,8 @@ class Recipe(_Section):
     """Everything that makes a model, besides the folders."""
 
     name: str
-    seed: int = 0
-    labels: tuple[str, ...] = EMOTIONS
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    labels: Annotated[tuple[str, ...], Field(min_length=2)] = EMOTIONS
     corpora: tuple[CorpusRecipe, ...]
     splits: SplitRecipe = SplitRecipe()
     encoder: EncoderRecipe
@@ -119,13 +129,30 @@ class Recipe(_Section):
     def _consistent(self) -> Recipe:
         if not self.corpora:
             raise ValueError("at least one [[corpora]] is needed")
-        if max(self.encoder.pooled, default=0) > self.encoder.layers:
+        for label in self.labels:
+            if label not in LABELS:
+                raise ValueError(f"label {label!r} is not one of {', '.join(LABELS)}{nearest(label, LABELS)}")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels {', '.join(self.labels)} name one twice")
+        if max(self.encoder.pooled) > self.encoder.layers:
             raise ValueError(f"encoder.pooled {self.encoder.pooled} exceeds encoder.layers = {self.encoder.layers}")
         if self.encoder.finetune > self.encoder.layers:
             raise ValueError(
                 f"encoder.finetune = {self.encoder.finetune} exceeds encoder.layers = {self.encoder.layers}"
             )
         return self
+
+    def leave_out(self, names: Collection[str]) -> Recipe:
+        """Return the recipe without these corpora.
+
+        Raises:
+            UsageError: the recipe has no such corpus.
+        """
+        known = [corpus.name for corpus in self.corpora]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"--without {name}: the recipe has {', '.join(known)}{nearest(name, known)}")
+        return self.model_copy(update={"corpora": tuple(corpus for corpus in self.corpora if corpus.name not in names)})
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -141,7 +168,7 @@ def read_recipe(path: Path) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {path} is not valid TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         hint = nearest(str(first["loc"][-1]), _known_keys()) if first["type"] == "extra_forbidden" else ""
         raise UsageError(f"recipe {path}: {where or 'recipe'}: {first['msg']}{hint}") from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from calibrate.dataset import Part
@@ -38,6 +39,8 @@ class Run:
     temperature: float
     corpora: list[CorpusRecord]
     """What was trained on."""
+    speakers: list[str] = field(default_factory=list)
+    """Who was trained on, so that an evaluation can tell."""
 
     def probabilities(self, part: Part, source: FeatureSource) -> tuple[Part, Probabilities]:
         """Return the readable utterances of a part and their calibrated ``float32[n, labels]``."""
@@ -78,6 +81,7 @@ class Run:
             "encoder_name": self.encoder_name,
             "temperature": self.temperature,
             "corpora": [corpus.model_dump() for corpus in self.corpora],
+            "speakers": self.speakers,
         }
         (folder / RUN_NAME).write_text(json.dumps(described, indent=2) + "\n")
 
@@ -91,16 +95,17 @@ def load_run(folder: Path, encoder_name: str | None = None) -> Run:
     try:
         described = json.loads((folder / RUN_NAME).read_text())
         state = load_file(folder / MODEL_NAME)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: holds no finished training run: {error}") from None
-    recipe = Recipe.model_validate(described["recipe"])
-    run = build_run(recipe, encoder_name or described["encoder_name"])
-    for prefix, module in (("classifier.", run.classifier), ("encoder.", run.encoder)):
-        own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        if own:
-            module.load_state_dict(own)
-    run.temperature = described["temperature"]
-    run.corpora = [CorpusRecord.model_validate(corpus) for corpus in described["corpora"]]
+        recipe = Recipe.model_validate(described["recipe"])
+        corpora = [CorpusRecord.model_validate(corpus) for corpus in described["corpora"]]
+        run = build_run(recipe, encoder_name or described["encoder_name"])
+        run.temperature, run.corpora, run.speakers = described["temperature"], corpora, described.get("speakers", [])
+        for prefix, module in (("classifier.", run.classifier), ("encoder.", run.encoder)):
+            own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+            if own:
+                module.load_state_dict(own)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{folder}: holds no finished training run that fits its encoder: {reason}") from None
     run.classifier.eval()
     return run
 
@@ -109,6 +114,7 @@ def build_run(recipe: Recipe, encoder_name: str) -> Run:
     """Load the pretrained encoder of a recipe and put an untrained head on it."""
     speech = load_encoder(encoder_name, recipe.encoder.layers, recipe.encoder.max_s)
     encoder = PooledEncoder(speech, recipe.encoder.pooled).eval()
+    torch.manual_seed(recipe.seed)
     classifier = Classifier(recipe.head, len(recipe.encoder.pooled), 2 * speech.width, len(recipe.labels))
     return Run(recipe, encoder_name, encoder, classifier, temperature=1.0, corpora=[])
 
@@ -124,15 +130,16 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
     run.temperature = fit_temperature(run.logits(features), readable)
     run.corpora = [
         CorpusRecord(
-            name=corpus.name,
+            name=name,
             licence=corpus.licence,
             licence_verified=corpus.licence_verified,
-            speakers=len(np.unique(train.speakers[train.corpora == corpus.name])),
-            utterances=int((train.corpora == corpus.name).sum()),
+            speakers=len(np.unique(train.speakers[train.corpora == name])),
+            utterances=int((train.corpora == name).sum()),
         )
-        for corpus in run.recipe.corpora
-        if (train.corpora == corpus.name).any()
+        for name, corpus in train.origins.items()
+        if (train.corpora == name).any()
     ]
+    run.speakers = np.unique(train.speakers).tolist()
     run.save(folder)
 
 
@@ -150,4 +157,4 @@ def fit_temperature(logits: torch.Tensor, part: Part) -> float:
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return float(log_temperature.exp())
+    return float(log_temperature.detach().exp())

@@ -18,6 +18,7 @@ from calibrate.features import embed, encode, middle
 from calibrate.recipe import Recipe
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
+from edge.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class FrozenFeatures:
     def clean(self, part: Part) -> tuple[Part, Tensor]:
         """See ``FeatureSource``; unreadable files are logged and left out."""
         table = embed(self.encoder, self.encoder_name, part.paths, self.cache, max_s=self.recipe.encoder.max_s)
+        if not table.readable.any():
+            raise UsageError(f"none of {len(part.paths)} files can be read, the first of them {part.paths[0]}")
         for row in np.flatnonzero(~table.readable):
             logger.warning("%s: cannot be read and is left out", part.paths[row])
         return part.select(table.readable), torch.from_numpy(table.features[table.readable].astype(np.float32))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.recipe import ScheduleRecipe
 from calibrate.sources import FeatureSource
+from edge.errors import ModelError
 
 LOG_COLUMNS = ("epoch", "train_loss", "validation_loss", "validation_ua", "learning_rate")
 
@@ -57,10 +60,8 @@ def train_classifier(
     checkpoint = Checkpoint(folder / "checkpoint.pt", classifier, source.learns, optimiser, rates)
     done = checkpoint.load() if resume else 0
     validation = parts[1] if source.learns is not None else source.clean(parts[1])[0]
-    with progress_bar() as progress, (folder / "log.csv").open("a" if done else "w", newline="") as file:
+    with progress_bar() as progress, _open_log(folder / "log.csv", done) as file:
         log = csv.writer(file)
-        if not done:
-            log.writerow(LOG_COLUMNS)
         task = progress.add_task("training", total=schedule.epochs, completed=done)
         for epoch in range(done, schedule.epochs):
             classifier.train()
@@ -83,6 +84,14 @@ def train_classifier(
             checkpoint.save(epoch + 1)
             progress.update(task, advance=1, description=f"training, validation UA {ua:.3f}")
     classifier.eval()
+
+
+def _open_log(path: Path, done: int) -> TextIO:
+    """Open the log behind the rows of the epochs done; a run may have been killed between its log and checkpoint."""
+    rows = list(csv.reader(path.read_text().splitlines()))[1 : done + 1] if done and path.is_file() else []
+    file = path.open("w", newline="")
+    csv.writer(file).writerows([LOG_COLUMNS, *rows])
+    return file
 
 
 def validate(classifier: Classifier, features: Tensor, part: Part) -> tuple[float, float]:
@@ -130,10 +139,13 @@ class Checkpoint:
         """Restore the state and return the epochs it holds; 0 when there is no checkpoint."""
         if not self.path.is_file():
             return 0
-        state = torch.load(self.path, weights_only=True)
-        for name, module in self.modules.items():
-            module.load_state_dict(state["modules"][name])
-        self.optimiser.load_state_dict(state["optimiser"])
+        try:
+            state = torch.load(self.path, weights_only=True)
+            for name, module in self.modules.items():
+                module.load_state_dict(state["modules"][name])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            raise ModelError(f"{self.path}: is no checkpoint of this recipe; train anew, without --resume") from error
         self.rates.last_epoch = state["steps"]
         torch.set_rng_state(state["random"])
         return int(state["epochs"])

@@ -43,7 +43,9 @@ Precision = Literal["fp32", "int8"]
 BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 PARITY_UTTERANCES = 48
 LEAST_COSINE: dict[str, float] = {"fp32": 0.999, "int8": 0.99}
-MOST_PADDING_ERROR = 1e-3
+# Padding never enters the arithmetic, but the float result differs in its last bit with the shape, and int8 rounds some
+# of these bits up: a tenth of its own rounding error.
+MOST_PADDING_ERROR = {"fp32": 1e-3, "int8": 2e-2}
 MOST_UA_DROP = 0.01
 
 
@@ -173,13 +175,11 @@ def _check(
         precision = recognizer.bundle.manifest.encoder.precision
         encoder = recognizer.encoder
         cosine = least_cosine(bucketed_embeddings(encoder, waveforms), expected)
-        limit = LEAST_COSINE[precision]
+        limit, most = LEAST_COSINE[precision], MOST_PADDING_ERROR[precision]
         checks.append(Check(f"least cosine of {precision} to torch", cosine, f">= {limit}", cosine >= limit))
         error = max(error for waveform in _lengths(waveforms, encoder.buckets.samples) for error in
                     padding_error(encoder, waveform).values())  # fmt: skip
-        checks.append(
-            Check(f"padding error of {precision}", error, f"<= {MOST_PADDING_ERROR}", error <= MOST_PADDING_ERROR)
-        )
+        checks.append(Check(f"padding error of {precision}", error, f"<= {most}", error <= most))
         figures[precision] = evaluate_bundle(recognizer, test)
     final = figures[list(figures)[-1]]
     for corpus, row in figures["fp32"].items():

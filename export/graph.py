@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -40,17 +44,18 @@ def write_onnx(graph: EmbeddingGraph, path: Path, description: str) -> onnx.Mode
     waveform = torch.zeros(2, 2 * SAMPLE_RATE_HZ)
     lengths = torch.tensor([2 * SAMPLE_RATE_HZ, SAMPLE_RATE_HZ])
     batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=SAMPLE_RATE_HZ // 10)
-    program = torch.onnx.export(
-        graph,
-        (waveform, lengths),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["waveform", "lengths"],
-        output_names=["embedding"],
-        dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
-        optimize=True,
-        verbose=False,
-    )
+    with quiet_libraries():
+        program = torch.onnx.export(
+            graph,
+            (waveform, lengths),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["waveform", "lengths"],
+            output_names=["embedding"],
+            dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
+            optimize=True,
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     model.producer_name, model.doc_string = "affectd-export", description
@@ -58,3 +63,16 @@ def write_onnx(graph: EmbeddingGraph, path: Path, description: str) -> onnx.Mode
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return model
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Hold back the advice that exporter and quantiser log and warn about on every run; their errors are raised."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)

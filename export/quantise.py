@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from export.graph import quiet_libraries
 
 HALF_MINIMUM = 100_000
 """Smaller tensors are not worth a cast."""
@@ -20,15 +21,15 @@ def quantise_int8(source: Path, target: Path) -> None:
     Matrix products with constant weights become int8: weights per output channel and symmetric, activations per tensor
     and measured at run time. Convolutions stay in float, since their dynamic form is slower and costs accuracy.
     """
-    logging.getLogger().addFilter(_is_not_preprocessing_advice)
-    quantize_dynamic(
-        source,
-        target,
-        op_types_to_quantize=["MatMul", "Gemm"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        extra_options={"MatMulConstBOnly": True},
-    )
+    with quiet_libraries():
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
     model = onnx.load(target)
     store_half(model)
     onnx.checker.check_model(model)
@@ -61,7 +62,3 @@ def store_half(model: onnx.ModelProto) -> None:
 
 def _strides(node: onnx.NodeProto) -> int:
     return next((max(attribute.ints) for attribute in node.attribute if attribute.name == "strides"), 1)
-
-
-def _is_not_preprocessing_advice(record: logging.LogRecord) -> bool:
-    return "pre-processing before quantization" not in record.getMessage()

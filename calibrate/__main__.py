@@ -1,0 +1,6 @@
+"""``python -m calibrate`` is ``affectd-calibrate``."""
+
+from calibrate.cli import main
+
+if __name__ == "__main__":
+    main()

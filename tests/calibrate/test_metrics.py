@@ -1,0 +1,68 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
+
+from calibrate.metrics import calibration_error, figures, unweighted_accuracy
+
+LABELS = ("neutral", "happy", "sad", "angry", "fear")
+
+
+def one_hot(predicted: npt.NDArray[np.int64], confidence: float = 0.8) -> npt.NDArray[np.float32]:
+    rest = (1 - confidence) / (len(LABELS) - 1)
+    return np.where(np.eye(len(LABELS), dtype=bool)[predicted], confidence, rest).astype(np.float32)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 6)), min_size=1, max_size=80))
+def test_figures_are_those_of_scikit_learn(rows: list[tuple[int, int, int]]) -> None:
+    predicted, true, speakers = (np.array(column) for column in zip(*rows, strict=True))
+    result = figures(one_hot(predicted), true, [f"s{speaker}" for speaker in speakers], LABELS)
+    present = np.unique(true)
+    of_present = {"labels": present, "average": "macro", "zero_division": 0}
+    assert result.ua == pytest.approx(recall_score(true, predicted, **of_present))
+    assert result.ua == pytest.approx(unweighted_accuracy(predicted, true))
+    assert result.wa == pytest.approx(accuracy_score(true, predicted))
+    assert result.macro_f1 == pytest.approx(f1_score(true, predicted, **of_present))
+    precision = precision_score(true, predicted, labels=present, average=None, zero_division=0)
+    assert [row.precision for row in result.classes.values()] == pytest.approx(precision.tolist())
+    assert list(result.classes) == [LABELS[label] for label in present]
+    assert sum(row.support for row in result.classes.values()) == result.utterances == len(rows)
+    assert result.confusion == confusion_matrix(true, predicted, labels=range(len(LABELS))).tolist()
+    for speaker, ua in result.speaker_ua.items():
+        theirs = speakers == int(speaker[1:])
+        of_theirs = {"labels": np.unique(true[theirs]), "average": "macro", "zero_division": 0}
+        assert ua == pytest.approx(recall_score(true[theirs], predicted[theirs], **of_theirs))
+    assert result.worst_decile == min(result.speaker_ua.values())
+    assert result.speakers == len(result.speaker_ua)
+    assert json.loads(json.dumps(asdict(result)))["utterances"] == len(rows)
+
+
+def test_unweighted_accuracy_by_hand() -> None:
+    true = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    predicted = np.array([0, 0, 0, 3, 1, 0, 0, 0])
+    assert unweighted_accuracy(predicted, true) == pytest.approx((3 / 4 + 1 / 2 + 0) / 3)
+
+
+def test_the_worst_decile_of_twenty_speakers_is_two() -> None:
+    true = np.zeros(40, np.int64)
+    predicted = np.zeros(40, np.int64)
+    predicted[:3] = 1
+    result = figures(one_hot(predicted), true, [str(row // 2) for row in range(40)], LABELS)
+    assert result.worst_decile == pytest.approx((0.0 + 0.5) / 2)
+    assert result.mean_speaker_ua == pytest.approx((0.0 + 0.5 + 18) / 20)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Bin of .6 to .667: confidence .62 twice, half right. Bin of .933 to 1: .95 and 1.0, both right.
+    probabilities = np.array([[0.62, 0.38], [0.38, 0.62], [0.95, 0.05], [1.0, 0.0]], np.float32)
+    true = np.array([0, 0, 0, 0])
+    expected = 0.5 * abs(0.5 - 0.62) + 0.5 * abs(1.0 - 0.975)
+    assert calibration_error(probabilities, true) == pytest.approx(expected, abs=1e-6)
+    assert calibration_error(probabilities, true, bins=1) == pytest.approx(abs(0.75 - 0.7975), abs=1e-6)
+    assert calibration_error(np.eye(2, dtype=np.float32), np.array([0, 1])) == 0
+    assert calibration_error(np.eye(2, dtype=np.float32), np.array([1, 0])) == 1

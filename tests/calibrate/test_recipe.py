@@ -1,0 +1,140 @@
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from calibrate.augment import Augmentation
+from calibrate.recipe import Recipe, read_recipe
+from edge.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Write = Callable[..., Path]
+
+SECTIONS = ("splits", "encoder", "augmentation", "head", "schedule")
+KEYS = [("", "name"), ("", "seed"), ("", "labels")]
+KEYS += [(section, key) for section in SECTIONS for key in Recipe.model_fields[section].annotation.model_fields]
+
+anything = st.one_of(
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.integers(-3, 40),
+    st.floats(),
+    st.text(st.characters(max_codepoint=0x2FF, exclude_categories=("C",)), max_size=6),
+    st.sampled_from(["linear", "weighted", "happy", ""]),
+    st.lists(st.one_of(st.integers(-2, 5), st.floats(-1, 50), st.sampled_from(["happy", "sad", "zen"])), max_size=4),
+)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*train*.toml")), ids=lambda path: path.name)
+def test_shipped_recipes_are_valid(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.corpora
+    assert all(corpus.licence for corpus in recipe.corpora)
+
+
+def test_what_is_not_given_has_its_default(recipe_file: Write) -> None:
+    recipe = read_recipe(recipe_file(augmentation={}))
+    assert recipe.seed == 0
+    assert recipe.augmentation.copies == 1
+    assert recipe.augmentation.build() == Augmentation()
+    assert recipe.corpora[0].licence_verified
+    assert not recipe.corpora[1].licence_verified
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "messages"),
+    [
+        ({"schedule": {"epoch": 3}}, ("schedule.epoch", "did you mean 'epochs'?")),
+        ({"encoder": {"layer": 3}}, ("encoder.layer", "did you mean 'layers'?")),
+        ({"sed": 1}, ("sed", "did you mean 'seed'?")),
+        ({"corpora": [{"name": "csv", "folder": ".", "license": "MIT"}]}, ("corpora.0.license", "'licence'")),
+        ({"head": {"kind": "quadratic"}}, ("head.kind", "'linear' or 'dense'")),
+        ({"head": {"dropout": 1.0}}, ("head.dropout", "less than 1")),
+        ({"encoder": {"pooled": [3]}}, ("encoder.pooled (3,) exceeds encoder.layers = 2",)),
+        ({"encoder": {"pooled": []}}, ("encoder.pooled", "at least 1")),
+        ({"encoder": {"pooled": [-1]}}, ("encoder.pooled.0", "greater than or equal to 0")),
+        ({"encoder": {"finetune": 3}}, ("encoder.finetune = 3 exceeds encoder.layers = 2",)),
+        ({"encoder": {"max_s": 31}}, ("encoder.max_s", "less than or equal to 30")),
+        ({"corpora": []}, ("at least one [[corpora]] is needed",)),
+        ({"labels": ["happy", "angy"]}, ("label 'angy' is not one of", "did you mean 'angry'?")),
+        ({"labels": ["happy", "sad", "happy"]}, ("labels happy, sad, happy name one twice",)),
+        ({"labels": ["happy"]}, ("labels", "at least 2")),
+        ({"seed": -1}, ("seed", "greater than or equal to 0")),
+        ({"augmentation": {"decay_s": [0.5, 0.1]}}, ("augmentation.decay_s", "0.5 exceeds the upper one 0.1")),
+        ({"augmentation": {"decay_s": [0.0, 0.1]}}, ("augmentation.decay_s.0", "greater than")),
+        ({"augmentation": {"gain_db": -3}}, ("augmentation.gain_db", "greater than or equal to 0")),
+    ],
+)
+def test_mistakes_name_the_key_and_what_is_allowed(
+    recipe_file: Write, changes: dict[str, Any], messages: tuple[str, ...]
+) -> None:
+    path = recipe_file(**changes)
+    with pytest.raises(UsageError) as error:
+        read_recipe(path)
+    for message in (str(path), *messages):
+        assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_key_is_told_before_the_key_it_was_meant_to_be(recipe_file: Write) -> None:
+    path = recipe_file()
+    path.write_text(path.read_text().replace("layers = ", "layer = "))
+    with pytest.raises(UsageError, match=r"encoder\.layer: .*did you mean 'layers'"):
+        read_recipe(path)
+
+
+def test_files_that_are_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("name = [")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "empty.toml").touch()
+    for name, message in (
+        ("gone.toml", "No such file"),
+        (".", "cannot read recipe"),
+        ("bad.toml", "is not valid TOML"),
+        ("bytes.toml", "is not valid TOML"),
+        ("empty.toml", "name: Field required"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            read_recipe(tmp_path / name)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(KEYS), anything, min_size=1, max_size=3))
+def test_any_values_make_a_valid_recipe_or_a_usage_error(
+    recipe_file: Write, values: dict[tuple[str, str], Any]
+) -> None:
+    changes: dict[str, Any] = {key: value for (section, key), value in values.items() if not section}
+    for (section, key), value in values.items():
+        if section:
+            changes.setdefault(section, {})[key] = value
+    path = recipe_file(**changes)
+    with suppress(UsageError):
+        recipe = read_recipe(path)
+        assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+        copy = recipe.augmentation.build()(np.ones(800, np.float32), np.random.default_rng(recipe.seed))
+        assert np.isfinite(copy).all()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
+def test_any_bytes_make_a_usage_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError):
+        read_recipe(path)
+
+
+def test_corpora_are_left_out_by_name(recipe_of: Callable[..., Recipe]) -> None:
+    recipe = recipe_of()
+    assert [corpus.name for corpus in recipe.leave_out(["csv"]).corpora] == ["ravdess"]
+    assert recipe.leave_out([]) == recipe
+    assert recipe.leave_out(["csv", "ravdess"]).corpora == ()
+    with pytest.raises(UsageError, match=r"--without ravdes: the recipe has ravdess, csv \(did you mean 'ravdess'\?\)"):
+        recipe.leave_out(["ravdes"])

@@ -1,0 +1,74 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from calibrate.metrics import Figures, figures
+from calibrate.report import draw_training, figures_table, markdown, summary, write_report
+
+LABELS = ("neutral", "happy", "sad", "angry")
+PROTOCOL = "test speakers of splits.csv, never trained on"
+
+
+def made(right: int, speakers: int = 12) -> Figures:
+    """24 utterances of three of the labels, this many of them right, the rest called sad."""
+    true = np.array([0, 1, 3] * 8)
+    predicted = np.where(np.arange(24) < right, true, 2)
+    probabilities = np.where(np.eye(4, dtype=bool)[predicted], 0.7, 0.1).astype(np.float32)
+    return figures(probabilities, true, [f"s{row % speakers:02d}" for row in range(24)], LABELS)
+
+
+@pytest.fixture
+def corpora() -> dict[str, Figures]:
+    return {"ravdess": made(18), "office": made(0)}
+
+
+def test_a_report_holds_every_figure(tmp_path: Path, corpora: dict[str, Figures]) -> None:
+    write_report(tmp_path / "deep" / "report", corpora, LABELS, PROTOCOL)
+    folder = tmp_path / "deep" / "report"
+    assert {path.name for path in folder.iterdir()} == {
+        "report.md",
+        "metrics.json",
+        "confusion-ravdess.png",
+        "confusion-office.png",
+    }
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["protocol"] == PROTOCOL
+    assert metrics["corpora"]["ravdess"] == summary(corpora["ravdess"])
+    assert metrics["corpora"]["ravdess"]["ua"] == 0.75
+    assert metrics["corpora"]["ravdess"]["speaker_ua"]["s00"] == 1
+    assert metrics["corpora"]["office"]["confusion"] == [[0, 0, 8, 0], [0, 0, 8, 0], [0, 0, 0, 0], [0, 0, 8, 0]]
+    for picture in folder.glob("*.png"):
+        assert plt.imread(picture).shape[0] > 300
+    assert plt.get_fignums() == []
+
+
+def test_the_markdown_reads_right(corpora: dict[str, Figures]) -> None:
+    text = markdown(corpora, PROTOCOL)
+    assert text.startswith(f"Protocol: {PROTOCOL}.\n")
+    assert "| ravdess | 24 | 12 | 0.750 | 0.750 |" in text
+    assert "| office | 24 | 12 | 0.000 | 0.000 | 0.000 | 0.700 | 0.000 | 0.000 |" in text
+    assert "| happy | 1.000 | 0.750 | 0.857 | 8 |" in text
+    assert "| s11 | 0.500 |" in text
+    assert "![confusion matrix](confusion-office.png)" in text
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+    assert figures_table({}) == figures_table(corpora)[:2]
+
+
+def test_a_summary_is_rounded_json(corpora: dict[str, Figures]) -> None:
+    described = summary(made(17))
+    assert described == json.loads(json.dumps(described))
+    assert described["ua"] == round(made(17).ua, 4)
+    assert described["mean_speaker_ua"] == round(made(17).mean_speaker_ua, 4)
+
+
+def test_the_training_log_is_drawn(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,train_loss,validation_loss,validation_ua,learning_rate\n1,1.9,2.0,0.2,0.1\n2,1.5,1.8,0.4,0\n")
+    draw_training(tmp_path / "training.png", log)
+    assert plt.imread(tmp_path / "training.png").shape[1] == 1_080
+    assert plt.get_fignums() == []

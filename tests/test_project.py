@@ -1,0 +1,106 @@
+import fnmatch
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("edge", "calibrate", "export")
+TRAINING_ONLY = {"torch", "torchaudio", "transformers", "accelerate", "scikit-learn", "pandas", "matplotlib", "onnx"}
+BIGGEST_BYTES = 20_000_000
+
+LINK = re.compile(r"\]\(<?([^)>\s#]+)[^)]*\)|(?:src|href)=\"([^\"#]+)\"")
+MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:work|root)/\w")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    """The files under version control, or about to be."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listing = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    paths = (ROOT / name for name in listing.stdout.decode().split("\0") if name)
+    return [path for path in paths if path.is_file()]
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower() for requirement in requirements}
+
+
+def test_a_device_installs_nothing_of_the_training_side(project: dict[str, Any]) -> None:
+    extras = project["project"]["optional-dependencies"]
+    base = names(project["project"]["dependencies"])
+    for installed in (base, base | names(extras["mic"] + extras["cpu"]), base | names(extras["mic"] + extras["gpu"])):
+        assert not installed & TRAINING_ONLY
+    assert not {"onnxruntime", "onnxruntime-gpu"} & base
+    assert names(extras["train"]) >= TRAINING_ONLY
+
+
+def test_commands_can_be_called(project: dict[str, Any]) -> None:
+    assert set(project["project"]["scripts"]) == {"affectd", "affectd-calibrate", "affectd-export"}
+    for target in project["project"]["scripts"].values():
+        module, function = target.split(":")
+        assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_a_wheel_holds_every_module_and_the_bundle(project: dict[str, Any]) -> None:
+    for package in PACKAGES:
+        for module in (ROOT / package).rglob("*.py"):
+            assert (module.parent / "__init__.py").is_file(), f"setuptools does not find {module.relative_to(ROOT)}"
+    patterns = project["tool"]["setuptools"]["package-data"]["edge"]
+    data = [path for path in (ROOT / "edge" / "bundles").rglob("*") if path.is_file()]
+    for path in (ROOT / "edge" / "py.typed", *data):
+        name = path.relative_to(ROOT / "edge").as_posix()
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), f"{name} is not in package-data"
+
+
+def test_links_in_the_documentation_lead_somewhere(tracked: list[Path]) -> None:
+    pages = [path for path in tracked if path.suffix == ".md"]
+    assert pages
+    for page in pages:
+        for groups in LINK.findall(page.read_text(encoding="utf-8")):
+            link = "".join(groups)
+            if not re.match(r"[a-z]+:", link):
+                assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} links to {link}"
+
+
+def test_no_file_is_too_big_for_the_repository(tracked: list[Path]) -> None:
+    sizes = {path.relative_to(ROOT).as_posix(): path.stat().st_size for path in tracked}
+    assert {name: size for name, size in sizes.items() if size > BIGGEST_BYTES} == {}
+
+
+def test_no_text_names_a_path_of_someones_machine(tracked: list[Path]) -> None:
+    for path in tracked:
+        data = path.read_bytes()
+        if b"\0" in data[:8192]:
+            continue
+        found = MACHINE_PATH.search(data.decode(errors="replace"))
+        assert found is None, f"{path.relative_to(ROOT)} names {found.group() if found else ''}…"
+
+
+def test_make_lists_its_verbs() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    listing = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
+    verbs = [line.split()[1] for line in listing.stdout.splitlines()]
+    assert verbs == ["help", "system", "run", "test", "check", "bench", "clean"]
