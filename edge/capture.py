@@ -20,6 +20,8 @@ from edge.errors import AudioFileError
 from edge.settings import CaptureSettings
 
 BLOCK_S = 0.05
+CATCH_UP = 1.02
+"""Piped audio may run this much faster than real time: a live producer's clock that beats ours must not pile up."""
 
 T = TypeVar("T")
 
@@ -67,7 +69,8 @@ def open_source(settings: CaptureSettings) -> Source:
     source: Source
     if settings.source == "-":
         # Unbuffered: a thread that waits inside a buffered standard input aborts the interpreter when it exits.
-        source = PcmSource(io.FileIO(sys.stdin.fileno(), closefd=False), settings.rate_hz)
+        stdin = io.FileIO(sys.stdin.fileno(), closefd=False)
+        source = PcmSource(stdin, settings.rate_hz, realtime=settings.realtime)
     else:
         source = FileSource(Path(settings.source), settings.realtime)
     return LiveSource(source, settings.queue_s) if settings.realtime else source
@@ -107,18 +110,24 @@ class FileSource:
 class PcmSource:
     """Raw 16-bit little-endian mono PCM from a binary stream, such as standard input."""
 
-    def __init__(self, stream: BinaryIO, rate_hz: int, name: str = "-") -> None:
+    def __init__(self, stream: BinaryIO, rate_hz: int, name: str = "-", realtime: bool = False) -> None:
         self.name = name
         self._stream = stream
         self._rate_hz = rate_hz
-        self._closed = False
+        self._realtime = realtime
+        self._closed = threading.Event()
 
     def blocks(self) -> Iterator[Block]:
-        """Yield what arrives; reads may return less than asked for, even half a sample. See ``Source.blocks``."""
+        """Yield what arrives; reads may return less than asked for, even half a sample. See ``Source.blocks``.
+
+        With ``realtime`` a recording that is piped in is held back to the speed of its own clock, so that nothing of it
+        is lost; a live producer is never waited on, since it is late by itself.
+        """
         resample = StreamResampler(self._rate_hz)
         block_bytes = 2 * round(BLOCK_S * self._rate_hz)
+        due_at_s = time.monotonic()
         data = b""
-        while not self._closed:
+        while not self._closed.is_set():
             try:
                 read = self._stream.read(block_bytes - len(data))
             except OSError as error:
@@ -127,6 +136,9 @@ class PcmSource:
             if read and len(data) < block_bytes:
                 continue
             whole = len(data) // 2 * 2
+            if self._realtime:
+                self._closed.wait(due_at_s - time.monotonic())
+                due_at_s = max(due_at_s, time.monotonic() - BLOCK_S) + BLOCK_S / CATCH_UP
             yield Block(resample(from_pcm(data[:whole]), last=not read), time.monotonic())
             if not read:
                 return
@@ -134,7 +146,7 @@ class PcmSource:
 
     def close(self) -> None:
         """Stop after the current read."""
-        self._closed = True
+        self._closed.set()
 
 
 class LiveSource:

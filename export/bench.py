@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -26,7 +27,7 @@ from edge.bundle import Bundle
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "HuBERT-large shape": {
         "hidden_size": 1024,
         "num_hidden_layers": 24,
@@ -41,9 +42,10 @@ SHAPES = {
 }
 
 
-def torch_shape(config: dict[str, object]) -> Callable[[Waveform], object]:
+def torch_shape(config: dict[str, Any]) -> Callable[[Waveform], object]:
     """Return what runs a HuBERT of this shape with random weights."""
-    model = HubertModel(HubertConfig(**config)).eval()
+    model = HubertModel(HubertConfig(**config))
+    model.train(False)
 
     def run(waveform: Waveform) -> object:
         with torch.inference_mode():
@@ -77,7 +79,7 @@ def main() -> None:
     recognizer = Recognizer(bundle, EncoderSettings(provider="cpu", threads=1))
     recognizer.load()
     ours = f"affectd {bundle.manifest.name}, {bundle.manifest.encoder.precision}"
-    models = {ours: lambda waveform: recognizer.recognize([waveform])} | {
+    models: dict[str, Callable[[Waveform], object]] = {ours: lambda waveform: recognizer.recognize([waveform])} | {
         name: torch_shape(config) for name, config in SHAPES.items()
     }
     noise = np.random.default_rng(0).standard_normal(round(arguments.seconds * SAMPLE_RATE_HZ))

@@ -130,6 +130,7 @@ def head_of(run: Run) -> Head:
 def _finish(run: Run, folder: Path, identity: Identity, metrics: dict[str, Any] | None = None) -> Manifest:
     """Write head and manifest beside the encoder that is in ``folder``."""
     head_of(run).save(folder / HEAD_NAME)
+    (folder / HEAD_NAME).chmod(0o644)
     files = {
         path.name: FileRecord(sha256=sha256_of(path), bytes=path.stat().st_size)
         for path in sorted(folder.iterdir())

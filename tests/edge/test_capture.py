@@ -210,3 +210,12 @@ def test_open_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     live = open_source(CaptureSettings(source="-"))
     assert isinstance(live, LiveSource)
     assert len(heard(live)) == 1600
+
+
+def test_a_recording_piped_in_at_real_time_loses_nothing() -> None:
+    samples = 2 * SAMPLE_RATE_HZ
+    stream = io.BytesIO(np.zeros(samples, "<i2").tobytes())
+    live = LiveSource(PcmSource(stream, SAMPLE_RATE_HZ, realtime=True), max_s=1.0)
+    blocks = list(live.blocks())
+    assert sum(len(block.samples) for block in blocks) == samples
+    assert not any(block.lost_s for block in blocks)
