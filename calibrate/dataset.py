@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,18 +61,17 @@ class Part:
         return np.asarray(weights / weights.sum())
 
 
-def read_parts(recipe: Recipe, data: Path, without: Collection[str] = (), strict: bool = False) -> dict[Split, Part]:
+def read_parts(recipe: Recipe, data: Path, strict: bool = False) -> dict[Split, Part]:
     """Read the corpora of a recipe under ``data`` and split them by speaker.
 
     Args:
         recipe: names corpora, labels and splits.
         data: folder that the recipe's folders are relative to.
-        without: corpora to leave out.
         strict: a file that breaks its corpus's naming is an error, not a warning.
     """
     utterances: list[Utterance] = []
     origins: dict[str, CorpusRecipe] = {}
-    for corpus in recipe.leave_out(without).corpora:
+    for corpus in recipe.corpora:
         listing = read_corpus(corpus.name, data / corpus.folder, strict)
         for path, reason in listing.refused:
             logger.warning("%s: %s", path, reason)

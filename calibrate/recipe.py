@@ -65,7 +65,7 @@ class EncoderRecipe(_Section):
     """Layers whose mean and standard deviation are features; 0 is the input of the first."""
     finetune: Annotated[int, Field(ge=0)] = 0
     """Last layers to train along with the head; 0 keeps the encoder frozen and its features cached."""
-    max_s: Annotated[float, Field(gt=0, le=30)] = 10.0
+    max_s: Annotated[float, Field(gt=0, le=30)] = 12.0
     """Longest input; the exported position table ends here."""
 
 

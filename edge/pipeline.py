@@ -55,14 +55,14 @@ class Summary:
 
 
 class UtteranceQueue:
-    """Hand-over from the listening thread. Iterating waits for the next item and ends after ``close``.
+    """Hand-over from the listening thread. Iterating waits for what is next and ends after ``close``.
 
-    When it is full, ``put`` drops the oldest utterance, whose ``skipped`` event comes out instead; with ``wait`` it
+    What is next is an event, or all utterances that wait, up to ``max_batch``, oldest first. When it is full, ``put`` drops the oldest utterance, whose ``skipped`` event comes out instead; with ``wait`` it
     waits for room.
     """
 
-    def __init__(self, max_utterances: int, wait: bool) -> None:
-        self._max_utterances, self._wait = max_utterances, wait
+    def __init__(self, max_utterances: int, max_batch: int, wait: bool) -> None:
+        self._max_utterances, self._max_batch, self._wait = max_utterances, max_batch, wait
         self._waiting: deque[Utterance] = deque()
         self._events: deque[Event] = deque()
         self._closed = False
@@ -88,15 +88,15 @@ class UtteranceQueue:
             self._closed, self._error = True, self._error or error
             self._changed.notify_all()
 
-    def __iter__(self) -> Iterator[Utterance | Event]:
+    def __iter__(self) -> Iterator[list[Utterance] | Event]:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._events or self._waiting or self._closed)
-                item: Utterance | Event
+                item: list[Utterance] | Event
                 if self._events:
                     item = self._events.popleft()
                 elif self._waiting:
-                    item = self._waiting.popleft()
+                    item = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
                 elif self._error:
                     raise self._error
                 else:
@@ -112,7 +112,7 @@ class Pipeline:
         self._source, self._recognizer, self._output, self._settings = source, recognizer, output, settings
         # What cannot wait is dropped; a file that is read as fast as possible can.
         can_wait = settings.capture.source != "mic" and not settings.capture.realtime
-        self._queue = UtteranceQueue(settings.encoder.queue_utterances, can_wait)
+        self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch, can_wait)
         self._utterances = self._skipped = 0
         self._totals_ms: deque[float] = deque(maxlen=SUMMARY_UTTERANCES)
         self._arrived_s = self._lost_s = 0.0
@@ -128,8 +128,11 @@ class Pipeline:
         threading.Thread(target=self._listen, name="listening", daemon=True).start()
         try:
             for item in self._queue:
-                self._output.write(item if isinstance(item, Event) else self._recognize(item))
-                self._skipped += isinstance(item, Event) and item.type == "skipped"
+                if isinstance(item, Event):
+                    self._skipped += item.type == "skipped"
+                    self._output.write(item)
+                else:
+                    self._recognize(item)
         finally:
             self._source.close()
             self._queue.close()
@@ -172,21 +175,23 @@ class Pipeline:
         capture_ms = (rest_of_block_s + now_s - captured_at_s) * 1e3
         self._queue.put(Utterance(self._source.name, segment, capture_ms, now_s))
 
-    def _recognize(self, utterance: Utterance) -> Event:
-        taken_at_s = time.monotonic()
-        segment = utterance.segment
-        (recognition,) = self._recognizer.recognize([segment.samples])
-        latency_ms = {
-            "endpoint": (segment.decided_s - segment.end_s) * 1e3,
-            "capture": utterance.capture_ms,
-            "queue": (taken_at_s - utterance.queued_at_s) * 1e3,
-            "encoder": recognition.encoder_ms,
-            "head": recognition.head_ms,
-        }
-        latency_ms["total"] = sum(latency_ms.values())
-        self._utterances += 1
-        self._totals_ms.append(latency_ms["total"])
-        return utterance_event(utterance.source, segment, recognition, latency_ms, self._settings)
+    def _recognize(self, utterances: list[Utterance]) -> None:
+        """Recognise what waits, each length bucket as one batch, and say it in the order of the source."""
+        recognitions = self._recognizer.recognize([utterance.segment.samples for utterance in utterances])
+        for utterance, recognition in zip(utterances, recognitions, strict=True):
+            segment = utterance.segment
+            waited_ms = (time.monotonic() - utterance.queued_at_s) * 1e3
+            latency_ms = {
+                "endpoint": (segment.decided_s - segment.end_s) * 1e3,
+                "capture": utterance.capture_ms,
+                "queue": waited_ms - recognition.encoder_ms - recognition.head_ms,
+                "encoder": recognition.encoder_ms,
+                "head": recognition.head_ms,
+            }
+            latency_ms["total"] = sum(latency_ms.values())
+            self._utterances += 1
+            self._totals_ms.append(latency_ms["total"])
+            self._output.write(utterance_event(utterance.source, segment, recognition, latency_ms, self._settings))
 
     def _status(self, message: str) -> Event:
         return Event("status", self._source.name, wall_clock(), message=message)

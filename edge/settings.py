@@ -66,7 +66,7 @@ class SegmenterSettings(_Section):
     """Audio kept from before the first and after the last voiced frame."""
     min_speech_s: Annotated[float, Field(ge=0.03, le=1)] = 0.3
     """Utterances with less voice than this are ignored."""
-    max_s: Annotated[float, Field(ge=2, le=60)] = 10.0
+    max_s: Annotated[float, Field(ge=2, le=60)] = 12.0
     """Longer speech is cut here and marked truncated; never more than the bundle's longest bucket."""
 
 
@@ -82,7 +82,7 @@ class EncoderSettings(_Section):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of one inference."""
     max_batch: Annotated[int, Field(ge=1, le=256)] = 8
-    """Utterances per inference in ``affectd analyze``; ``affectd run`` always runs one."""
+    """Most utterances of one length bucket per inference; ``affectd run`` batches what waits while it is busy."""
     queue_utterances: Annotated[int, Field(ge=1, le=1_000)] = 8
     """Utterances that may wait for the encoder; beyond it the oldest is dropped with a ``skipped`` event."""
 

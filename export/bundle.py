@@ -18,6 +18,7 @@ from calibrate.metrics import Figures
 from calibrate.report import summary
 from calibrate.run import Run
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.buckets import Buckets
 from edge.bundle import (
     BUNDLE_SCHEMA,
     ENCODER_NAME,
@@ -29,7 +30,7 @@ from edge.bundle import (
     Manifest,
     sha256_of,
 )
-from edge.errors import ModelError
+from edge.errors import ModelError, UsageError
 from edge.head import Head
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
@@ -40,7 +41,7 @@ from export.quantise import quantise_int8
 
 Precision = Literal["fp32", "int8"]
 
-BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
 PARITY_UTTERANCES = 48
 LEAST_COSINE: dict[str, float] = {"fp32": 0.999, "int8": 0.99}
 # Padding never enters the arithmetic, but the float result differs in its last bit with the shape, and int8 rounds some
@@ -89,8 +90,10 @@ def export_bundle(run: Run, test: Part, target: Path, identity: Identity, protoc
         protocol: how the figures were obtained, for the model card.
 
     Raises:
-        ModelError: a check failed; the message lists which and by how much.
+        ModelError: the encoder cannot be exported, or a check failed; the message lists which and by how much.
+        UsageError: ``target`` holds something else than a bundle, or cannot be written.
     """
+    _check_target(target)
     graph = EmbeddingGraph.of(run)
     with tempfile.TemporaryDirectory(prefix="affectd-") as scratch:
         float_folder, folder = Path(scratch, "fp32"), Path(scratch, identity.precision)
@@ -114,10 +117,10 @@ def export_bundle(run: Run, test: Part, target: Path, identity: Identity, protoc
         manifest = _finish(run, folder, identity, metrics)
         (folder / CARD_NAME).write_text(model_card(manifest, run, figures, checks))
         _finish(run, folder, identity, metrics)
-        if target.exists():
-            shutil.rmtree(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(folder, target)
+        try:
+            _install(folder, target.resolve())
+        except OSError as error:
+            raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
     return Export(Bundle.load(target), checks, figures)
 
 
@@ -125,6 +128,29 @@ def head_of(run: Run) -> Head:
     """Return the device's head: the classifier's last layer and the temperature."""
     output = run.classifier.output
     return Head(output.weight.detach().numpy().copy(), output.bias.detach().numpy().copy(), run.temperature)
+
+
+def _check_target(target: Path) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir() or (not (target / MANIFEST_NAME).is_file() and any(target.iterdir())):
+        raise UsageError(f"{target}: holds something else than a bundle; only a bundle or an empty folder is replaced")
+
+
+def _install(folder: Path, target: Path) -> None:
+    """Put a finished bundle in the place of the old one, by renames: at any moment one of them is whole on disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
+        new, old = Path(beside, "new"), Path(beside, "old")
+        shutil.copytree(folder, new)
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
 
 
 def _finish(run: Run, folder: Path, identity: Identity, metrics: dict[str, Any] | None = None) -> Manifest:
@@ -143,7 +169,7 @@ def _finish(run: Run, folder: Path, identity: Identity, metrics: dict[str, Any] 
         version=identity.version,
         labels=run.recipe.labels,
         sample_rate_hz=SAMPLE_RATE_HZ,
-        buckets_s=tuple(bucket for bucket in BUCKETS_S if bucket <= max_s),
+        buckets_s=tuple(bucket for bucket in BUCKETS_S if bucket <= max_s) or (max_s,),
         encoder=EncoderRecord(
             architecture=f"{run.encoder_label}, layers 1 to {run.recipe.encoder.layers}",
             precision=identity.precision,
@@ -164,9 +190,8 @@ def _check(
 ) -> tuple[list[Check], dict[str, Figures]]:
     """Compare torch, the float graph and the final one, and evaluate both on the test speakers."""
     every = max(1, len(test.paths) // PARITY_UTTERANCES)
-    waveforms = [read_audio(path) for path in test.paths[::every]]
-    longest = round(BUCKETS_S[-1] * SAMPLE_RATE_HZ)
-    waveforms = [waveform for waveform in waveforms if len(waveform) <= longest]
+    longest = Buckets(Bundle.load(folder).manifest.buckets_s).longest
+    waveforms = [read_audio(path)[:longest] for path in test.paths[::every]]
     expected = torch_embeddings(graph, waveforms)
     checks = []
     figures: dict[str, dict[str, Figures]] = {}
@@ -178,8 +203,8 @@ def _check(
         cosine = least_cosine(bucketed_embeddings(encoder, waveforms), expected)
         limit, most = LEAST_COSINE[precision], MOST_PADDING_ERROR[precision]
         checks.append(Check(f"least cosine of {precision} to torch", cosine, f">= {limit}", cosine >= limit))
-        error = max(error for waveform in _lengths(waveforms, encoder.buckets.samples) for error in
-                    padding_error(encoder, waveform).values())  # fmt: skip
+        errors = [padding_error(encoder, waveform) for waveform in _lengths(waveforms, encoder.buckets.samples)]
+        error = float(np.max([error for found in errors for error in found.values()]))
         checks.append(Check(f"padding error of {precision}", error, f"<= {most}", error <= most))
         figures[precision] = evaluate_bundle(recognizer, test)
     final = figures[list(figures)[-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from export.bundle import Check
 
 CARD_NAME = "MODEL_CARD.md"
+NON_COMMERCIAL = re.compile(r"\bNC\b|(?i:non-?commercial)")
 
 
 def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], checks: Sequence[Check]) -> str:
@@ -38,7 +40,7 @@ def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], che
         ),
         "",
         f"The pretrained encoder comes from `{recipe.encoder.name}` ({recipe.encoder.licence}).",
-        *_obligations(manifest),
+        *_obligations(manifest, run),
         "",
         "## Figures",
         "",
@@ -62,8 +64,8 @@ def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], che
         "",
         "## Limits",
         "",
-        "Trained on acted speech of adults in three languages. People who sound unlike these actors are heard less "
-        "well, and a language it never heard much less well: watch the figures per speaker, not the average. It hears "
+        "Trained on the speakers of the corpora above. People who sound unlike them are heard less well, and a "
+        "language it never heard much less well: watch the figures per speaker, not the average. It hears "
         "how speech sounds, not what a person feels, and must not decide about people: no medical, hiring, policing or "
         "disciplinary use.",
         "",
@@ -71,12 +73,16 @@ def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], che
     return "\n".join(lines)
 
 
-def _obligations(manifest: Manifest) -> list[str]:
-    bound = [corpus.name for corpus in manifest.corpora if "NC" in corpus.licence]
+def _obligations(manifest: Manifest, run: Run) -> list[str]:
+    bound = [corpus.name for corpus in manifest.corpora if NON_COMMERCIAL.search(corpus.licence)]
     if not bound:
         return []
+    corpora = run.recipe.corpora
+    without = dict.fromkeys(corpus.name for corpus in corpora if NON_COMMERCIAL.search(corpus.licence))
+    options = " ".join(f"--without {name}" for name in without)
+    remedy = f" `affectd-calibrate train … {options}` trains without them."
     return [
         "",
-        f"**Not for commercial use**: the licences of {' and '.join(bound)} bind these weights. "
-        "`affectd-calibrate train … " + " ".join(f"--without {name}" for name in bound) + "` trains without them.",
+        f"**Not for commercial use**: the licences of {' and '.join(bound)} bind these weights."
+        + (remedy if any(corpus.name not in without for corpus in corpora) else ""),
     ]

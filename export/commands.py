@@ -28,11 +28,10 @@ def write_bundle(
     threads: int,
 ) -> None:
     """Export a run; see the command's help."""
+    wanted = _precision(precision)
     torch.set_num_threads(threads)
     run = load_run(run_folder, encoder)
-    wanted = _precision(precision)
-    without = {corpus.name for corpus in run.recipe.corpora} - {corpus.name for corpus in run.corpora}
-    test = read_parts(run.recipe, data, sorted(without))["test"]
+    test = read_parts(run.recipe, data)["test"]
     if not test.paths:
         raise UsageError(f"{data}: no test speakers, and an export is checked on them")
     splits = run.recipe.splits.file or "a seeded draw"

@@ -12,12 +12,15 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from calibrate.encoders import PooledEncoder
+from calibrate.encoders import ConvolutionalEncoder, PooledEncoder
 from calibrate.heads import Classifier
 from calibrate.run import Run
 from edge.audio import SAMPLE_RATE_HZ
+from edge.errors import ModelError
 
-OPSET = 18
+OPSET = 20
+PRODUCER = "affectd-export"
+SUPPORTED = "Whisper, and layer-norm HuBERT, wav2vec 2.0 and WavLM"
 
 
 class EmbeddingGraph(nn.Module):
@@ -29,7 +32,17 @@ class EmbeddingGraph(nn.Module):
 
     @classmethod
     def of(cls, run: Run) -> EmbeddingGraph:
-        """Return the graph of a trained run, in inference mode."""
+        """Return the graph of a trained run, in inference mode.
+
+        Raises:
+            ModelError: the encoder's valid frames feel the padding, so its answers would depend on the bucket.
+        """
+        speech = run.encoder.encoder
+        if isinstance(speech, ConvolutionalEncoder) and not speech.normalise:
+            raise ModelError(
+                f"{run.encoder_label}: a group-norm encoder feels its padding and cannot run on the device; "
+                f"{SUPPORTED} can"
+            )
         graph = cls(run.encoder, run.classifier)
         return graph.eval()
 
@@ -40,29 +53,47 @@ class EmbeddingGraph(nn.Module):
 
 
 def write_onnx(graph: EmbeddingGraph, path: Path, description: str) -> onnx.ModelProto:
-    """Export to ``path`` with dynamic batch and length, check the result, and return it."""
+    """Export to ``path`` with dynamic batch and length, check the result, and return it.
+
+    Raises:
+        ModelError: the exporter cannot trace the model, or makes an invalid graph of it.
+    """
     waveform = torch.zeros(2, 2 * SAMPLE_RATE_HZ)
     lengths = torch.tensor([2 * SAMPLE_RATE_HZ, SAMPLE_RATE_HZ])
     batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=SAMPLE_RATE_HZ // 10)
-    with quiet_libraries():
-        program = torch.onnx.export(
-            graph,
-            (waveform, lengths),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["waveform", "lengths"],
-            output_names=["embedding"],
-            dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
-            optimize=True,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    model.producer_name, model.doc_string = "affectd-export", description
+    try:
+        with quiet_libraries():
+            program = torch.onnx.export(
+                graph,
+                (waveform, lengths),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["waveform", "lengths"],
+                output_names=["embedding"],
+                dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
+                optimize=True,
+                verbose=False,
+            )
+        assert program is not None
+        _free_name(program, "embedding")
+        model = program.model_proto
+        onnx.checker.check_model(model)
+    except (torch.onnx.OnnxExporterError, onnx.checker.ValidationError) as error:
+        reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
+        raise ModelError(f"the encoder cannot be exported ({SUPPORTED} can): {reason}") from error
+    model.producer_name, model.doc_string = PRODUCER, description
     del model.graph.value_info[:]  # stale once a quantiser rewrites a node
-    onnx.checker.check_model(model)
     onnx.save(model, path)
     return model
+
+
+def _free_name(program: torch.onnx.ONNXProgram, name: str) -> None:
+    """Rename inner values called like the output: the exporter names values after operators, and one is embedding."""
+    outputs = set(program.model.graph.outputs)
+    for node in program.model.graph:
+        for value in node.outputs:
+            if value.name == name and value not in outputs:
+                value.name = f"{name}_inner"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from export.graph import quiet_libraries
+from export.graph import PRODUCER, quiet_libraries
 
 HALF_MINIMUM = 100_000
 """Smaller tensors are not worth a cast."""
@@ -31,6 +31,7 @@ def quantise_int8(source: Path, target: Path) -> None:
             extra_options={"MatMulConstBOnly": True},
         )
     model = onnx.load(target)
+    model.producer_name, model.producer_version = PRODUCER, onnx.load(source).producer_version
     store_half(model)
     onnx.checker.check_model(model)
     onnx.save(model, target)

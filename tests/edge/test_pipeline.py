@@ -144,6 +144,25 @@ def test_a_slow_encoder_never_blocks_capture_and_skips_the_oldest(bundle: Bundle
     assert max(event.start_s for event in skipped) < utterances[-2].start_s, "the newest are kept"
 
 
+def test_what_waits_runs_as_one_batch_and_is_said_in_order(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+    embed = Encoder.embed
+    monkeypatch.setattr(Encoder, "embed", lambda *args: batches.append(len(args[1])) or embed(*args))
+    source = Played(turns(4))
+    recognizer = Gated(bundle, EncoderSettings())
+    recognizer.gate = source.ended
+    recorder = Recorder()
+
+    Pipeline(source, recognizer, recorder, live()).run()
+
+    batches = batches[len(recognizer.buckets.samples) :]
+    assert sum(batches) == 4
+    assert max(batches) >= 3, "the first may be in the encoder; the others wait, and all are of one bucket"
+    starts = [event.start_s for event in recorder.of("utterance")]
+    assert starts == sorted(starts)
+    assert all(min(event.latency_ms.values()) >= 0 for event in recorder.of("utterance"))
+
+
 def test_a_file_that_may_wait_loses_nothing(bundle: Bundle) -> None:
     opened = threading.Event()
     recognizer = Gated(bundle, EncoderSettings())

@@ -11,11 +11,11 @@ from edge.segmenter import Segment, Segmenter
 from edge.settings import SegmenterSettings, VadSettings
 from edge.vad import FRAME_SAMPLES
 
-DEFAULTS = SegmenterSettings()
+DEFAULTS = SegmenterSettings(max_s=10.0)
 
 
 def segmenter(**values: float) -> Segmenter:
-    return Segmenter(VadSettings(), SegmenterSettings(**values))
+    return Segmenter(VadSettings(), SegmenterSettings.model_validate({"max_s": 10.0} | values))
 
 
 def run(samples: Waveform, lengths: Sequence[int] = (800,), **values: float) -> list[Segment]:

@@ -1,0 +1,89 @@
+"""Fixtures of the export side: a run trained on the tiny corpora, and the bundle that the command line makes of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import pytest
+from models import alone, data, encoders, recipe_of
+
+from calibrate.dataset import Part, read_parts
+from calibrate.recipe import Recipe
+from calibrate.run import Run, build_run, load_run, train_run
+from edge.bundle import ENCODER_NAME
+from export import bundle as export_bundle_module
+from export.graph import EmbeddingGraph
+
+__all__ = ["alone", "data", "encoders", "recipe_of"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What ``affectd-export bundle`` did in a process of its own."""
+
+    folder: Path
+    process: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def run_folder(
+    data: Path,
+    recipe_of: Callable[..., Recipe],
+    encoders: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A trained run: tiny random Whisper, linear head, buckets of 1 to 3 s."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = recipe_of(encoder={"max_s": 3.0}, schedule={"epochs": 8})
+    run = build_run(recipe, str(encoders["whisper"]))
+    train_run(run, read_parts(recipe, data), folder, tmp_path_factory.mktemp("cache"))
+    return folder
+
+
+@pytest.fixture
+def run(run_folder: Path) -> Run:
+    return load_run(run_folder)
+
+
+@pytest.fixture
+def test_part(run: Run, data: Path) -> Part:
+    """The tiny corpora's test speakers."""
+    return read_parts(run.recipe, data)["test"]
+
+
+@pytest.fixture(scope="session")
+def exported(run_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The run as a float bundle; tracing a graph takes seconds, so most tests share this one."""
+    folder = tmp_path_factory.mktemp("exported") / "bundles" / "tiny"
+    options = ["--data", data, "--out", folder, "--precision", "fp32", "--version", "7", "--threads", 1]
+    process = subprocess.run(
+        [sys.executable, "-m", "export", "bundle", str(run_folder), *map(str, options)],
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    return Exported(folder, process)
+
+
+@pytest.fixture
+def traced(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``export_bundle`` take the graph of ``exported`` instead of tracing the same run again."""
+
+    def copy_onnx(graph: EmbeddingGraph, path: Path, description: str) -> onnx.ModelProto:
+        shutil.copy(exported.folder / ENCODER_NAME, path)
+        return onnx.load(path)
+
+    monkeypatch.setattr(export_bundle_module, "write_onnx", copy_onnx)
