@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11, help="timed runs per model (default: 11)")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.seconds <= 0:
+        parser.error("--rounds and --seconds must be above 0")
     torch.set_num_threads(1)
     bundle = Bundle.load(arguments.bundle)
     recognizer = Recognizer(bundle, EncoderSettings(provider="cpu", threads=1))

@@ -55,11 +55,11 @@ def test_labels_of_the_recipe_decide_what_is_left_out(
 
 
 def test_leaving_corpora_out(data: Path, recipe_of: MakeRecipe) -> None:
-    assert set(read_parts(recipe_of(), data, ["csv"])["train"].corpora) == {"ravdess"}
+    assert set(read_parts(recipe_of().leave_out(["csv"]), data)["train"].corpora) == {"ravdess"}
     with pytest.raises(UsageError, match="--without nemo"):
-        read_parts(recipe_of(), data, ["nemo"])
+        recipe_of().leave_out(["nemo"])
     with pytest.raises(UsageError, match="no corpus is left"):
-        read_parts(recipe_of(), data, ["csv", "ravdess"])
+        read_parts(recipe_of().leave_out(["csv", "ravdess"]), data)
 
 
 def test_a_drawn_split_shares_no_speaker_and_follows_the_seed(data: Path, recipe_of: MakeRecipe) -> None:

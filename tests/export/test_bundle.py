@@ -1,0 +1,182 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from calibrate.dataset import Part
+from calibrate.run import Run
+from edge.audio import SAMPLE_RATE_HZ, read_audio
+from edge.bundle import MANIFEST_NAME, Bundle, sha256_of
+from edge.errors import ModelError, UsageError
+from edge.recognizer import Recognizer
+from edge.settings import EncoderSettings
+from export import bundle as module
+from export.bundle import Export, Identity, export_bundle, head_of
+from export.card import CARD_NAME
+
+FLOAT = Identity("tiny", "7", "fp32")
+BOTH = ("fp32", "int8")
+
+
+@pytest.fixture
+def export(run: Run, test_part: Part, traced: None) -> Any:
+    """Export the tiny run to a folder; keyword arguments change the identity."""
+    return lambda target, **changes: export_bundle(run, test_part, target, replace(FLOAT, **changes), "by a test")
+
+
+@pytest.fixture
+def old(tmp_path: Path, bundle_folder: Path) -> Path:
+    """A bundle that is in the way, with a file that the new one has not."""
+    folder = Path(shutil.copytree(bundle_folder, tmp_path / "bundles" / "mine"))
+    (folder / "notes.txt").write_text("old")
+    return folder
+
+
+def content(folder: Path) -> dict[str, tuple[str, int]]:
+    return {path.name: (sha256_of(path), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+def loaded(folder: Path) -> Recognizer:
+    recognizer = Recognizer(Bundle.load(folder), EncoderSettings(provider="cpu", threads=1))
+    recognizer.load()
+    return recognizer
+
+
+def test_a_written_bundle_answers_as_the_run_does(exported: Any, run: Run, test_part: Part, tmp_path: Path) -> None:
+    recognizer = loaded(exported.folder)
+    manifest = recognizer.bundle.manifest
+    assert (manifest.name, manifest.version, manifest.labels) == ("tiny", "7", run.recipe.labels)
+    assert manifest.buckets_s == (1.0, 1.5, 2.0, 2.5, 3.0)
+    assert list(manifest.corpora) == run.corpora
+    assert CARD_NAME in manifest.files
+    assert set(manifest.files) | {MANIFEST_NAME} == {path.name for path in exported.folder.iterdir()}
+    readable, expected = run.probabilities(test_part, run.source(tmp_path))
+    assert readable.paths == test_part.paths
+    recognitions = recognizer.recognize([read_audio(path) for path in test_part.paths])
+    found = np.array([[recognition.scores[label] for label in manifest.labels] for recognition in recognitions])
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+    assert manifest.metrics["corpora"]["ravdess"]["utterances"] == 6
+    assert manifest.metrics["corpora"]["office"]["speakers"] == 1
+
+
+def test_the_head_is_the_classifiers_last_layer(run: Run) -> None:
+    head = head_of(run)
+    assert head.temperature == run.temperature
+    np.testing.assert_array_equal(head.weight, run.classifier.output.weight.detach().numpy())
+    np.testing.assert_array_equal(head.bias, run.classifier.output.bias.detach().numpy())
+
+
+def test_an_int8_bundle_is_checked_against_torch_and_the_float_graph(
+    export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_COSINE", {"fp32": 0.999, "int8": 0.9})  # 16 channels quantise coarsely
+    monkeypatch.setattr(module, "MOST_PADDING_ERROR", {"fp32": 1e-3, "int8": 0.1})
+    monkeypatch.setattr(module, "MOST_UA_DROP", 0.5)
+    written: Export = export(tmp_path / "deep" / "er" / "bundle", precision="int8")
+    assert written.bundle.manifest.encoder.precision == "int8"
+    assert [check.name for check in written.checks] == [
+        "least cosine of fp32 to torch",
+        "padding error of fp32",
+        "least cosine of int8 to torch",
+        "padding error of int8",
+        "UA drop on ravdess",
+        "UA drop on office",
+    ]
+    assert all(check.passed for check in written.checks)
+    card = (written.bundle.folder / CARD_NAME).read_text()
+    assert "int8" in card
+    assert "by a test" in card
+    assert len(loaded(written.bundle.folder).recognize([np.zeros(900, np.float32)] * 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [
+        (
+            "LEAST_COSINE",
+            dict.fromkeys(BOTH, 1.1),
+            r"least cosine of fp32 to torch is (1|0\.9999\d*), allowed is >= 1.1",
+        ),
+        ("MOST_PADDING_ERROR", dict.fromkeys(BOTH, -1.0), r"padding error of fp32 is \S+, allowed is <= -1.0"),
+        ("MOST_UA_DROP", -1.0, r"UA drop on ravdess is 0, allowed is <= -1.0; UA drop on office is 0"),
+        ("padding_error", lambda *_: {1.0: 0.0, 2.0: float("nan")}, "padding error of fp32 is nan"),
+    ],
+)
+def test_a_failed_check_leaves_the_old_bundle_alone(
+    export: Any, old: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: object, message: str
+) -> None:
+    before = content(old.parent)
+    monkeypatch.setattr(module, limit, value)
+    with pytest.raises(ModelError, match=f"the export fails its checks: {message}"):
+        export(old)
+    assert content(old.parent) == before
+    with pytest.raises(ModelError):
+        export(old.parent / "new")
+    assert [path.name for path in old.parent.iterdir()] == ["mine"]
+
+
+def test_a_good_export_replaces_a_bundle_whole(export: Any, old: Path) -> None:
+    assert export(old).bundle.manifest.version == "7"
+    assert set(content(old)) == {"bundle.json", "encoder.onnx", "head.safetensors", CARD_NAME}
+    assert [path.name for path in old.parent.iterdir()] == ["mine"]
+    for path in (old, *old.iterdir()):
+        assert path.stat().st_mode & 0o444 == 0o444, f"{path.name} is for everyone to read"
+
+
+def test_an_empty_folder_is_filled(export: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    export(tmp_path / "empty")
+    assert Bundle.load(tmp_path / "empty").manifest.name == "tiny"
+
+
+@pytest.mark.parametrize("victim", ["rename", "copytree"])
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_crash_while_replacing_keeps_the_old_bundle(
+    export: Any, old: Path, monkeypatch: pytest.MonkeyPatch, victim: str, failure: BaseException
+) -> None:
+    before = content(old.parent)
+    rename = Path.rename
+
+    def fail(*_: object) -> None:
+        raise failure
+
+    def fail_once_the_old_is_gone(source: Path, target: Path) -> Path:
+        if source.name == "new":
+            raise failure
+        return rename(source, target)
+
+    if victim == "copytree":
+        monkeypatch.setattr(shutil, "copytree", fail)
+    else:
+        monkeypatch.setattr(Path, "rename", fail_once_the_old_is_gone)
+    expected = UsageError if isinstance(failure, OSError) else KeyboardInterrupt
+    with pytest.raises(expected, match="mine: cannot be written: No space" if expected is UsageError else None):
+        export(old)
+    assert content(old.parent) == before
+    assert [path.name for path in old.parent.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_is_no_bundle_is_never_replaced(
+    export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(module, "write_onnx", lambda *_: pytest.fail("refused only after the work"))
+    target = tmp_path / "thesis"
+    if kind == "folder":
+        target.mkdir()
+        (target / "chapter1.tex").write_text("precious")
+    else:
+        target.write_text("precious")
+    with pytest.raises(UsageError, match="thesis: holds something else than a bundle"):
+        export(target)
+    assert (target / "chapter1.tex" if kind == "folder" else target).read_text() == "precious"
+
+
+def test_a_model_for_very_short_speech_has_one_bucket(export: Any, run: Run, tmp_path: Path) -> None:
+    run.recipe = run.recipe.model_copy(update={"encoder": run.recipe.encoder.model_copy(update={"max_s": 0.3})})
+    bundle: Bundle = export(tmp_path / "short").bundle
+    assert bundle.manifest.buckets_s == (0.3,), "and test clips beyond it are cut for the checks"
+    assert loaded(bundle.folder).buckets.longest == round(0.3 * SAMPLE_RATE_HZ)
