@@ -57,8 +57,8 @@ class Summary:
 class UtteranceQueue:
     """Hand-over from the listening thread. Iterating waits for what is next and ends after ``close``.
 
-    What is next is an event, or all utterances that wait, up to ``max_batch``, oldest first. When it is full, ``put`` drops the oldest utterance, whose ``skipped`` event comes out instead; with ``wait`` it
-    waits for room.
+    What is next is an event, or all utterances that wait, up to ``max_batch``, oldest first. When the queue is full,
+    ``put`` drops the oldest utterance, whose ``skipped`` event comes out instead; with ``wait`` it waits for room.
     """
 
     def __init__(self, max_utterances: int, max_batch: int, wait: bool) -> None:
