@@ -81,7 +81,7 @@ def test_a_signal_ends_a_run_whose_standard_input_is_silent(start: Start, bundle
     assert events_of(process.stdout.readline())[0]["message"].startswith("ready")
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 0
-    assert process.stderr.read().startswith(b"affectd: 0 utterances in 0.5 s")
+    assert process.stderr.read().startswith(b"affectd: 0 utterances in ")
 
 
 def test_a_reader_that_has_enough_ends_a_run_quietly(start: Start, bundle_folder: Path, tmp_path: Path) -> None:
