@@ -103,7 +103,7 @@ def evaluate_model(
 
 def show_figures(corpora: Mapping[str, Figures], title: str) -> None:
     """Print the headline figures as a table."""
-    table = Table("corpus", "utterances", "speakers", "UA", "WA", "macro F1", "ECE", "worst decile", title=title)
+    table = Table("corpus", "clips", "speakers", "UA", "WA", "F1", "ECE", "worst 10 %", title=title)
     for name, row in corpora.items():
         shares = (row.ua, row.wa, row.macro_f1, row.ece, row.worst_decile)
         table.add_row(name, str(row.utterances), str(row.speakers), *(f"{share:.3f}" for share in shares))

@@ -24,6 +24,9 @@ class Encoder:
     ``embedding float32[batch, dim]``.
     """
 
+    output = "embedding"
+    """Name of the graph's output."""
+
     def __init__(self, path: Path, dim: int, buckets: Buckets, settings: EncoderSettings) -> None:
         self.path, self.dim, self.buckets, self.settings = path, dim, buckets, settings
         self.provider = ""
@@ -42,9 +45,9 @@ class Encoder:
             raise ModelError(f"{self.path}: onnxruntime cannot load it: {error}") from None
         inputs = {node.name: node.type for node in session.get_inputs()}
         outputs = [node.name for node in session.get_outputs()]
-        if inputs != {"waveform": "tensor(float)", "lengths": "tensor(int64)"} or outputs != ["embedding"]:
+        if inputs != {"waveform": "tensor(float)", "lengths": "tensor(int64)"} or outputs != [self.output]:
             raise ModelError(
-                f"{self.path}: has inputs {inputs} and outputs {outputs}, not waveform, lengths -> embedding"
+                f"{self.path}: has inputs {inputs} and outputs {outputs}, not waveform, lengths -> {self.output}"
             )
         self.provider = session.get_providers()[0]
         check_provider(self.settings.provider, self.provider, self.settings.require_provider)
@@ -55,7 +58,7 @@ class Encoder:
             except Exception as error:  # the same classes
                 raise ModelError(f"{self.path}: fails at {samples} samples: {error}") from None
             if embedding.shape != (1, self.dim):
-                raise ModelError(f"{self.path}: gives embeddings {embedding.shape} instead of (1, {self.dim})")
+                raise ModelError(f"{self.path}: gives {self.output}s {embedding.shape} instead of (1, {self.dim})")
 
     def embed(self, waveforms: Sequence[Waveform], samples: int) -> Matrix:
         """Return ``float32[batch, dim]`` for waveforms of at most ``samples`` samples, padded to that bucket."""
@@ -66,7 +69,7 @@ class Encoder:
         """Return ``float32[batch, dim]`` for ``float32[batch, samples]`` of which ``int64[batch]`` are valid."""
         if self._session is None:
             raise ModelError(f"{self.path}: embed before load")
-        (embedding,) = self._session.run(["embedding"], {"waveform": padded, "lengths": lengths})
+        (embedding,) = self._session.run([self.output], {"waveform": padded, "lengths": lengths})
         return np.asarray(embedding, np.float32)
 
 
