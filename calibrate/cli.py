@@ -117,6 +117,24 @@ def evaluate(
     evaluate_model(model, data, split, recipe, out, encoder, cache=cache, threads=threads, as_json=json)
 
 
+@app.command(epilog=examples("affectd-calibrate adaptation runs/default --data data --out report"))
+def adaptation(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    *,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the table, the plot and the JSON.", metavar="DIR")],
+    split: Annotated[str, typer.Option(help="validation or test.")] = "test",
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    debug: Debug = False,
+) -> None:
+    """Measure what a few enrolment clips of a person are worth: UA against their number and kind, in 20 draws."""
+    from calibrate.commands import measure_adaptation
+
+    measure_adaptation(run, data, out, split, encoder, cache=cache, threads=threads)
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     launch(app, "affectd-calibrate")

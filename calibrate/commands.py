@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from calibrate.adaptation import evaluate_adaptation
 from calibrate.dataset import Part, read_parts
 from calibrate.evaluation import evaluate_bundle, evaluate_run
 from calibrate.metrics import Figures
@@ -99,6 +100,23 @@ def evaluate_model(
         print(json.dumps({"protocol": protocol, "corpora": {name: summary(row) for name, row in figures.items()}}))
     else:
         show_figures(figures, protocol)
+
+
+def measure_adaptation(
+    run: Path, data: Path, out: Path, split: str, encoder: str | None, *, cache: Path, threads: int
+) -> None:
+    """Measure adaptation; see the command's help."""
+    torch.set_num_threads(threads)
+    gains = evaluate_adaptation(run, data, out, split=_split(split), encoder=encoder, cache=cache)
+    counts = sorted({gain.clips for gain in gains})
+    table = Table("corpus", "enrolment", *map(str, counts), title="UA by enrolment clips")
+    rows: dict[tuple[str, str], list[str]] = {}
+    for gain in sorted(gains, key=lambda gain: gain.clips):
+        rows.setdefault((gain.corpus, gain.condition), []).append(f"{gain.ua['profile']:.3f}")
+    for (corpus, condition), cells in rows.items():
+        table.add_row(corpus, condition, *cells)
+    Console().print(table)
+    print(f"report written to {out}")
 
 
 def show_figures(corpora: Mapping[str, Figures], title: str) -> None:

@@ -271,3 +271,20 @@ def test_debug_shows_where_an_error_came_from(call: Call, tmp_path: Path, caplog
         caplog.set_level("WARNING", logger=package)  # is put back when the test ends
     with pytest.raises(UsageError, match="no such folder"):
         call("corpus", "ravdess", tmp_path / "gone", "--debug")
+
+
+def test_adaptation_measures_enrolment_of_a_run(
+    encoders: dict[str, Path],
+    data: Path,
+    call: Call,
+    recipe_file: Write,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    recipe = recipe_file(head={"kind": "linear"})
+    assert call("train", recipe, "--data", data, "--encoder", encoders["whisper"]) == 0
+    assert call("adaptation", "runs/tiny", "--data", data, "--out", "report") == 0
+    assert "UA by enrolment clips" in capsys.readouterr().out
+    assert {path.suffix for path in (tmp_path / "report").iterdir()} == {".md", ".json", ".png"}
+    assert call("adaptation", "runs/tiny", "--data", data, "--out", "report", "--split", "train") == 2
+    assert "were trained on" in capsys.readouterr().err

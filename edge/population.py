@@ -1,0 +1,100 @@
+"""The population: what the training speakers taught about how voices differ, shipped with every bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from edge.errors import ModelError
+from edge.head import Head, Matrix
+
+POPULATION_NAME = "population.safetensors"
+_SHAPES = {
+    "mean": ("dim",),
+    "shifts": ("labels", "dim"),
+    "axes": ("axes", "dim"),
+    "between": ("axes", "axes"),
+    "within": ("axes", "axes"),
+    "regulars_weight": ("labels", "dim"),
+    "regulars_bias": ("labels",),
+    "regulars_temperature": ("one",),
+    "offsets": ("speakers", "dim"),
+    "label_shares": ("speakers", "labels"),
+}
+
+
+@dataclass(frozen=True)
+class Population:
+    """A speaker factor model of the embedding, ``z = mean + u_speaker + shift_label + noise``, and the regulars' head.
+
+    The covariances are kept only along the few directions that the strangers' head looks at.
+    """
+
+    labels: tuple[str, ...]
+    """In the order of the head's outputs."""
+    mean: Matrix
+    """``float32[dim]``: every corpus, and every label within it, weighs the same."""
+    shifts: Matrix
+    """``float32[labels, dim]``: how a label moves the embedding away from ``mean``, whoever speaks."""
+    axes: Matrix
+    """``float32[axes, dim]``, orthonormal rows: the directions that the strangers' head looks at."""
+    between: Matrix
+    """``float32[axes, axes]``: covariance of the speakers' offsets along the axes."""
+    within: Matrix
+    """``float32[axes, axes]``: covariance, along the axes, of one speaker's clips of one label."""
+    regulars: Head
+    """Reads embeddings without their speaker's offset; the bundle's own head is for strangers."""
+    offsets: Matrix
+    """``float32[speakers, dim]``: ``u`` of the training speakers."""
+    label_shares: Matrix
+    """``float32[speakers, labels]``: how often each training speaker showed each label, rows summing to one."""
+
+    @classmethod
+    def load(cls, path: Path, labels: Sequence[str]) -> Population:
+        """Read a safetensors file; ``labels`` are the bundle's, in order.
+
+        Raises:
+            ModelError: the file cannot be read, lacks a tensor, or its shapes or values make no population.
+        """
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path}: cannot be read: {error}") from None
+        _check(path, tensors, len(labels))
+        tensors = {name: tensors[name].astype(np.float32) for name in _SHAPES}
+        weight, bias, temperature = (tensors.pop(f"regulars_{name}") for name in ("weight", "bias", "temperature"))
+        return cls(tuple(labels), regulars=Head(weight, bias, float(temperature.item())), **tensors)
+
+    def save(self, path: Path) -> None:
+        """Write the safetensors file that ``load`` reads."""
+        tensors = {name: getattr(self, name) for name in _SHAPES if not name.startswith("regulars")} | {
+            "regulars_weight": self.regulars.weight,
+            "regulars_bias": self.regulars.bias,
+            "regulars_temperature": np.array([self.regulars.temperature], np.float32),
+        }
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path)
+
+
+def _check(path: Path, tensors: Mapping[str, Matrix], labels: int) -> None:
+    missing = sorted(set(_SHAPES) - set(tensors))
+    if missing:
+        raise ModelError(f"{path}: lacks {', '.join(missing)}")
+    sizes = {"labels": labels, "one": 1}
+    for name, axes in _SHAPES.items():
+        shape = tensors[name].shape
+        if len(shape) != len(axes) or any(
+            size != sizes.setdefault(axis, size) or not size for axis, size in zip(axes, shape, strict=True)
+        ):
+            raise ModelError(f"{path}: {name} has shape {list(shape)}, which does not fit {sizes} as {list(axes)}")
+        if not np.isfinite(tensors[name]).all():
+            raise ModelError(f"{path}: {name} holds values that are not finite")
+    if tensors["regulars_temperature"].item() <= 0:
+        raise ModelError(f"{path}: regulars_temperature is not positive")
+    for name in ("between", "within"):
+        if not np.allclose(tensors[name], tensors[name].T) or np.linalg.eigvalsh(tensors[name]).min() <= 0:
+            raise ModelError(f"{path}: {name} is no covariance: it must be symmetric and positive definite")

@@ -1,0 +1,57 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from factors import LABELS, World
+from safetensors.numpy import load_file, save_file
+
+from edge.errors import ModelError
+from edge.population import POPULATION_NAME, Population
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    World().population().save(tmp_path / POPULATION_NAME)
+    return tmp_path / POPULATION_NAME
+
+
+def test_a_population_is_read_as_it_was_written(path: Path) -> None:
+    read, written = Population.load(path, LABELS), World().population()
+    assert read.labels == LABELS
+    assert read.regulars.temperature == 1
+    for name in ("mean", "shifts", "axes", "between", "within", "offsets", "label_shares"):
+        assert np.array_equal(getattr(read, name), getattr(written, name))
+    assert np.array_equal(read.regulars.weight, written.regulars.weight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"mean": None}, "lacks mean"),
+        ({"regulars_bias": None, "axes": None}, "lacks axes, regulars_bias"),
+        ({"shifts": np.zeros((3, 12))}, r"shifts has shape \[3, 12\]"),
+        ({"offsets": np.zeros((5, 11))}, r"offsets has shape \[5, 11\]"),
+        ({"label_shares": np.zeros((5, 4))}, r"label_shares has shape \[5, 4\]"),
+        ({"mean": np.zeros((12, 1))}, r"mean has shape \[12, 1\]"),
+        ({"offsets": np.zeros((0, 12))}, r"offsets has shape \[0, 12\]"),
+        ({"mean": np.full(12, np.nan)}, "mean holds values that are not finite"),
+        ({"regulars_temperature": np.zeros(1)}, "regulars_temperature is not positive"),
+        ({"within": -np.eye(3)}, "within is no covariance"),
+        ({"between": np.eye(3) + np.eye(3, k=1)}, "between is no covariance"),
+    ],
+)
+def test_a_wrong_population_is_refused(path: Path, changes: dict[str, Any], reason: str) -> None:
+    tensors = load_file(path) | changes
+    save_file({name: np.float32(tensor) for name, tensor in tensors.items() if tensor is not None}, path)
+    with pytest.raises(ModelError, match=reason):
+        Population.load(path, LABELS)
+
+
+@pytest.mark.parametrize("content", [b"", b"not tensors", None])
+def test_a_damaged_file_is_refused(path: Path, content: bytes | None) -> None:
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match="cannot be read"):
+        Population.load(path, LABELS)

@@ -1,0 +1,73 @@
+"""Speakers drawn from the factor model, so that the truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from calibrate.corpora import Utterance
+from calibrate.dataset import Part
+from edge.adapt import PSEUDO_CLIPS
+from edge.head import Head, Matrix
+from edge.population import Population
+
+LABELS = ("neutral", "happy", "sad", "angry")
+DIM = 12
+SPEAKER_DEVIATION = 0.5
+NOISE_DEVIATION = SPEAKER_DEVIATION * PSEUDO_CLIPS**0.5
+
+
+class World:
+    """``z = mean + u + shift + noise`` with independent directions; every speaker is new."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.mean = self.rng.normal(size=DIM).astype(np.float32)
+        shifts = 2.5 * np.eye(len(LABELS), DIM)
+        self.shifts = (shifts - shifts.mean(axis=0)).astype(np.float32)
+
+    def speaker(self) -> Matrix:
+        """Return an offset ``float32[dim]``."""
+        return (SPEAKER_DEVIATION * self.rng.normal(size=DIM)).astype(np.float32)
+
+    def clips(self, offset: Matrix, labels: Sequence[int]) -> Matrix:
+        """Return ``float32[clips, dim]``, one for each label."""
+        noise = NOISE_DEVIATION * self.rng.normal(size=(len(labels), DIM))
+        return (self.mean + offset + self.shifts[list(labels)] + noise).astype(np.float32)
+
+    def head(self) -> Head:
+        """Return the classifier that is best for strangers."""
+        weight = self.shifts / (SPEAKER_DEVIATION**2 + NOISE_DEVIATION**2)
+        return Head(weight, (-weight @ self.mean).astype(np.float32), temperature=1.0)
+
+    def population(self) -> Population:
+        """Return the truth as a population."""
+        axes = np.linalg.svd(self.shifts, full_matrices=False)[2][: len(LABELS) - 1].astype(np.float32)
+        square = np.eye(len(axes), dtype=np.float32)
+        weight = self.shifts / np.float32(NOISE_DEVIATION**2)
+        offsets = np.stack([self.speaker() for _ in range(20)])
+        return Population(
+            labels=LABELS,
+            mean=self.mean,
+            shifts=self.shifts,
+            axes=axes,
+            between=np.float32(SPEAKER_DEVIATION**2) * square,
+            within=np.float32(NOISE_DEVIATION**2) * square,
+            regulars=Head(weight, (-weight @ self.mean).astype(np.float32), temperature=1.0),
+            offsets=offsets,
+            label_shares=np.full((20, len(LABELS)), 1 / len(LABELS), np.float32),
+        )
+
+    def part(self, speakers: int, takes: int, corpus: str = "world") -> tuple[Part, Matrix, Matrix]:
+        """Return utterances of new speakers, their embeddings, and the speakers' offsets ``float32[speakers, dim]``."""
+        labels = np.tile(np.arange(len(LABELS)), takes)
+        offsets = np.stack([self.speaker() for _ in range(speakers)])
+        utterances = [
+            Utterance(path=Path(f"{index}.wav"), corpus=corpus, speaker=f"{corpus}-{name:02d}", emotion=LABELS[label])
+            for name in range(speakers)
+            for index, label in enumerate(labels)
+        ]
+        embeddings = np.concatenate([self.clips(offset, labels.tolist()) for offset in offsets])
+        return Part(utterances, np.tile(labels, speakers)), embeddings, offsets
