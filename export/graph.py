@@ -52,8 +52,8 @@ class EmbeddingGraph(nn.Module):
         return self.classifier.embed(pooled.unflatten(1, (len(self.encoder.pooled), -1)))
 
 
-def write_onnx(graph: EmbeddingGraph, path: Path, description: str) -> onnx.ModelProto:
-    """Export to ``path`` with dynamic batch and length, check the result, and return it.
+def write_onnx(graph: nn.Module, path: Path, description: str, output: str = "embedding") -> onnx.ModelProto:
+    """Export to ``path`` with dynamic batch and length and one named output, check the result, and return it.
 
     Raises:
         ModelError: the exporter cannot trace the model, or makes an invalid graph of it.
@@ -69,13 +69,13 @@ def write_onnx(graph: EmbeddingGraph, path: Path, description: str) -> onnx.Mode
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["waveform", "lengths"],
-                output_names=["embedding"],
+                output_names=[output],
                 dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
                 optimize=True,
                 verbose=False,
             )
         assert program is not None
-        _free_name(program, "embedding")
+        _free_name(program, output)
         model = program.model_proto
         onnx.checker.check_model(model)
     except (torch.onnx.OnnxExporterError, onnx.checker.ValidationError) as error:
