@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from signals import silence, speech_like
+
+from calibrate.trials import DURATIONS_S, Voices, draw_enrolment, hold_out
+from calibrate.verification import equal_error_rate, evaluate_verifier, fit_verifier
+from calibrate.voices import SPECTRUM_DIM, VoiceEncoder, fit_projection
+from edge.speaker import unit
+
+EMOTIONS = ("neutral", "happy", "angry")
+
+
+def made_up(speakers: int = 10, clips: int = 24, seed: int = 0) -> Voices:
+    """Voices of one corpus: each speaker has a direction, each emotion shifts every voice the same way."""
+    rng = np.random.default_rng(seed)
+    rows = [(s, c, t) for s in range(speakers) for c in range(clips) for t in (0, *(DURATIONS_S if c % 2 else ()))]
+    speaker, clip, target_s = np.array(rows).T
+    emotion = clip % len(EMOTIONS)
+    parts = []
+    for dim in (256, SPECTRUM_DIM):
+        voice, mood = rng.standard_normal((speakers, dim)), rng.standard_normal((len(EMOTIONS), dim))
+        parts.append(voice[speaker] + mood[emotion] + rng.standard_normal((len(rows), dim)))
+    return Voices(
+        voice=unit(parts[0].astype(np.float32)),
+        spectrum=parts[1].astype(np.float32),
+        duration_s=np.where(target_s == 0, 2.0, target_s),
+        target_s=target_s,
+        enrols=clip % 2 == 0,
+        speaker=np.array([f"made-up-{index:02}" for index in speaker]),
+        corpus=np.full(len(rows), "made-up"),
+        gender=np.array(["f", "m"])[speaker % 2],
+        emotion=np.array(EMOTIONS)[emotion],
+    )
+
+
+def test_the_spectrum_forgets_the_level_and_pauses() -> None:
+    torch.manual_seed(0)
+    encoder = VoiceEncoder().eval()
+    speech = speech_like(1.2)
+    rows = [speech, 0.2 * speech, np.concatenate([speech, silence(0.8, -90)])]
+    with torch.inference_mode():
+        parts = [encoder.parts(torch.from_numpy(row)[None].float(), torch.tensor([len(row)])) for row in rows]
+    for _, spectrum in parts[1:]:
+        assert (spectrum - parts[0][1]).abs().mean() < 0.15  # nepers; a pause that counted would move it by 3
+    assert all(torch.linalg.norm(voice) == pytest.approx(1, abs=1e-4) for voice, _ in parts)
+
+
+def test_the_projection_evens_out_what_varies_within_speakers() -> None:
+    voices = made_up(speakers=12, clips=40)
+    projection = fit_projection(voices.spectrum, voices.speaker.tolist(), shrinkage=0.0)
+    projected = (voices.spectrum - projection.mean) @ projection.matrix
+    within = np.mean(
+        [np.cov(projected[voices.speaker == one].T, bias=True) for one in np.unique(voices.speaker)], axis=0
+    )
+    assert within == pytest.approx(np.eye(SPECTRUM_DIM), abs=1e-2)
+
+
+def test_the_table_projects_as_the_encoder_does() -> None:
+    voices = made_up()
+    projection = fit_projection(voices.spectrum, voices.speaker.tolist())
+    encoder = VoiceEncoder(projection)
+    assert encoder.projection is not None
+    expected = encoder.projection(torch.from_numpy(voices.voice), torch.from_numpy(voices.spectrum))
+    np.testing.assert_allclose(voices.prints(projection), expected, atol=1e-5)
+
+
+def test_enrolment_is_of_mixed_emotion_and_never_tested() -> None:
+    voices, rng = made_up(), np.random.default_rng(0)
+    mixed = draw_enrolment(voices, "made-up-03", 6, rng)
+    assert sorted(voices.emotion[mixed]) == sorted(EMOTIONS * 2)
+    neutral = draw_enrolment(voices, "made-up-03", 3, rng, neutral=True)
+    assert set(voices.emotion[neutral]) == {"neutral"}
+    for rows in (mixed, neutral):
+        assert voices.enrols[rows].all()
+        assert (voices.target_s[rows] == 0).all()
+        assert set(voices.speaker[rows]) == {"made-up-03"}
+
+
+def test_held_out_speakers_are_not_known() -> None:
+    known, held = hold_out(made_up(), 0.5, np.random.default_rng(0))
+    assert not set(known.speaker) & set(held.speaker)
+    assert len(set(known.speaker)) == len(set(held.speaker)) == 5
+
+
+@pytest.mark.parametrize(
+    ("same", "different", "rate"), [([2, 3], [0, 1], 0.0), ([0, 1], [2, 3], 1.0), ([0, 2, 4, 6], [1, 3, -1, -2], 0.25)]
+)
+def test_equal_error_rate(same: list[float], different: list[float], rate: float) -> None:
+    assert equal_error_rate(np.array(same, float), np.array(different, float)) == pytest.approx(rate)
+
+
+def test_evidence_is_calibrated_on_speakers_it_was_not_fitted_on() -> None:
+    known, held = hold_out(made_up(speakers=16), 0.5, np.random.default_rng(1))
+    verifier = fit_verifier(known)
+    prints = held.prints(verifier.projection)
+    tests = ~held.enrols
+    same, different = [], []
+    for person in np.unique(held.speaker).tolist():
+        clips = draw_enrolment(held, person, 4, np.random.default_rng(2))
+        ratios = verifier.calibration.log_ratios(prints[clips], prints[tests], held.duration_s[tests])
+        mine = held.speaker[tests] == person
+        same.append(ratios[mine])
+        different.append(ratios[~mine])
+    assert np.median(np.concatenate(same)) > 0 > np.median(np.concatenate(different))
+
+
+def test_the_evaluation_covers_every_condition() -> None:
+    figures = evaluate_verifier(made_up(speakers=12), draws=1)
+    assert {corpus for corpus, *_ in figures} == {"made-up"}
+    assert all(0 <= value <= 1 for value in figures.values() if np.isfinite(value))
+    assert ("made-up", "EER", "8 clips", "5 s") in figures
+    assert figures["made-up", "EER", "calibrated"] < 0.2
+    assert figures["made-up", "right of attributed", "one voice", "open set"] > 0.9
+
+
+def test_a_table_comes_back_from_its_file(tmp_path: Path) -> None:
+    voices = made_up(speakers=2, clips=4)
+    voices.save(tmp_path / "voices.npz")
+    again = Voices.load(tmp_path / "voices.npz")
+    assert (again.voice == voices.voice).all()
+    assert again.emotion.tolist() == voices.emotion.tolist()

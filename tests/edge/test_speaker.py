@@ -1,0 +1,148 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from signals import speech_like
+from tiny import tiny_encoder
+
+from edge.buckets import Buckets
+from edge.errors import ModelError
+from edge.head import Matrix
+from edge.settings import EncoderSettings
+from edge.speaker import (
+    FEATURES,
+    WEIGHTS,
+    Identification,
+    Identifier,
+    SpeakerEncoder,
+    VoiceCalibration,
+    features,
+    unit,
+)
+
+# Evidence is 40 * (score - 0.5), more decisive for longer speech.
+CALIBRATION = VoiceCalibration(np.array([-20.0, 40.0, -2.0, 0.0, 4.0, 0.0]))
+DIM = 16
+ANNA, BEN, CEM = np.eye(DIM, dtype=np.float32)[:3]
+
+
+def prints(centre: Matrix, count: int, seed: int = 0, spread: float = 0.1) -> Matrix:
+    noise = np.random.default_rng(seed).standard_normal((count, DIM))
+    return unit(centre + spread * noise.astype(np.float32))
+
+
+def identifier(**options: float) -> Identifier:
+    return Identifier(CALIBRATION, {"Anna": prints(ANNA, 4, 1), "Ben": prints(BEN, 4, 2)}, **options)
+
+
+def between(first: Matrix, second: Matrix, share: float) -> Matrix:
+    return unit((1 - share) * first + share * second)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> SpeakerEncoder:
+    model = tiny_encoder()
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "voiceprint"
+    path = tmp_path_factory.mktemp("speaker") / "speaker.onnx"
+    onnx.save(model, path)
+    encoder = SpeakerEncoder(path, 3, Buckets((1, 2, 4)), EncoderSettings())
+    encoder.load()
+    return encoder
+
+
+@pytest.mark.parametrize("duration_s", [0.1, 1.0, 3.3, 4.0, 11.7])
+def test_voiceprints_of_any_length_are_unit(encoder: SpeakerEncoder, duration_s: float) -> None:
+    voiceprint = encoder.voiceprint(speech_like(duration_s))
+    assert voiceprint.shape == (3,)
+    assert voiceprint.dtype == np.float32
+    assert np.linalg.norm(voiceprint) == pytest.approx(1)
+
+
+def test_an_emotion_encoder_is_no_speaker_encoder(bundle_folder: Path) -> None:
+    encoder = SpeakerEncoder(bundle_folder / "encoder.onnx", 3, Buckets((1,)), EncoderSettings())
+    with pytest.raises(ModelError, match="lengths -> voiceprint"):
+        encoder.load()
+
+
+def test_evidence_grows_with_likeness_and_with_duration() -> None:
+    heard = np.stack([ANNA, between(ANNA, BEN, 0.4), BEN])
+    ratios = CALIBRATION.log_ratios(prints(ANNA, 4), heard, np.full(3, 2.0))
+    assert ratios[0] > ratios[1] > 0 > ratios[2]
+    longer = CALIBRATION.log_ratios(prints(ANNA, 4), heard, np.full(3, 5.0))
+    assert longer[0] > ratios[0]
+    assert longer[2] < ratios[2]
+
+
+def test_features_are_finite_for_one_print_and_no_speech() -> None:
+    found = features(prints(ANNA, 1), prints(BEN, 5), np.zeros(5))
+    assert found.shape == (5, FEATURES)
+    assert np.isfinite(found).all()
+
+
+def test_tensors_come_back() -> None:
+    again = VoiceCalibration.from_tensors(CALIBRATION.tensors())
+    assert (again.weights == CALIBRATION.weights).all()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [({}, "missing"), ({WEIGHTS: np.zeros(3)}, r"\(3,\)"), ({WEIGHTS: np.full(FEATURES, np.nan)}, "not finite")],
+)
+def test_unfit_tensors_are_refused(tensors: dict[str, np.ndarray], reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        VoiceCalibration.from_tensors(tensors)
+
+
+@pytest.mark.parametrize(("voice", "name"), [(ANNA, "Anna"), (BEN, "Ben"), (CEM, None)])
+def test_people_are_named_and_strangers_are_not(voice: Matrix, name: str | None) -> None:
+    found = identifier().identify(voice, 2.0)
+    assert found.name == name
+    assert not found.uncertain
+    assert sum(found.posterior.values()) + found.stranger == pytest.approx(1)
+
+
+def test_someone_between_two_people_is_uncertain() -> None:
+    found = Identifier(CALIBRATION, {"Anna": ANNA[None], "Ben": BEN[None]}).identify(between(ANNA, BEN, 0.5), 2.0)
+    assert found.name is None
+    assert found.uncertain
+
+
+def test_the_same_voice_goes_on_unless_there_was_a_pause_or_a_reset() -> None:
+    doubtful = between(between(ANNA, BEN, 0.49), CEM, 0.35)
+    conversation = identifier(stay=0.8)
+    alone = conversation.identify(doubtful, 1.0).posterior["Anna"]
+    conversation.reset()
+    conversation.identify(ANNA, 3.0)
+    carried = conversation.identify(doubtful, 1.0).posterior["Anna"]
+    conversation.identify(ANNA, 3.0)
+    after_pause = conversation.identify(doubtful, 1.0, pause_s=3_600).posterior["Anna"]
+    conversation.reset()
+    assert carried > alone
+    assert after_pause == pytest.approx(alone)
+    assert conversation.identify(doubtful, 1.0).posterior["Anna"] == pytest.approx(alone)
+
+
+def test_another_voice_takes_over_at_once() -> None:
+    conversation = identifier(stay=0.95)
+    names = [conversation.identify(voice, 2.0).name for voice in (ANNA, ANNA, BEN, BEN, CEM, ANNA)]
+    assert names == ["Anna", "Anna", "Ben", "Ben", None, "Anna"]
+
+
+def test_a_source_bound_to_one_person_is_theirs() -> None:
+    bound = Identifier(CALIBRATION, {"Anna": prints(ANNA, 4)}, stranger=0.0)
+    assert bound.identify(CEM, 2.0).name == "Anna"
+
+
+def test_nobody_enrolled_means_stranger() -> None:
+    assert Identifier(CALIBRATION, {}, stranger=0.0).identify(ANNA, 2.0) == Identification({}, 1.0, 0.8)
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e8])
+def test_extreme_evidence_stays_a_probability(scale: float) -> None:
+    certain = VoiceCalibration(scale * CALIBRATION.weights)
+    for stranger in (0.0, 0.5):
+        conversation = Identifier(certain, {"Anna": prints(ANNA, 2), "Ben": prints(BEN, 2)}, stranger=stranger)
+        for voice in (ANNA, BEN, CEM, ANNA):
+            found = conversation.identify(voice, 2.0)
+            assert sum(found.posterior.values()) + found.stranger == pytest.approx(1)
