@@ -29,7 +29,7 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
 from edge.errors import AudioFileError
 
-TODO, DONE, UNREADABLE = 0, 1, 2
+WAITING, DONE, UNREADABLE = 0, 1, 2
 Features = npt.NDArray[np.float16]
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def embed(
     folder = cache / _cache_key(encoder, encoder_name, files, augmentation, seed, max_s)
     features, state = _open_cache(folder, len(paths), encoder)
     batches = list(_plan(lengths_s, batch_s))
-    todo = [batch for batch in batches if (state[batch] == TODO).any()]
+    todo = [batch for batch in batches if (state[batch] == WAITING).any()]
 
     def load(row: int) -> Waveform | None:
         try:
@@ -84,7 +84,7 @@ def embed(
         return middle(waveform, round(max_s * SAMPLE_RATE_HZ))
 
     with progress_bar() as progress, ThreadPoolExecutor(1) as pool:
-        task = progress.add_task(f"embedding {folder.name}", total=len(paths), completed=int((state != TODO).sum()))
+        task = progress.add_task(f"embedding {folder.name}", total=len(paths), completed=int((state != WAITING).sum()))
         for batch, waveforms in _one_ahead(pool, lambda batch: [load(row) for row in batch], todo):
             rows = [row for row, waveform in zip(batch, waveforms, strict=True) if waveform is not None]
             if rows:

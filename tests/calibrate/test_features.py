@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from calibrate import features
 from calibrate.augment import Augmentation
 from calibrate.encoders import PooledEncoder, load_encoder
-from calibrate.features import DONE, TODO, UNREADABLE, FeatureTable, embed, encode, middle
+from calibrate.features import DONE, UNREADABLE, WAITING, FeatureTable, embed, encode, middle
 from edge.audio import Waveform
 
 
@@ -111,7 +111,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(mixed: list[Path], tmp_path: Pat
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     state = np.load(only_folder(tmp_path / "killed") / "state.npy")
-    assert {TODO, DONE} <= set(state.tolist())
+    assert {WAITING, DONE} <= set(state.tolist())
     rest = Listener()
     run(rest, mixed, tmp_path / "killed")
     assert rest.batches == whole.batches[2:]
