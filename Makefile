@@ -45,7 +45,7 @@ check: .venv-dev/installed ## Lint, check the format and the types.
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/mypy
 
-bench: .venv-dev/installed ## Measure the encoder's speed against HuBERT-large's.
+bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.bench $(ARGS)
 
 clean: ## Remove what make and the tools made: virtual environments, builds, caches. Training runs stay.
@@ -67,10 +67,17 @@ endef
 	@.venv/bin/python -m pip install $(PIP_FLAGS) -e '.[cpu]'
 	@touch $@
 
+# Of resemblyzer only the weights are wanted, not what it depends on.
 .venv-dev/installed: pyproject.toml
 	$(venv)
 	@echo "Installing the training side and the tools into .venv-dev: torch and more, which takes some minutes …"
 	@.venv-dev/bin/python -m pip install $(PIP_FLAGS) -e '.[train,dev,cpu]'
+	@.venv-dev/bin/python -m pip install $(PIP_FLAGS) --no-deps resemblyzer
+	@touch $@
+
+.venv-dev/bench: .venv-dev/installed
+	@echo "Installing what affectd is measured against into .venv-dev …"
+	@.venv-dev/bin/python -m pip install $(PIP_FLAGS) -e '.[bench]'
 	@touch $@
 
 # PyAudio is compiled against PortAudio, which may not be there.

@@ -35,11 +35,11 @@ DRAWS = 20
 NAIVE_CLIPS = 3.0
 """The baseline subtracts ``Σ (z - mean) / (clips + NAIVE_CLIPS)``."""
 PROTOCOL = (
-    f"mean of {DRAWS} seeded draws of enrolment clips, tested on the speaker's other clips, whole files, torch; UA is "
-    "the mean recall over the corpus's labels, its speakers pooled; none, naive and profile see the same test clips. "
-    "unlabelled: drawn at random; one-sided: all of one emotion, mean over the emotions; neutral: known to be neutral; "
-    "labelled: drawn at random, labels known. At least one clip of every emotion stays in the test, so that the "
-    "smallest emotions enrol with fewer clips than the column says"
+    f"mean of {DRAWS} seeded draws of enrolment clips, tested on the speaker's other clips; of each clip what the "
+    "device's segmenter keeps; torch; UA is the mean recall over the corpus's labels, its speakers pooled; none, naive "
+    "and profile see the same test clips. unlabelled: drawn at random; one-sided: all of one emotion, mean over the "
+    "emotions; neutral: known to be neutral; labelled: drawn at random, labels known. At least one clip of every "
+    "emotion stays in the test, so that the smallest emotions enrol with fewer clips than the column says"
 )
 
 Predict = Callable[[Matrix], Rows]

@@ -135,6 +135,66 @@ def adaptation(
     measure_adaptation(run, data, out, split, encoder, cache=cache, threads=threads)
 
 
+@app.command(
+    epilog=examples(
+        "affectd-calibrate verification configs/default-train.toml --data data --out verifier",
+        "affectd-calibrate verification configs/default-train.toml --data data --out verifier --encoder speaker.onnx",
+    )
+)
+def verification(
+    recipe: Annotated[Path, typer.Argument(help="Training recipe: its corpora and splits are used.")],
+    *,
+    data: Data,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the report and the verifier.", file_okay=False, metavar="DIR")
+    ],
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="ONNX speaker encoder of your own, waveform and lengths to voiceprint (affectd-export speaker makes "
+            "one of a WeSpeaker or 3D-Speaker export).",
+            dir_okay=False, exists=True, metavar="FILE", show_default="GE2E and the spectrum",
+        ),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Random draws of held-out speakers.")] = 20,
+    cache: Annotated[Path, typer.Option(help="Folder for voiceprints.", file_okay=False)] = Path("cache"),
+    threads: Threads = 2,
+    json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Measure how well speakers are told apart, and fit what a bundle needs to recognise them.
+
+    The figures are on speakers held out from all fitting, of all corpora of the recipe. The verifier in the same folder
+    is then fitted on the recipe's train and validation speakers, never on its test speakers.
+    """
+    from calibrate.commands import measure_verification
+
+    measure_verification(recipe, data, out, encoder, draws=draws, cache=cache, threads=threads, as_json=json)
+
+
+@app.command(
+    epilog=examples("affectd-calibrate household edge/bundles/default --data data --recipe configs/default-train.toml")
+)
+def household(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, with a speaker encoder.")],
+    *,
+    data: Data,
+    recipe: Annotated[Path, typer.Option(help="Corpora and splits to evaluate on.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report.", file_okay=False, metavar="DIR", show_default="none is written"),
+    ] = None,
+    threads: Threads = 2,
+    json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Measure the whole chain on a bundle: enrol, recognise who speaks, adapt to them, in 20 draws of households."""
+    from calibrate.commands import measure_households
+
+    measure_households(bundle, data, recipe, split, out, threads=threads, as_json=json)
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     launch(app, "affectd-calibrate")

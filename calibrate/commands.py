@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from calibrate import household, verification_report
 from calibrate.adaptation import evaluate_adaptation
 from calibrate.dataset import Part, read_parts
 from calibrate.evaluation import evaluate_bundle, evaluate_run
@@ -18,6 +19,8 @@ from calibrate.recipe import read_recipe
 from calibrate.report import draw_training, summary, write_report
 from calibrate.run import RUN_NAME, build_run, load_run, train_run
 from calibrate.splits import SPLITS, Split
+from calibrate.verification import HOUSEHOLD
+from calibrate.verification_run import verify_speakers
 from edge.bundle import MANIFEST_NAME, Bundle
 from edge.errors import UsageError, nearest
 from edge.recognizer import Recognizer
@@ -49,7 +52,8 @@ def train_recipe(
     train_run(run, parts, folder, cache, resume)
     draw_training(folder / "training.png", folder / "log.csv")
     figures = evaluate_run(run, parts["validation"], cache)
-    protocol = f"validation speakers of {recipe.splits.file or 'a seeded draw'}, never trained on; whole files, torch"
+    splits = recipe.splits.file or "a seeded draw"
+    protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, torch"
     write_report(folder / "validation", figures, recipe.labels, protocol)
     show_figures(figures, f"{recipe.name}: validation speakers")
     print(f"run written to {folder}")
@@ -80,7 +84,8 @@ def evaluate_model(
         part = _inhabited(read_parts(recipe, data), part_name)
         figures = evaluate_bundle(recognizer, part)
         seen = "" if split == "train" else ", never trained on if its training kept to this split"
-        what = f"bundle {model.name}, {recognizer.bundle.manifest.encoder.precision}, {recognizer.encoder.provider}"
+        precision, provider = recognizer.bundle.manifest.encoder.precision, recognizer.encoder.provider
+        what = f"bundle {model.name}, {precision}, {provider}"
     elif (model / RUN_NAME).is_file():
         run = load_run(model, encoder)
         recipe = read_recipe(recipe_path) if recipe_path else run.recipe
@@ -93,7 +98,7 @@ def evaluate_model(
         what = f"run {model.name}, torch"
     else:
         raise UsageError(f"{model}: holds neither {MANIFEST_NAME} (a bundle) nor {RUN_NAME} (a run)")
-    protocol = f"{split} speakers of {recipe.splits.file or 'a seeded draw'}{seen}; whole files; {what}"
+    protocol = f"{split} speakers of {recipe.splits.file or 'a seeded draw'}{seen}; what is spoken in each file; {what}"
     if out is not None:
         write_report(out, figures, recipe.labels, protocol)
     if as_json:
@@ -117,6 +122,58 @@ def measure_adaptation(
         table.add_row(corpus, condition, *cells)
     Console().print(table)
     print(f"report written to {out}")
+
+
+def measure_verification(
+    recipe_path: Path,
+    data: Path,
+    out: Path,
+    encoder: Path | None,
+    *,
+    draws: int,
+    cache: Path,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Measure who speaks and fit the verifier; see the command's help."""
+    torch.set_num_threads(threads)
+    protocol, figures = verify_speakers(recipe_path, data, out, encoder, draws=draws, cache=cache, threads=threads)
+    if as_json:
+        print(json.dumps(verification_report.as_json(figures, protocol)))
+        return
+    corpora = verification_report.corpora_of(figures)
+    errors = Table("equal error rate, 4 clips", *corpora)
+    for row in verification_report.error_rows(figures):
+        errors.add_row(*row)
+    title = f"household of {HOUSEHOLD}, conversations"
+    talks = Table(*verification_report.CONVERSATIONS, title=title, caption=verification_report.MEANING)
+    for row in verification_report.conversation_rows(figures):
+        talks.add_row(*row)
+    Console().print(errors, talks)
+    print(f"report and verifier written to {out}")
+
+
+def measure_households(
+    folder: Path, data: Path, recipe_path: Path, split: str, out: Path | None, *, threads: int, as_json: bool
+) -> None:
+    """Measure a bundle end to end; see the command's help."""
+    torch.set_num_threads(threads)
+    recognizer = Recognizer(Bundle.load(folder), EncoderSettings(threads=threads))
+    recognizer.load(voiceprints=True)
+    bundle = recognizer.bundle
+    recipe = read_recipe(recipe_path).model_copy(update={"labels": bundle.manifest.labels})
+    part = _inhabited(read_parts(recipe, data), _split(split))
+    found = household.evaluate_households(bundle, part, household.encode_part(recognizer, part))
+    protocol = f"{split} speakers of {recipe.splits.file or 'a seeded draw'}; {household.PROTOCOL}"
+    if out is not None:
+        household.write_households(out, found, protocol)
+    if as_json:
+        print(json.dumps(household.as_json(found, protocol)))
+        return
+    table = Table(*household.COLUMNS, title="Households", caption="kept: of the gain that everyone's own profile gives")
+    for row in household.rows(found):
+        table.add_row(*row)
+    Console().print(table)
 
 
 def show_figures(corpora: Mapping[str, Figures], title: str) -> None:

@@ -11,7 +11,7 @@ from calibrate.dataset import Part, Rows
 from calibrate.metrics import Figures, Probabilities, figures
 from calibrate.progress import progress_bar
 from calibrate.run import Run
-from edge.audio import read_audio
+from edge.analyze import whole_file_waveform
 from edge.recognizer import Recognizer
 
 CHUNK = 64
@@ -24,16 +24,14 @@ def evaluate_run(run: Run, part: Part, cache: Path) -> dict[str, Figures]:
 
 
 def evaluate_bundle(recognizer: Recognizer, part: Part) -> dict[str, Figures]:
-    """Return figures per corpus for a loaded bundle: each file whole, through the code and the graph of the device."""
-    labels = recognizer.bundle.manifest.labels
+    """Return figures per corpus for a loaded bundle: what is spoken in each, through the device's code and graph."""
     chunks = []
     with progress_bar() as progress:
         task = progress.add_task("evaluating", total=len(part.paths))
         for rows in _chunks(len(part.paths)):
-            recognitions = recognizer.recognize([read_audio(part.paths[row]) for row in rows])
-            chunks.append([[recognition.scores[label] for label in labels] for recognition in recognitions])
+            chunks.append(recognizer.probabilities([whole_file_waveform(part.paths[row]) for row in rows]))
             progress.advance(task, len(rows))
-    return by_corpus(part, np.concatenate(chunks).astype(np.float32), labels)
+    return by_corpus(part, np.concatenate(chunks), recognizer.bundle.manifest.labels)
 
 
 def by_corpus(part: Part, probabilities: Probabilities, labels: tuple[str, ...]) -> dict[str, Figures]:

@@ -28,6 +28,8 @@ from calibrate.progress import progress_bar
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
 from edge.errors import AudioFileError
+from edge.segmenter import spoken
+from edge.settings import SegmenterSettings, VadSettings
 
 WAITING, DONE, UNREADABLE = 0, 1, 2
 Features = npt.NDArray[np.float16]
@@ -52,6 +54,7 @@ def embed(
     *,
     augmentation: Augmentation | None = None,
     seed: int = 0,
+    spoken_only: bool = False,
     batch_s: float = 64.0,
     max_s: float = 10.0,
 ) -> FeatureTable:
@@ -64,12 +67,14 @@ def embed(
         cache: folder under which the cache of this encoder, list and augmentation lives.
         augmentation: applied to each file with a generator seeded by ``seed`` and the row.
         seed: of the augmentation.
+        spoken_only: embed what ``spoken`` leaves of each file.
         batch_s: audio per batch, padding included.
         max_s: longer files are cut here, in the middle.
     """
     lengths_s = [_duration_s(path) for path in paths]
     files = [(path, *_stamp(path)) for path in paths]
-    folder = cache / _cache_key(encoder, encoder_name, files, augmentation, seed, max_s)
+    kind = (VadSettings().model_dump(), SegmenterSettings().model_dump()) if spoken_only else ()
+    folder = cache / _cache_key(encoder, encoder_name, files, augmentation, seed, max_s, *kind)
     features, state = _open_cache(folder, len(paths), encoder)
     batches = list(_plan(lengths_s, batch_s))
     todo = [batch for batch in batches if (state[batch] == WAITING).any()]
@@ -79,6 +84,8 @@ def embed(
             waveform = read_audio(paths[row])
         except AudioFileError:
             return None
+        if spoken_only:
+            waveform = spoken(waveform)
         if augmentation is not None:
             waveform = augmentation(waveform, np.random.default_rng([seed, row]))
         return middle(waveform, round(max_s * SAMPLE_RATE_HZ))

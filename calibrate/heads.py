@@ -56,6 +56,7 @@ class Classifier(nn.Module):
 
     ``linear``: ``z`` is the projection on the first principal components, fixed after ``fit``.
     ``dense``: ``z`` is dropout, dense, tanh of the features (Wagner et al. 2022, and report B), learned.
+    ``output`` is the head for strangers; ``regulars``, where the recipe has it, that for enrolled people.
     """
 
     def __init__(self, recipe: HeadRecipe, layers: int, width: int, labels: int) -> None:
@@ -69,8 +70,12 @@ class Classifier(nn.Module):
         self.project.requires_grad_(not self.linear)
         self.dropout = nn.Dropout(recipe.dropout)
         self.output = nn.Linear(recipe.dim, labels)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        self.regulars_share = recipe.regulars
+        self.regulars = nn.Linear(recipe.dim, labels) if recipe.regulars else None
+        for head in (self.output, self.regulars):
+            if head is not None:
+                nn.init.zeros_(head.weight)
+                nn.init.zeros_(head.bias)
 
     def fit(self, layers: Tensor) -> None:
         """Set standardisation and principal components from the training features ``float32[n, layers, width]``."""
@@ -91,6 +96,30 @@ class Classifier(nn.Module):
     def forward(self, layers: Tensor) -> Tensor:
         """Return logits ``float32[batch, labels]``."""
         return cast(Tensor, self.output(self.dropout(self.embed(layers))))
+
+    def both(self, layers: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return logits ``float32[batch, labels]`` of both heads; the regulars' reads ``z`` without the speaker.
+
+        Args:
+            layers: ``float32[batch, layers, width]``.
+            speakers: ``int64[batch]``, who is heard.
+        """
+        z = self.embed(layers)
+        strangers = self.output(self.dropout(z))
+        if self.regulars is None:
+            return strangers, None
+        return strangers, self.regulars(self.dropout(without_speaker(z, speakers)))
+
+
+def without_speaker(z: Tensor, speakers: Tensor) -> Tensor:
+    """Subtract from ``float32[batch, dim]`` the offset of each of the ``int64[batch]`` speakers.
+
+    Enrolment in small: the offset is what the speaker's other utterances in the batch show, shrunk by one utterance.
+    Gradients flow through it, so that ``z`` learns to have telling means.
+    """
+    same = (speakers[:, None] == speakers).float().fill_diagonal_(0)
+    apart = z - z.detach().mean(0)
+    return z - same @ apart / (same.sum(1, keepdim=True) + 1)
 
 
 def principal_components(features: Tensor, count: int) -> Tensor:

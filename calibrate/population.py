@@ -30,21 +30,34 @@ Doubles = npt.NDArray[np.float64]
 def population_of(run: Run, train: Part, validation: Part, source: FeatureSource) -> Population:
     """Fit a run's population on its training speakers; its validation speakers set the temperature."""
     train, embeddings = embed_part(run, train, source)
-    weight = run.classifier.output.weight.detach().cpu().numpy()
-    population = fit_population(embeddings, train, run.recipe.labels, weight)
+    strangers = run.classifier.output.weight.detach().cpu().numpy()
+    population = fit_population(embeddings, train, run.recipe.labels, strangers, learned_regulars(run))
     return with_temperature(population, *embed_part(run, validation, source), seed=run.recipe.seed)
 
 
+def learned_regulars(run: Run) -> Head | None:
+    """Return the head for regulars that learnt along with the embedding; None where the recipe has none."""
+    head = run.classifier.regulars
+    if head is None:
+        return None
+    return Head(head.weight.detach().cpu().numpy(), head.bias.detach().cpu().numpy(), temperature=1.0)
+
+
 def embed_part(run: Run, part: Part, source: FeatureSource) -> tuple[Part, Matrix]:
-    """Return the readable utterances of a part and their embeddings ``float32[n, dim]``."""
-    part, features = source.clean(part)
+    """Return the readable utterances of a part and their embeddings ``float32[n, dim]``, as the device hears them.
+
+    That is, of what its segmenter keeps: the room before and after would count as part of the voice.
+    """
+    part, features = source.clean(part, spoken_only=True)
     run.classifier.eval()
     with torch.inference_mode():
         embeddings = run.classifier.embed(features.to(next(run.classifier.parameters()).device))
     return part, embeddings.cpu().numpy()
 
 
-def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head_weight: Matrix) -> Population:
+def fit_population(
+    embeddings: Matrix, part: Part, labels: tuple[str, ...], head_weight: Matrix, regulars: Head | None = None
+) -> Population:
     """Fit ``z = mean + u_speaker + shift_label + noise`` to ``float32[n, dim]`` by alternating least squares.
 
     Every corpus weighs the same, and every label within it; offsets are shrunk by one clip.
@@ -54,6 +67,7 @@ def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head
         part: the same utterances.
         labels: in the order of the head's outputs.
         head_weight: ``float32[labels, dim]`` of the strangers' head; its row space gives the axes.
+        regulars: the head for regulars; fitted here when there is none yet.
     """
     z = embeddings.astype(np.float64)
     weights = part.balanced_weights()
@@ -77,7 +91,7 @@ def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head
         axes=axes.astype(np.float32),
         between=_positive(along.T @ (along * shares[:, None])),
         within=_positive(noise.T @ (noise * weights[:, None])),
-        regulars=fit_regulars(z, mean, part, len(labels)),
+        regulars=regulars or fit_regulars(z, mean, part, len(labels)),
         offsets=offsets.astype(np.float32),
         label_shares=(members.T @ of_label / members.sum(0)[:, None]).astype(np.float32),
     )

@@ -97,6 +97,14 @@ class HeadRecipe(_Section):
     dim: Annotated[int, Field(ge=2)] = 256
     """Size of the embedding: principal components kept (linear) or hidden units (dense)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    regulars: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the loss for the head of enrolled people, which learns along (dense); 0: it is fitted afterwards."""
+
+    @model_validator(mode="after")
+    def _learns(self) -> HeadRecipe:
+        if self.regulars and self.kind == "linear":
+            raise ValueError("regulars needs kind = 'dense': a linear head has no layer that could learn along")
+        return self
 
 
 class ScheduleRecipe(_Section):

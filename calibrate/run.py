@@ -43,8 +43,8 @@ class Run:
     """Who was trained on, so that an evaluation can tell."""
 
     def probabilities(self, part: Part, source: FeatureSource) -> tuple[Part, Probabilities]:
-        """Return the readable utterances of a part and their calibrated ``float32[n, labels]``."""
-        part, features = source.clean(part)
+        """Return the readable utterances of a part and their calibrated ``float32[n, labels]``, as the device hears."""
+        part, features = source.clean(part, spoken_only=True)
         return part, (self.logits(features) / self.temperature).softmax(1).numpy()
 
     @property
@@ -126,7 +126,7 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
     train, validation = parts["train"], parts["validation"]
     schedule, seed = run.recipe.schedule, run.recipe.seed
     train_classifier(run.classifier, source, (train, validation), schedule, folder, seed=seed, resume=resume)
-    readable, features = source.clean(validation)
+    readable, features = source.clean(validation, spoken_only=True)
     run.temperature = fit_temperature(run.logits(features), readable)
     run.corpora = [
         CorpusRecord(

@@ -19,6 +19,7 @@ from calibrate.recipe import Recipe
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
 from edge.errors import UsageError
+from edge.segmenter import spoken
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,12 @@ class FeatureSource(Protocol):
     learns: nn.Module | None
     """The part of the encoder that is trained, None when it is frozen."""
 
-    def clean(self, part: Part) -> tuple[Part, Tensor]:
-        """Return the readable utterances of a part and their features ``float32[n, layers, width]``."""
+    def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
+        """Return the readable utterances of a part and their features ``float32[n, layers, width]``.
+
+        ``spoken_only`` leaves of each what the device's segmenter would: for all that is measured or calibrated.
+        Training takes whole files, with trimming among their augmentations, which was as good on validation speakers.
+        """
 
     def augmented(self, part: Part) -> BatchFeatures:
         """Return what draws training batches from a part whose files are all readable."""
@@ -47,9 +52,16 @@ class FrozenFeatures:
     def __init__(self, encoder: PooledEncoder, encoder_name: str, cache: Path, recipe: Recipe) -> None:
         self.encoder, self.encoder_name, self.cache, self.recipe = encoder, encoder_name, cache, recipe
 
-    def clean(self, part: Part) -> tuple[Part, Tensor]:
+    def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
         """See ``FeatureSource``; unreadable files are logged and left out."""
-        table = embed(self.encoder, self.encoder_name, part.paths, self.cache, max_s=self.recipe.encoder.max_s)
+        table = embed(
+            self.encoder,
+            self.encoder_name,
+            part.paths,
+            self.cache,
+            spoken_only=spoken_only,
+            max_s=self.recipe.encoder.max_s,
+        )
         if not table.readable.any():
             raise UsageError(f"none of {len(part.paths)} files can be read, the first of them {part.paths[0]}")
         for row in np.flatnonzero(~table.readable):
@@ -83,11 +95,11 @@ class LiveFeatures:
         self.learns: nn.Module | None = encoder.encoder.transformer_layers()[-recipe.encoder.finetune :]
         self.learns.requires_grad_(True)
 
-    def clean(self, part: Part) -> tuple[Part, Tensor]:
+    def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
         """See ``FeatureSource``; an unreadable file is an error here."""
         self.encoder.eval()
         chunks = [
-            encode(self.encoder, [self._read(path) for path in part.paths[start : start + 16]])
+            encode(self.encoder, [self._read(path, spoken_only) for path in part.paths[start : start + 16]])
             for start in range(0, len(part.paths), 16)
         ]
         return part, self._layers(torch.from_numpy(np.concatenate(chunks)))
@@ -98,7 +110,7 @@ class LiveFeatures:
 
         def batch(rows: Rows, rng: np.random.Generator) -> Tensor:
             self.encoder.train()
-            waveforms = [self._read(part.paths[row], augmentation, rng) for row in rows]
+            waveforms = [self._read(part.paths[row], False, augmentation, rng) for row in rows]
             lengths = torch.tensor([len(waveform) for waveform in waveforms])
             device = next(self.encoder.parameters()).device
             padded = torch.from_numpy(pad(waveforms, int(lengths.max())))
@@ -107,9 +119,15 @@ class LiveFeatures:
         return batch
 
     def _read(
-        self, path: Path, augmentation: Augmentation | None = None, rng: np.random.Generator | None = None
+        self,
+        path: Path,
+        spoken_only: bool,
+        augmentation: Augmentation | None = None,
+        rng: np.random.Generator | None = None,
     ) -> Waveform:
         waveform = read_audio(path)
+        if spoken_only:
+            waveform = spoken(waveform)
         if augmentation is not None and rng is not None:
             waveform = augmentation(waveform, rng)
         return middle(waveform, round(self.recipe.encoder.max_s * SAMPLE_RATE_HZ))

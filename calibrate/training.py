@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from calibrate.dataset import Part
+from calibrate.dataset import Part, Rows
 from calibrate.heads import Classifier
 from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
@@ -23,6 +23,8 @@ from calibrate.sources import FeatureSource
 from edge.errors import ModelError
 
 LOG_COLUMNS = ("epoch", "train_loss", "validation_loss", "validation_ua", "learning_rate")
+SPEAKERS_A_BATCH = 4
+"""Of each corpus, where a head for regulars learns along."""
 
 
 def train_classifier(
@@ -38,6 +40,7 @@ def train_classifier(
     """Train a classifier, and the encoder layers its source lets learn, for the schedule's epochs.
 
     AdamW with warm-up and cosine decay; batches are drawn so that corpora, and labels within them, weigh the same.
+    Where a head for regulars learns along, a batch holds few speakers of each corpus, so that each shows an offset.
     ``log.csv`` and ``checkpoint.pt`` in ``folder`` grow with every epoch; a resumed run ends with the same numbers.
 
     Args:
@@ -53,23 +56,28 @@ def train_classifier(
     device = next(classifier.parameters()).device
     train, features = source.clean(parts[0])
     classifier.fit(features)
+    speakers = torch.from_numpy(np.unique(train.speakers, return_inverse=True)[1])
+    gather = SPEAKERS_A_BATCH if classifier.regulars is not None else None
     batch_features = source.augmented(train)
     batches = math.ceil(len(train.labels) / schedule.batch)
     optimiser = torch.optim.AdamW(_parameter_groups(classifier, source, schedule), weight_decay=schedule.weight_decay)
     rates = torch.optim.lr_scheduler.LambdaLR(optimiser, _warmup_cosine(schedule, schedule.epochs * batches))
     checkpoint = Checkpoint(folder / "checkpoint.pt", classifier, source.learns, optimiser, rates)
     done = checkpoint.load() if resume else 0
-    validation = parts[1] if source.learns is not None else source.clean(parts[1])[0]
+    validation = parts[1] if source.learns is not None else source.clean(parts[1], spoken_only=True)[0]
     with progress_bar() as progress, _open_log(folder / "log.csv", done) as file:
         log = csv.writer(file)
         task = progress.add_task("training", total=schedule.epochs, completed=done)
         for epoch in range(done, schedule.epochs):
             classifier.train()
             losses = []
-            for rows, rng in _draws(train, schedule.batch, batches, (seed, epoch)):
-                logits = classifier(batch_features(rows, rng).to(device))
+            for rows, rng in _draws(train, schedule.batch, batches, (seed, epoch), gather):
+                strangers, regulars = classifier.both(batch_features(rows, rng).to(device), speakers[rows].to(device))
                 target = torch.from_numpy(train.labels[rows]).to(device)
-                loss = F.cross_entropy(logits, target, label_smoothing=schedule.label_smoothing)
+                loss = F.cross_entropy(strangers, target, label_smoothing=schedule.label_smoothing)
+                if regulars is not None:
+                    second = F.cross_entropy(regulars, target, label_smoothing=schedule.label_smoothing)
+                    loss = torch.lerp(loss, second, classifier.regulars_share)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 for group in optimiser.param_groups:
@@ -77,7 +85,7 @@ def train_classifier(
                 optimiser.step()
                 rates.step()
                 losses.append(loss.item())
-            validation_loss, ua = validate(classifier, source.clean(validation)[1], validation)
+            validation_loss, ua = validate(classifier, source.clean(validation, spoken_only=True)[1], validation)
             values = (float(np.mean(losses)), validation_loss, ua, rates.get_last_lr()[0])
             log.writerow([epoch + 1, *(f"{value:.5g}" for value in values)])
             file.flush()
@@ -173,10 +181,22 @@ def _warmup_cosine(schedule: ScheduleRecipe, steps: int) -> Callable[[int], floa
 
 
 def _draws(
-    part: Part, batch: int, batches: int, seed: tuple[int, int]
-) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
-    """Yield the rows of each batch, drawn with balanced weights, and the generator for their augmentation."""
+    part: Part, batch: int, batches: int, seed: tuple[int, int], speakers: int | None = None
+) -> Iterator[tuple[Rows, np.random.Generator]]:
+    """Yield the rows of each batch, drawn with balanced weights, and the generator for their augmentation.
+
+    ``speakers`` limits how many of each corpus a batch holds.
+    """
     rng = np.random.default_rng(seed)
     weights = part.balanced_weights()
+    corpora, names = part.corpora, part.speakers
+    rows_of = [corpora == corpus for corpus in np.unique(corpora)]
+    names_of = [np.unique(names[rows]) for rows in rows_of]
     for _ in range(batches):
-        yield rng.choice(len(weights), min(batch, len(weights)), p=weights), rng
+        drawn = weights
+        if speakers is not None:
+            drawn = np.zeros_like(weights)
+            for rows, known in zip(rows_of, names_of, strict=True):
+                chosen = rows & np.isin(names, rng.choice(known, min(speakers, len(known)), replace=False))
+                drawn[chosen] = weights[chosen] / (weights[chosen].sum() * len(rows_of))
+        yield rng.choice(len(weights), min(batch, len(weights)), p=drawn), rng

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from calibrate.corpora import Utterance
-from calibrate.voices import SpectrumProjection, VoiceEncoder
-from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.buckets import pad
+from calibrate.voices import SpectrumProjection
+from edge.errors import UsageError
 from edge.head import Matrix
-from edge.segmenter import Segmenter
-from edge.settings import SegmenterSettings, VadSettings
 from edge.speaker import unit
 
 Rows = npt.NDArray[np.int64]
@@ -25,9 +20,9 @@ Mask = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.str_]
 
 DURATIONS_S = (1, 2, 3, 5)
-TIMED_CLIPS = 24
-"""Clips of each speaker that are cut, or prolonged by others of the same emotion, to each of ``DURATIONS_S``."""
-BATCH = 32
+"""Whole clips are tested, and clips cut, or prolonged by others of the same emotion, to these."""
+LEAST_TESTED, LEAST_KNOWN = 5, 2
+"""Speakers of a corpus: of fewer than both together, none is held out."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +30,9 @@ class Voices:
     """Utterances of known speakers as voice activity detection delivers them; half of the clips only for enrolment."""
 
     voice: Matrix
-    """``float32[n, 256]`` of GE2E."""
+    """``float32[n, 256]`` of GE2E, or ``float32[n, dim]`` of another encoder."""
     spectrum: Matrix
-    """``float32[n, 160]``, long-term."""
+    """``float32[n, 160]``, long-term; ``float32[n, 0]`` with another encoder, which has no projection."""
     duration_s: npt.NDArray[np.float64]
     target_s: Rows
     """The duration it was cut to, 0 for a whole clip."""
@@ -52,6 +47,11 @@ class Voices:
     def neutral(self) -> Mask:
         """Spoken without emotion; RAVDESS calls most of it calm."""
         return np.isin(self.emotion, ("neutral", "calm"))
+
+    @property
+    def tests(self) -> Mask:
+        """What is tested, whole or timed."""
+        return ~self.enrols
 
     def select(self, rows: Mask) -> Voices:
         """Return the rows where ``rows`` is true."""
@@ -73,44 +73,8 @@ class Voices:
             return self.voice
         spectrum = unit(((self.spectrum - projection.mean) @ projection.matrix).astype(np.float32))
         weighted = (projection.weight**0.5 * spectrum).astype(np.float32)
-        return unit(np.concatenate([self.voice, weighted], axis=1))
-
-
-def read_voices(encoder: VoiceEncoder, utterances: Sequence[Utterance], seed: int = 0) -> Voices:
-    """Read, segment and embed utterances; takes about 60 ms an utterance on one core."""
-    rng = np.random.default_rng(seed)
-    speech = [spoken(read_audio(utterance.path)) for utterance in utterances]
-    speakers = np.array([utterance.speaker for utterance in utterances])
-    enrols = np.zeros(len(speech), np.bool_)
-    for speaker in np.unique(speakers):
-        clips = rng.permutation(np.flatnonzero(speakers == speaker))
-        enrols[clips[: len(clips) // 2]] = True
-    pieces = [(clip, 0, waveform) for clip, waveform in enumerate(speech)]
-    for speaker in np.unique(speakers):
-        tests = np.flatnonzero((speakers == speaker) & ~enrols)
-        pieces += _timed(rng.permutation(tests), speech, [utterance.emotion for utterance in utterances])
-    voice, spectrum = _embed(encoder, [waveform for *_, waveform in pieces])
-    clips = np.array([clip for clip, *_ in pieces])
-    described = [(one.corpus, one.gender or "", one.emotion) for one in utterances]
-    corpus, gender, emotion = np.array(described).T
-    return Voices(
-        voice=voice,
-        spectrum=spectrum,
-        duration_s=np.array([len(waveform) / SAMPLE_RATE_HZ for *_, waveform in pieces]),
-        target_s=np.array([target_s for _, target_s, _ in pieces]),
-        enrols=enrols[clips],
-        speaker=speakers[clips],
-        corpus=corpus[clips],
-        gender=gender[clips],
-        emotion=emotion[clips],
-    )
-
-
-def spoken(waveform: Waveform) -> Waveform:
-    """Return what the device's segmenter keeps of a clip, or all of it where it hears no voice."""
-    segmenter = Segmenter(VadSettings(), SegmenterSettings())
-    segments = segmenter.push(waveform) + segmenter.flush()
-    return np.concatenate([segment.samples for segment in segments]) if segments else waveform
+        voice = unit(self.voice - self.voice @ projection.nuisance.T @ projection.nuisance)
+        return unit(np.concatenate([voice, weighted], axis=1))
 
 
 def draw_enrolment(voices: Voices, speaker: str, count: int, rng: np.random.Generator, neutral: bool = False) -> Rows:
@@ -127,12 +91,26 @@ def draw_enrolment(voices: Voices, speaker: str, count: int, rng: np.random.Gene
     return clips[np.argsort(rounds, kind="stable")][:count]
 
 
-def hold_out(voices: Voices, shares: float, rng: np.random.Generator) -> tuple[Voices, Voices]:
-    """Draw a share of each corpus's speakers, at least five, and return the voices of the others and theirs."""
+def hold_out(voices: Voices, share: float, rng: np.random.Generator) -> tuple[Voices, Voices]:
+    """Draw a share of each corpus's speakers, at least five, and return the voices of the others and theirs.
+
+    Raises:
+        UsageError: no corpus has the seven speakers that testing five and knowing two takes.
+    """
     held: list[str] = []
-    for corpus in np.unique(voices.corpus):
-        speakers = np.unique(voices.speaker[voices.corpus == corpus])
-        held += rng.permutation(speakers)[: max(5, round(shares * len(speakers)))].tolist()
+    counts = {}
+    for corpus, mine in by_corpus(voices):
+        speakers = np.unique(mine.speaker)
+        counts[corpus] = len(speakers)
+        if len(speakers) >= LEAST_TESTED + LEAST_KNOWN:
+            most = min(round(share * len(speakers)), len(speakers) - LEAST_KNOWN)
+            held += rng.permutation(speakers)[: max(LEAST_TESTED, most)].tolist()
+    if not held:
+        found = ", ".join(f"{corpus} {count}" for corpus, count in counts.items())
+        raise UsageError(
+            f"a corpus of at least {LEAST_TESTED + LEAST_KNOWN} speakers is needed, of whom {LEAST_TESTED} are held "
+            f"out; the corpora have {found}"
+        )
     out = np.isin(voices.speaker, held)
     return voices.select(~out), voices.select(out)
 
@@ -141,26 +119,3 @@ def by_corpus(voices: Voices) -> Iterator[tuple[str, Voices]]:
     """Yield each corpus and its voices."""
     for corpus in np.unique(voices.corpus).tolist():
         yield corpus, voices.select(voices.corpus == corpus)
-
-
-def _timed(tests: Rows, speech: list[Waveform], emotions: list[str]) -> Iterator[tuple[int, int, Waveform]]:
-    for clip in tests[:TIMED_CLIPS].tolist():
-        mates = [mate for mate in tests.tolist() if emotions[mate] == emotions[clip] and mate != clip]
-        waveform = np.concatenate([speech[mate] for mate in (clip, *mates[:6])])
-        for target_s in DURATIONS_S:
-            if len(waveform) >= target_s * SAMPLE_RATE_HZ:
-                yield clip, target_s, waveform[: target_s * SAMPLE_RATE_HZ]
-
-
-def _embed(encoder: VoiceEncoder, waveforms: list[Waveform]) -> tuple[Matrix, Matrix]:
-    """Return ``VoiceEncoder.parts`` of all, in batches of similar length."""
-    order = np.argsort([len(waveform) for waveform in waveforms], kind="stable")
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(order), BATCH):
-            batch = [waveforms[row] for row in order[start : start + BATCH]]
-            lengths = torch.tensor([len(waveform) for waveform in batch])
-            parts.append(encoder.parts(torch.from_numpy(pad(batch, int(lengths.max()))), lengths))
-    back = np.argsort(order)
-    voice, spectrum = (np.concatenate([part.numpy() for part in column])[back] for column in zip(*parts, strict=True))
-    return voice, spectrum

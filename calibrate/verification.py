@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from calibrate.trials import DURATIONS_S, Mask, Rows, Voices, by_corpus, draw_enrolment, hold_out
-from calibrate.voices import SpectrumProjection, fit_projection
+from calibrate.voices import SpectrumProjection, fit_nuisance, fit_projection
+from edge.errors import UsageError
 from edge.head import Matrix
+from edge.settings import SpeakerSettings
 from edge.speaker import Doubles, Identifier, VoiceCalibration, features, unit
 
 COUNTS = (1, 2, 4, 8)
 TRIAL_TESTS = 60
 """Tests of each speaker per enrolment while fitting."""
 HOUSEHOLD, HOUSEHOLD_CLIPS, TURNS = 4, 8, 5
+ROUNDS = 5
+"""Conversations with each person in a draw."""
 STAYS = 0.7
 """In a conversation of several people: how often the last voice goes on."""
-
-OUTCOMES = ("attributed", "right of attributed", "strangers accepted")
 
 Figure = tuple[str, ...]
 Named = tuple[str | None, str]
@@ -32,23 +35,36 @@ Named = tuple[str | None, str]
 class Verifier:
     """What is fitted on training speakers: the projection goes into the graph, the calibration into the bundle."""
 
-    projection: SpectrumProjection
+    projection: SpectrumProjection | None
+    """None for an encoder that comes as it is."""
     calibration: VoiceCalibration
 
 
 def fit_verifier(voices: Voices, seed: int = 0) -> Verifier:
-    """Fit on all speakers given."""
+    """Fit on all speakers given. A corpus of one speaker only shapes the projection.
+
+    Raises:
+        UsageError: no corpus has two speakers with clips to enrol and clips to test.
+    """
     rng = np.random.default_rng(seed)
     whole = voices.target_s == 0
-    projection = fit_projection(voices.spectrum[whole], voices.speaker[whole].tolist())
+    projection = None
+    if voices.spectrum.shape[1]:
+        speakers = voices.speaker[whole].tolist()
+        nuisance = fit_nuisance(voices.voice[whole], speakers)
+        projection = replace(fit_projection(voices.spectrum[whole], speakers), nuisance=nuisance)
     trials, targets, weights = [], [], []
     for _, mine in by_corpus(voices):
         found = list(_trials(mine, mine.prints(projection), rng))
+        if {is_target for _, is_target in found} != {True, False}:
+            continue
         for target in (True, False):
             rows = np.concatenate([seen for seen, is_target in found if is_target == target])
             trials.append(rows)
             targets.append(np.full(len(rows), target))
             weights.append(np.full(len(rows), 1 / len(rows)))
+    if not trials:
+        raise UsageError("no corpus has two training speakers of at least two clips each to fit the calibration on")
     # Both classes weigh the same, so the log odds are log likelihood ratios.
     weight = np.concatenate(weights)
     regression = LogisticRegression(C=1e3, fit_intercept=False, max_iter=2_000)
@@ -60,19 +76,22 @@ def _trials(voices: Voices, prints: Matrix, rng: np.random.Generator) -> Iterato
     """Yield features of one person's enrolment against one speaker's tests, and whether these are the same."""
     speakers = np.unique(voices.speaker).tolist()
     tests = {
-        speaker: rng.permutation(np.flatnonzero(~voices.enrols & (voices.speaker == speaker)))[:TRIAL_TESTS]
+        speaker: rng.permutation(np.flatnonzero(voices.tests & (voices.speaker == speaker)))[:TRIAL_TESTS]
         for speaker in speakers
     }
     for person in speakers:
         for count in COUNTS:
             for neutral in (False, True):
                 clips = draw_enrolment(voices, person, count, rng, neutral)
-                for speaker, rows in tests.items() if len(clips) else ():
-                    yield features(prints[clips], prints[rows], voices.duration_s[rows]), speaker == person
+                for speaker, rows in tests.items():
+                    if len(clips) and len(rows):
+                        yield features(prints[clips], prints[rows], voices.duration_s[rows]), speaker == person
 
 
 def equal_error_rate(same: Doubles, different: Doubles) -> float:
-    """Return the rate at which as many targets are refused as others accepted."""
+    """Return the rate at which as many targets are refused as others accepted; NaN when there are none of either."""
+    if not (len(same) and len(different)):
+        return float("nan")
     scores = np.concatenate([same, different])
     is_same = np.repeat([1.0, 0.0], [len(same), len(different)])[np.argsort(-scores, kind="stable")]
     refused = 1 - np.cumsum(is_same) / len(same)
@@ -81,11 +100,16 @@ def equal_error_rate(same: Doubles, different: Doubles) -> float:
     return float((refused[at] + accepted[at]) / 2)
 
 
-def evaluate_verifier(voices: Voices, draws: int = 20, share: float = 0.5) -> dict[Figure, float]:
+def evaluate_verifier(
+    voices: Voices, draws: int = 20, share: float = 0.5, advance: Callable[[], object] | None = None
+) -> dict[Figure, float]:
     """Return figures, each the mean over random draws of speakers held out from all fitting.
 
     In each draw a share of every corpus's speakers (at least five) is tested, and everything is fitted on the others.
-    Keys are (corpus, what, condition…).
+    Keys are (corpus, what, condition…). ``advance`` is told when a draw is done.
+
+    Raises:
+        UsageError: the corpora have too few speakers.
     """
     found: dict[Figure, list[float]] = defaultdict(list)
     for seed in range(draws):
@@ -95,36 +119,36 @@ def evaluate_verifier(voices: Voices, draws: int = 20, share: float = 0.5) -> di
         for corpus, mine in by_corpus(held):
             figures = _error_rates(mine, verifier, rng) | _identification(mine, verifier, rng)
             for (what, *condition), value in figures.items():
-                figure = (corpus, what, *condition)
+                figure: Figure = (corpus, what, *condition)
                 found[figure].append(value)
-    return {figure: float(np.nanmean(values)) for figure, values in found.items()}
+        if advance:
+            advance()
+    return {figure: _mean(values) for figure, values in found.items()}
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else float("nan")
 
 
 def _error_rates(voices: Voices, verifier: Verifier, rng: np.random.Generator) -> dict[Figure, float]:
     """Return equal error rates under every condition."""
-    prints, raw = voices.prints(verifier.projection), voices.voice
+    prints, calibration = voices.prints(verifier.projection), verifier.calibration
+    whole, lively = voices.tests & (voices.target_s == 0), ~voices.neutral
+    mixed, neutral = _enrol(voices, 4, rng), _enrol(voices, 4, rng, neutral=True)
     rates: dict[Figure, float] = {}
-    whole = ~voices.enrols & (voices.target_s == 0)
-    mixed = _enrol(voices, 4, rng)
-    rates["EER", "GE2E cosine"] = _rate(voices, whole, mixed, raw)
+    if verifier.projection is not None:
+        rates["EER", "GE2E cosine"] = _rate(voices, whole, mixed, voices.voice)
     rates["EER", "cosine"] = _rate(voices, whole, mixed, prints)
-    rates["EER", "calibrated"] = _rate(voices, whole, mixed, prints, verifier.calibration)
-    rates["EER", "calibrated, same gender"] = _rate(voices, whole, mixed, prints, verifier.calibration, one_gender=True)
-    neutral = _enrol(voices, 4, rng, neutral=True)
-    lively = ~voices.neutral
-    rates["EER", "neutral-enrolled, lively tests"] = _rate(
-        voices, whole & lively, neutral, prints, verifier.calibration
-    )
-    rates["EER", "neutral-enrolled, neutral tests"] = _rate(
-        voices, whole & ~lively, neutral, prints, verifier.calibration
-    )
+    rates["EER", "calibrated"] = _rate(voices, whole, mixed, prints, calibration)
+    rates["EER", "same gender"] = _rate(voices, whole, mixed, prints, calibration, one_gender=True)
+    rates["EER", "neutral to lively"] = _rate(voices, whole & lively, neutral, prints, calibration)
+    rates["EER", "neutral to neutral"] = _rate(voices, whole & ~lively, neutral, prints, calibration)
     for count in COUNTS:
         enrolment = _enrol(voices, count, rng)
         for target_s in DURATIONS_S:
-            timed = voices.target_s == target_s
-            rates["EER", f"{count} clips", f"{target_s} s"] = _rate(
-                voices, timed, enrolment, prints, verifier.calibration
-            )
+            timed = voices.tests & (voices.target_s == target_s)
+            rates["EER", f"{count} clips", f"{target_s} s"] = _rate(voices, timed, enrolment, prints, calibration)
     return rates
 
 
@@ -142,7 +166,7 @@ def _rate(
     calibration: VoiceCalibration | None = None,
     one_gender: bool = False,
 ) -> float:
-    same, different = [], []
+    same, different = [np.empty(0)], [np.empty(0)]
     for person, clips in enrolment.items():
         if calibration is None:
             scores = prints[tests] @ unit(prints[clips].mean(axis=0))
@@ -158,43 +182,47 @@ def _rate(
 def _identification(voices: Voices, verifier: Verifier, rng: np.random.Generator) -> dict[Figure, float]:
     """Return how often the right, a wrong or no person of a household is named."""
     prints = voices.prints(verifier.projection)
-    speakers = rng.permutation(np.unique(voices.speaker)).tolist()
-    household, strangers = speakers[:HOUSEHOLD], speakers[HOUSEHOLD:]
-
-    def listen(identifier: Identifier, clips: Rows) -> list[Named]:
-        identifier.reset()
-        return [
-            (identifier.identify(prints[clip], float(voices.duration_s[clip])).name, str(voices.speaker[clip]))
-            for clip in clips
-        ]
+    enrolled, tested = (set(voices.speaker[rows].tolist()) for rows in (voices.enrols, voices.tests))
+    speakers = rng.permutation(sorted(enrolled & tested)).tolist()
+    household, strangers = speakers[:HOUSEHOLD], speakers[HOUSEHOLD : 2 * HOUSEHOLD]
 
     def people(count: int) -> dict[str, Matrix]:
         return {name: prints[draw_enrolment(voices, name, count, rng)] for name in household}
 
-    def pick(speaker: str, target_s: int = 0) -> int:
-        heard = ~voices.enrols & (voices.target_s == target_s) & (voices.speaker == speaker)
-        return int(rng.choice(np.flatnonzero(heard)))
+    def talk(identifier: Identifier, names: list[str], target_s: int = 0) -> list[Named]:
+        heard = []
+        identifier.reset()
+        for speaker in names:
+            rows = np.flatnonzero(voices.tests & (voices.target_s == target_s) & (voices.speaker == speaker))
+            if len(rows):
+                clip = int(rng.choice(rows))
+                named = identifier.identify(prints[clip], float(voices.duration_s[clip])).name
+                heard.append((named, speaker))
+        return heard
 
     found: dict[Figure, float] = {}
     for count in COUNTS:
-        identifier = Identifier(verifier.calibration, people(count))
+        identifier = _identifier(verifier, people(count), SpeakerSettings().stranger)
         for target_s in DURATIONS_S:
-            at_home = [listen(identifier, np.array([pick(name, target_s)])) for name in household * 5]
-            foreign = [listen(identifier, np.array([pick(name, target_s)])) for name in strangers[:4] * 5]
-            _count(found, (f"{count} clips", f"{target_s} s"), _flat(at_home), _flat(foreign))
-    enrolled = people(HOUSEHOLD_CLIPS)
-    for bound, chance in (("household list", 0.0), ("open set", 0.2)):
-        identifier = Identifier(verifier.calibration, enrolled, stranger=chance)
-        alone = [listen(identifier, np.array([pick(name) for _ in range(TURNS)])) for name in household * 5]
-        turns = [listen(identifier, np.array([pick(name) for name in _turns(household, rng)])) for _ in range(20)]
-        foreign = [listen(identifier, np.array([pick(name) for _ in range(TURNS)])) for name in strangers[:4] * 5]
-        _count(found, ("one voice", bound), _flat(alone), _flat(foreign))
-        _count(found, ("in turns", bound), _flat(turns), [])
+            at_home = [talk(identifier, [name], target_s) for name in household * ROUNDS]
+            foreign = [talk(identifier, [name], target_s) for name in strangers * ROUNDS]
+            _count(found, (f"{count} clips", f"{target_s} s"), at_home, foreign)
+    known = people(HOUSEHOLD_CLIPS)
+    for bound, chance in (("household list", 0.0), ("open set", SpeakerSettings().stranger)):
+        identifier = _identifier(verifier, known, chance)
+        alone = [talk(identifier, [name] * TURNS) for name in household * ROUNDS]
+        foreign = [talk(identifier, [name] * TURNS) for name in strangers * ROUNDS]
+        _count(found, ("one voice", bound), alone, foreign if chance else [])
+        turns = [talk(identifier, _turns(household, rng)) for _ in range(HOUSEHOLD * ROUNDS)]
+        _count(found, ("in turns", bound), turns, [])
     return found
 
 
-def _flat(conversations: list[list[Named]]) -> list[Named]:
-    return [named for conversation in conversations for named in conversation]
+def _identifier(verifier: Verifier, people: dict[str, Matrix], stranger: float) -> Identifier:
+    settings = SpeakerSettings()
+    return Identifier(
+        verifier.calibration, people, stranger, settings.stay, settings.forget_s, threshold=settings.threshold
+    )
 
 
 def _turns(household: list[str], rng: np.random.Generator) -> list[str]:
@@ -205,17 +233,17 @@ def _turns(household: list[str], rng: np.random.Generator) -> list[str]:
 
 
 def _count(
-    found: dict[Figure, float],
-    condition: Figure,
-    at_home: list[Named],
-    foreign: list[Named],
+    found: dict[Figure, float], condition: Figure, at_home: list[list[Named]], foreign: list[list[Named]]
 ) -> None:
-    named = [(name, speaker) for name, speaker in at_home if name is not None]
-    right = sum(name == speaker for name, speaker in named)
-    shares = {
-        "attributed": len(named) / len(at_home),
-        "right of attributed": right / len(named) if named else float("nan"),
-    }
-    if foreign:
-        shares["strangers accepted"] = sum(name is not None for name, _ in foreign) / len(foreign)
-    found.update({(what, *condition): share for what, share in shares.items()})
+    """Add the outcomes of the household's conversations and of strangers'."""
+    heard = [utterance for conversation in at_home for utterance in conversation]
+    named = [name == speaker for name, speaker in heard if name is not None]
+    strangers = [name is not None for conversation in foreign for name, _ in conversation]
+    for what, outcomes, whole in (
+        ("attributed", len(named), len(heard)),
+        ("right of attributed", sum(named), len(named)),
+        ("strangers accepted", sum(strangers), len(strangers)),
+    ):
+        if foreign or what != "strangers accepted":
+            figure: Figure = (what, *condition)
+            found[figure] = outcomes / whole if whole else float("nan")

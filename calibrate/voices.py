@@ -6,7 +6,7 @@ import importlib.util
 import math
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ INSTALL = "pip install --no-deps resemblyzer"
 
 @dataclass(frozen=True)
 class SpectrumProjection:
-    """Within-class covariance normalisation of the spectrum (Hatch et al. 2006), and its weight beside GE2E."""
+    """Within-class covariance normalisation of the spectrum (Hatch et al. 2006), and how it stands beside GE2E."""
 
     mean: Matrix
     """``float32[160]``"""
@@ -45,6 +45,8 @@ class SpectrumProjection:
     """``float32[160, 160]``; ``(spectrum - mean) @ matrix`` varies equally in all directions within a speaker."""
     weight: float
     """Of the spectrum's cosine, where GE2E's weighs 1."""
+    nuisance: Matrix = field(default_factory=lambda: np.zeros((0, HIDDEN), np.float32))
+    """``float32[k, 256]``, orthonormal rows: directions that GE2E's values lose (Solomonoff et al. 2005)."""
 
 
 class VoiceEncoder(nn.Module):
@@ -116,7 +118,8 @@ class VoiceEncoder(nn.Module):
         """Return the mean of the partial utterances of ``float32[batch, time, 40]``."""
         batch, time = mel.shape[0], mel.shape[1]
         padded = F.pad(mel, (0, 0, 0, PARTIAL_FRAMES))
-        starts = torch.arange(0, time, PARTIAL_HOP, device=mel.device)
+        # What starts later would cover too little to be heard.
+        starts = torch.arange(0, torch.sym_max(time - PARTIAL_COVERED, 0) + 1, PARTIAL_HOP, device=mel.device)
         steps = starts[:, None] + torch.arange(PARTIAL_FRAMES, device=mel.device)[None, :]
         partials = padded[:, steps].flatten(0, 1)
         left = (frames[:, None] - starts[None, :]).clamp(1, PARTIAL_FRAMES).flatten()
@@ -134,9 +137,13 @@ class _Projection(nn.Module):
         self.matrix: Tensor
         self.register_buffer("mean", torch.from_numpy(projection.mean))
         self.register_buffer("matrix", torch.from_numpy(projection.matrix))
+        self.nuisance: Tensor
+        self.register_buffer("nuisance", torch.from_numpy(projection.nuisance))
         self.scale = math.sqrt(projection.weight)
 
     def forward(self, voice: Tensor, spectrum: Tensor) -> Tensor:
+        if len(self.nuisance):
+            voice = _unit(voice - voice @ self.nuisance.T @ self.nuisance)
         return _unit(torch.cat([voice, self.scale * _unit((spectrum - self.mean) @ self.matrix)], dim=1))
 
 
@@ -182,6 +189,20 @@ def fit_projection(
     white = np.trace(within) / len(within) * np.eye(len(within))
     factor = np.linalg.cholesky(np.linalg.inv((1 - shrinkage) * within + shrinkage * white))
     return SpectrumProjection(mean.astype(np.float32), (factor / deviation[:, None]).astype(np.float32).copy(), weight)
+
+
+def fit_nuisance(voices: Matrix, speakers: Sequence[str], count: int = 2) -> Matrix:
+    """Return ``float32[count, 256]``: the directions in which GE2E varies most within speakers, that is, with emotion.
+
+    Args:
+        voices: ``float32[n, 256]``, from ``VoiceEncoder.parts``.
+        speakers: one name per row; every speaker counts the same.
+        count: of directions. Two were as good as four, on corpora that were not fitted on.
+    """
+    names = np.asarray(speakers)
+    within = np.mean([np.cov(voices[names == name].T, bias=True) for name in np.unique(names)], axis=0)
+    directions: Matrix = np.ascontiguousarray(np.linalg.eigh(within)[1][:, -count:].T, np.float32)
+    return directions
 
 
 def _close_up(features: Tensor, place: Tensor) -> Tensor:

@@ -47,10 +47,9 @@ class SpeakerProfile:
         """Estimate a profile from enrolment clips ``float32[clips, dim]``, some, all or none with a known label.
 
         The offset is the posterior mean of the factor model with ``Σ_ε = PSEUDO_CLIPS · Σ_u``,
-        ``u = Σ (z - mean - shift) / (clips + PSEUDO_CLIPS)``, drawn back to 0 as far as chance explains it
-        (``_strength``). The shift of an unlabelled clip is averaged over hypotheses about all unlabelled clips
-        together: of mixed emotion (no shift on average), or all of one label. Their spread decides, which does not
-        depend on who speaks, and where they lie, which does.
+        ``u = Σ (z - mean - shift) / (clips + PSEUDO_CLIPS)``. The shift of an unlabelled clip is averaged over
+        hypotheses about all unlabelled clips together: of mixed emotion (no shift on average), or all of one label.
+        Their spread decides, which does not depend on who speaks, and where they lie, which does.
 
         Raises:
             UsageError: a label is not one of the population's, or there is not one for every clip.
@@ -61,8 +60,7 @@ class SpeakerProfile:
         shifts[known >= 0] = population.shifts[known[known >= 0]]
         hypotheses = _hypotheses(population, clips, known)
         shifts[known < 0] = hypotheses[1:] @ population.shifts
-        strength = _strength(population, clips - shifts, known)
-        offset = (strength * (clips - shifts).sum(axis=0) / (len(clips) + PSEUDO_CLIPS)).astype(np.float32)
+        offset = ((clips - shifts).sum(axis=0) / (len(clips) + PSEUDO_CLIPS)).astype(np.float32)
         return cls(offset, label_prior(population, offset), len(clips), float(hypotheses[0]))
 
     @property
@@ -195,24 +193,6 @@ def _hypotheses(population: Population, clips: Doubles, known: npt.NDArray[np.in
     logarithms = np.log(prior) + evidence / TEMPERING
     posterior = np.exp(logarithms - logarithms.max())
     return np.asarray(posterior / posterior.sum())
-
-
-def _strength(population: Population, clips: Doubles, known: npt.NDArray[np.int64]) -> float:
-    """Return how much of the offset stands out from chance, 0 to 1: the positive-part James-Stein factor.
-
-    ``max(0, 1 - axes / d²)``, d the Mahalanobis length along the axes of the clips' mean, whose noise is ``Σ_ε`` a
-    labelled clip and ``Σ_ε + Σ_δ`` an unlabelled one. Whoever the strangers' head already suits is left alone.
-
-    Args:
-        population: the model.
-        clips: ``float64[clips, dim]`` without the population's mean and the labels' shifts.
-        known: ``int64[clips]``, index of the label or -1.
-    """
-    if not len(clips):
-        return 0.0
-    along = clips.sum(axis=0) @ population.axes.T
-    noise = len(clips) * population.within.astype(np.float64) + (known < 0).sum() * _scatter(population)
-    return float(max(0.0, 1 - len(along) / max(along @ np.linalg.solve(noise, along), 1e-12)))
 
 
 def _scatter(population: Population) -> Doubles:

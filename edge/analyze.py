@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.capture import FileSource
+from edge.conversation import Conversation
 from edge.errors import AudioFileError, UsageError
 from edge.event import Event, wall_clock
+from edge.household import Household
 from edge.pipeline import new_segmenter, utterance_event
 from edge.recognizer import Recognizer
-from edge.segmenter import Segment
+from edge.segmenter import Segment, spoken
 from edge.settings import Settings
 
 CHUNK_UTTERANCES = 64
@@ -36,45 +39,51 @@ def find_audio(paths: Sequence[Path]) -> list[Path]:
     Raises:
         UsageError: there is nothing to analyse, as no path exists or the folders hold no audio.
     """
-    if not any(path.exists() for path in paths):
+    if not any(os.path.exists(path) for path in paths):
         raise UsageError(f"no such file or folder: {', '.join(map(str, paths))}")
-    files = [file for path in paths for file in (_audio_below(path) if path.is_dir() else [path])]
+    files = [file for path in paths for file in (_audio_below(path) if os.path.isdir(path) else [path])]
     if not files:
         raise UsageError(f"no audio in {', '.join(map(str, paths))} (known: {' '.join(sorted(AUDIO_EXTENSIONS))})")
     return files
 
 
 def analyze(
-    files: Iterable[Path], recognizer: Recognizer, settings: Settings, whole_file: bool = False
+    files: Iterable[Path],
+    recognizer: Recognizer,
+    household: Household,
+    settings: Settings,
+    whole_file: bool = False,
 ) -> Iterator[Event]:
     """Yield the ``utterance`` events of each file in order, and an ``error`` event where a file cannot be read.
 
     Args:
-        files: audio files, see ``find_audio``; consumed as the analysis proceeds.
+        files: audio files, see ``find_audio``; consumed as the analysis proceeds. Each is a conversation of its own.
         recognizer: a loaded recogniser.
+        household: a loaded household.
         settings: for voice activity, segments and the review threshold.
         whole_file: exactly one event per file, whatever is in it.
     """
     chunk: list[Found] = []
     waiting_s = 0.0
+    analysis = _Analysis(recognizer, Conversation(household), settings)
     for path in files:
         for found in _whole(path) if whole_file else _utterances(path, recognizer, settings):
             chunk.append(found)
             if isinstance(found.content, Segment):
                 waiting_s += len(found.content.samples) / SAMPLE_RATE_HZ
             if len(chunk) == CHUNK_UTTERANCES or waiting_s >= CHUNK_S:
-                yield from _events(chunk, recognizer, settings)
+                yield from analysis.events(chunk)
                 chunk, waiting_s = [], 0.0
-    yield from _events(chunk, recognizer, settings)
+    yield from analysis.events(chunk)
 
 
 def whole_file_waveform(path: Path) -> Waveform:
-    """Return the part of a file that stands for the whole of it, ``float32[samples]``: all of it.
+    """Return the part of a file that stands for the whole of it, ``float32[samples]``: what is spoken in it.
 
     Raises:
         AudioFileError: the file cannot be read.
     """
-    return read_audio(path)
+    return spoken(read_audio(path))
 
 
 def _audio_below(folder: Path) -> list[Path]:
@@ -87,12 +96,12 @@ def _audio_below(folder: Path) -> list[Path]:
 
 def _whole(path: Path) -> Iterator[Found]:
     try:
-        waveform = whole_file_waveform(path)
+        waveform = read_audio(path)
     except AudioFileError as error:
         yield Found(path, error)
     else:
         duration_s = len(waveform) / SAMPLE_RATE_HZ
-        yield Found(path, Segment(waveform, 0.0, duration_s, duration_s))
+        yield Found(path, Segment(spoken(waveform), 0.0, duration_s, duration_s))
 
 
 def _utterances(path: Path, recognizer: Recognizer, settings: Settings) -> Iterator[Found]:
@@ -109,14 +118,25 @@ def _utterances(path: Path, recognizer: Recognizer, settings: Settings) -> Itera
     yield from failure
 
 
-def _events(chunk: Sequence[Found], recognizer: Recognizer, settings: Settings) -> Iterator[Event]:
-    segments = [found.content for found in chunk if isinstance(found.content, Segment)]
-    recognitions = iter(recognizer.recognize([segment.samples for segment in segments]))
-    for found in chunk:
-        if isinstance(found.content, Segment):
-            recognition = next(recognitions)
-            latency_ms = {"encoder": recognition.encoder_ms, "head": recognition.head_ms}
-            event = utterance_event(found.path.name, found.content, recognition, latency_ms, settings)
-            yield replace(event, path=str(found.path))
-        else:
-            yield Event("error", found.path.name, wall_clock(), path=str(found.path), message=str(found.content))
+class _Analysis:
+    """Chunks of what was found, in order, to events."""
+
+    def __init__(self, recognizer: Recognizer, conversation: Conversation, settings: Settings) -> None:
+        self._recognizer, self._conversation, self._settings = recognizer, conversation, settings
+        self._path: Path | None = None
+
+    def events(self, chunk: Sequence[Found]) -> Iterator[Event]:
+        segments = [found.content for found in chunk if isinstance(found.content, Segment)]
+        waveforms = [segment.samples for segment in segments]
+        encodings = iter(self._recognizer.encode(waveforms, self._conversation.household.wants_voiceprints))
+        for found in chunk:
+            if found.path != self._path:
+                self._conversation.reset()
+                self._path = found.path
+            if isinstance(found.content, Segment):
+                segment = found.content
+                recognition = self._conversation.recognize(next(encodings), segment.start_s, segment.end_s)
+                event = utterance_event(found.path.name, segment, recognition, recognition.latency_ms, self._settings)
+                yield replace(event, path=str(found.path))
+            else:
+                yield Event("error", found.path.name, wall_clock(), path=str(found.path), message=str(found.content))

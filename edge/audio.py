@@ -56,7 +56,7 @@ def open_audio(path: Path) -> soundfile.SoundFile:
     if path.stat().st_size == 0:
         raise AudioFileError(f"{path}: is empty (0 bytes)")
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))  # a name need not be valid UTF-8
     except soundfile.LibsndfileError as error:
         raise AudioFileError(f"{path}: is not audio that can be read: {error.error_string}") from None
     except TypeError:

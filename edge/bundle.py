@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError, nearest
 from edge.head import Head
+from edge.population import POPULATION_NAME, Population
+from edge.speaker import FEATURES, VoiceCalibration
 
 BUNDLE_SCHEMA = 1
 MANIFEST_NAME = "bundle.json"
 ENCODER_NAME = "encoder.onnx"
 HEAD_NAME = "head.safetensors"
+SPEAKER_NAME = "speaker.onnx"
+NO_SPEAKER_HASH = "none"
+"""Stands for the hash of a speaker encoder that is not there."""
 
 
 class _Record(BaseModel):
@@ -42,6 +49,16 @@ class EncoderRecord(_Record):
     """Longest input in seconds; the positions end here."""
 
 
+class SpeakerRecord(_Record):
+    """How ``speaker.onnx`` was made, and what its cosines mean."""
+
+    architecture: str
+    licence: str
+    voiceprint_dim: int
+    calibration: Annotated[tuple[FiniteFloat, ...], Field(min_length=FEATURES, max_length=FEATURES)]
+    """Weights of ``edge.speaker.VoiceCalibration``."""
+
+
 class CorpusRecord(_Record):
     """A training corpus and the licence that binds the weights."""
 
@@ -64,6 +81,8 @@ class Manifest(_Record):
     buckets_s: tuple[FiniteFloat, ...]
     """Input lengths the encoder runs at, ascending."""
     encoder: EncoderRecord
+    speaker: SpeakerRecord | None = None
+    """None: the bundle recognises nobody; a profile can still be bound to a source."""
     corpora: tuple[CorpusRecord, ...]
     metrics: dict[str, Any]
     """Figures with the protocol and the command that produced them."""
@@ -77,6 +96,8 @@ class Bundle:
     folder: Path
     manifest: Manifest
     head: Head
+    """For strangers."""
+    population: Population
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Bundle:
@@ -89,13 +110,12 @@ class Bundle:
         manifest = _read_manifest(folder)
         for name, record in manifest.files.items():
             _verify_file(folder / name, record)
-        head = Head.load(folder / HEAD_NAME)
         expected = (len(manifest.labels), manifest.encoder.embedding_dim)
-        if head.weight.shape != expected:
-            raise ModelError(
-                f"{folder / HEAD_NAME}: weight has shape {head.weight.shape}, the manifest says {expected}"
-            )
-        return cls(folder, manifest, head)
+        head = Head.load(folder / HEAD_NAME)
+        _check_shape(folder / HEAD_NAME, head.weight.shape, expected)
+        population = Population.load(folder / POPULATION_NAME, manifest.labels)
+        _check_shape(folder / POPULATION_NAME, population.shifts.shape, expected)
+        return cls(folder, manifest, head, population)
 
     @property
     def encoder_path(self) -> Path:
@@ -106,6 +126,22 @@ class Bundle:
     def encoder_hash(self) -> str:
         """SHA-256 of the encoder: embeddings of two encoders never mix."""
         return self.manifest.files[ENCODER_NAME].sha256
+
+    @property
+    def speaker_path(self) -> Path:
+        """The ONNX graph from waveform to voiceprint, if the manifest has a ``speaker``."""
+        return self.folder / SPEAKER_NAME
+
+    @property
+    def speaker_hash(self) -> str:
+        """SHA-256 of the speaker encoder, or ``none``: voiceprints of two encoders never mix."""
+        return self.manifest.files[SPEAKER_NAME].sha256 if self.manifest.speaker else NO_SPEAKER_HASH
+
+    @property
+    def calibration(self) -> VoiceCalibration | None:
+        """What cosines of voiceprints mean; None without a speaker encoder."""
+        speaker = self.manifest.speaker
+        return VoiceCalibration(np.array(speaker.calibration)) if speaker else None
 
     def __repr__(self) -> str:
         encoder = self.manifest.encoder
@@ -132,7 +168,7 @@ def sha256_of(path: Path) -> str:
 
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path.is_dir it does not raise for a name that is too long
         siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
         raise ModelError(f"no bundle folder {folder}{nearest(folder.name, siblings)}")
     try:
@@ -148,7 +184,8 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def _check_manifest(manifest: Manifest, path: Path) -> None:
-    missing = {ENCODER_NAME, HEAD_NAME} - set(manifest.files)
+    needed = {ENCODER_NAME, HEAD_NAME, POPULATION_NAME} | ({SPEAKER_NAME} if manifest.speaker else set())
+    missing = needed - set(manifest.files)
     stray = [name for name in manifest.files if Path(name).name != name or not name.isprintable()]
     buckets = manifest.buckets_s
     for wrong, reason in (
@@ -177,6 +214,11 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
     ):
         if wrong:
             raise ModelError(f"{path}: {reason}")
+
+
+def _check_shape(path: Path, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if found != expected:
+        raise ModelError(f"{path}: is for (labels, dim) of shape {found}, the manifest says {expected}")
 
 
 def _verify_file(path: Path, record: FileRecord) -> None:

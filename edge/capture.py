@@ -19,7 +19,8 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform, open_audio, read_block
 from edge.errors import AudioFileError
 from edge.settings import CaptureSettings
 
-BLOCK_S = 0.05
+BLOCK_S = 0.03
+"""A frame of voice activity detection: longer blocks would let a decision wait for samples it does not need."""
 CATCH_UP = 1.02
 """Piped audio may run this much faster than real time: a live producer's clock that beats ours must not pile up."""
 

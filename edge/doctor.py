@@ -95,12 +95,14 @@ def _self_test(settings: EncoderSettings) -> str:
     recognizer = Recognizer(Bundle.load(settings.bundle_folder), settings.model_copy(update={"require_provider": True}))
     recognizer.load()
     waveform = self_test_waveform()
-    (recognition,) = recognizer.recognize([waveform])
-    total = sum(recognition.scores.values())
+    voiceprints = recognizer.bundle.manifest.speaker is not None
+    (encoding,) = recognizer.encode([waveform], voiceprints)
+    total = float(recognizer.bundle.head.probabilities(encoding.embedding[None]).sum())
     if not abs(total - 1) < 1e-3:
         raise ModelError(f"the probabilities of a test tone sum to {total}")
+    spoken = f", {encoding.speaker_ms:.1f} ms more for a voiceprint" if voiceprints else ""
     return (
-        f"{len(waveform) / SAMPLE_RATE_HZ:.1f} s took {recognition.encoder_ms + recognition.head_ms:.1f} ms on "
+        f"{len(waveform) / SAMPLE_RATE_HZ:.1f} s took {encoding.encoder_ms:.1f} ms{spoken} on "
         f"{recognizer.encoder.provider}, {settings.threads} thread(s)"
     )
 

@@ -15,6 +15,7 @@ from edge.errors import ModelError
 from edge.head import Matrix
 from edge.providers import check_provider, provider_requests
 from edge.settings import EncoderSettings
+from edge.speaker import unit
 
 
 class Encoder:
@@ -40,7 +41,7 @@ class Encoder:
         """
         requests = provider_requests(self.settings.provider, onnxruntime.get_available_providers())
         try:
-            session = onnxruntime.InferenceSession(self.path, session_options(self.settings), providers=requests)
+            session = onnxruntime.InferenceSession(self.path, self.options(), providers=requests)
         except Exception as error:  # onnxruntime raises its own unrelated classes
             raise ModelError(f"{self.path}: onnxruntime cannot load it: {error}") from None
         inputs = {node.name: node.type for node in session.get_inputs()}
@@ -60,6 +61,10 @@ class Encoder:
             if embedding.shape != (1, self.dim):
                 raise ModelError(f"{self.path}: gives {self.output}s {embedding.shape} instead of (1, {self.dim})")
 
+    def options(self) -> onnxruntime.SessionOptions:
+        """Return the options that ``load`` opens the session with."""
+        return session_options(self.settings)
+
     def embed(self, waveforms: Sequence[Waveform], samples: int) -> Matrix:
         """Return ``float32[batch, dim]`` for waveforms of at most ``samples`` samples, padded to that bucket."""
         lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
@@ -71,6 +76,21 @@ class Encoder:
             raise ModelError(f"{self.path}: embed before load")
         (embedding,) = self._session.run([self.output], {"waveform": padded, "lengths": lengths})
         return np.asarray(embedding, np.float32)
+
+
+class SpeakerEncoder(Encoder):
+    """The same for ``voiceprint float32[batch, dim]`` of unit length.
+
+    Any graph that keeps this contract can take the place of the one in the bundle.
+    """
+
+    output = "voiceprint"
+
+    def voiceprint(self, waveform: Waveform) -> Matrix:
+        """Return ``float32[dim]`` of unit length for speech of any length: beyond the longest bucket, parts' mean."""
+        parts = np.array_split(waveform, max(1, -(-len(waveform) // self.buckets.longest)))
+        prints = np.concatenate([self.embed([part], self.buckets.fit(len(part))) for part in parts])
+        return unit(prints.mean(axis=0))
 
 
 def session_options(settings: EncoderSettings) -> onnxruntime.SessionOptions:

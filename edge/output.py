@@ -76,9 +76,9 @@ class CsvTable:
     """One line per utterance or error, with one column per label."""
 
     def __init__(self, stream: TextIO, labels: Sequence[str]) -> None:
-        columns = ("path", "start_s", "end_s", "emotion", "confidence", "needs_review", "truncated", "error")
+        columns = ("path", "start_s", "end_s", "speaker", "adapted", "emotion", "confidence", "needs_review")
         self._labels = labels
-        self._writer = csv.DictWriter(stream, [*columns, *labels])
+        self._writer = csv.DictWriter(stream, [*columns, "truncated", "error", *labels])
         self._writer.writeheader()
 
     def write(self, event: Event) -> None:
@@ -88,7 +88,8 @@ class CsvTable:
             self._writer.writerow({"path": event.path, "error": event.message})
         else:
             kept = {column: values[column] for column in self._writer.fieldnames if column in values}
-            self._writer.writerow(kept | values["scores"])
+            name = event.speaker.name if event.speaker else None
+            self._writer.writerow(kept | {"speaker": name} | values["scores"])
 
 
 def _heading(event: Event) -> Text:

@@ -5,32 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Source
+from edge.conversation import Conversation, Recognition
+from edge.errors import AffectdError
 from edge.event import Event, wall_clock
+from edge.household import Household
 from edge.output import Output
-from edge.recognizer import Recognition, Recognizer
+from edge.recognizer import Encoding, Recognizer
+from edge.refine import Refiner
 from edge.segmenter import Segment, Segmenter
 from edge.settings import Settings
+from edge.timing import Observer, Timing
+from edge.utterances import Utterance, UtteranceQueue
 
 SUMMARY_UTTERANCES = 1_000
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """A segment on its way to the encoder."""
-
-    source: str
-    segment: Segment
-    capture_ms: float
-    """From the sample that decided the segment to its arrival in the queue."""
-    queued_at_s: float
-    """``time.monotonic()`` of that arrival."""
 
 
 @dataclass(frozen=True)
@@ -54,77 +47,42 @@ class Summary:
         return f"{text}, latency from end of speech p50 {self.total_p50_ms:.0f} ms, p95 {self.total_p95_ms:.0f} ms"
 
 
-class UtteranceQueue:
-    """Hand-over from the listening thread. Iterating waits for what is next and ends after ``close``.
-
-    What is next is an event, or all utterances that wait, up to ``max_batch``, oldest first. When the queue is full,
-    ``put`` drops the oldest utterance, whose ``skipped`` event comes out instead; with ``wait`` it waits for room.
-    """
-
-    def __init__(self, max_utterances: int, max_batch: int, wait: bool) -> None:
-        self._max_utterances, self._max_batch, self._wait = max_utterances, max_batch, wait
-        self._waiting: deque[Utterance] = deque()
-        self._events: deque[Event] = deque()
-        self._closed = False
-        self._error: Exception | None = None
-        self._changed = threading.Condition()
-
-    def put(self, item: Utterance | Event) -> None:
-        """Add an utterance, or an event, which overtakes the utterances; after ``close`` nothing happens."""
-        with self._changed:
-            if isinstance(item, Event):
-                self._events.append(item)
-            else:
-                if self._wait:
-                    self._changed.wait_for(lambda: self._closed or len(self._waiting) < self._max_utterances)
-                elif len(self._waiting) == self._max_utterances:
-                    self._events.append(_skipped_event(self._waiting.popleft(), self._max_utterances))
-                self._waiting.append(item)
-            self._changed.notify_all()
-
-    def close(self, error: Exception | None = None) -> None:
-        """End the iteration once it is empty, by raising ``error`` if given."""
-        with self._changed:
-            self._closed, self._error = True, self._error or error
-            self._changed.notify_all()
-
-    def __iter__(self) -> Iterator[list[Utterance] | Event]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._events or self._waiting or self._closed)
-                item: list[Utterance] | Event
-                if self._events:
-                    item = self._events.popleft()
-                elif self._waiting:
-                    item = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
-                elif self._error:
-                    raise self._error
-                else:
-                    return
-                self._changed.notify_all()
-            yield item
-
-
 class Pipeline:
-    """From a source to an output. The constructor is cheap; ``run`` does everything."""
+    """From a source to an output. The constructor is cheap; ``run`` does everything. ``observe`` learns the timing."""
 
-    def __init__(self, source: Source, recognizer: Recognizer, output: Output, settings: Settings) -> None:
+    def __init__(
+        self,
+        source: Source,
+        recognizer: Recognizer,
+        output: Output,
+        settings: Settings,
+        observe: Observer = lambda timing: None,
+    ) -> None:
         self._source, self._recognizer, self._output, self._settings = source, recognizer, output, settings
+        self._observe = observe
+        self._household = Household(recognizer.bundle, settings.speakers)
+        self._conversation = Conversation(self._household)
+        self._refiner = Refiner(self._household)
+        self._news = ""
         # What cannot wait is dropped; a file that is read as fast as possible can.
         can_wait = settings.capture.source != "mic" and not settings.capture.realtime
         self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch, can_wait)
         self._utterances = self._skipped = 0
         self._totals_ms: deque[float] = deque(maxlen=SUMMARY_UTTERANCES)
         self._arrived_s = self._lost_s = 0.0
+        self._heard_s = self._vad_ms = 0.0
 
     def run(self) -> Summary:
-        """Load and warm the model, then listen until the source ends or ``stop`` is called.
+        """Load who is enrolled, load and warm the model, then listen until the source ends or ``stop`` is called.
 
         Raises:
+            StoreError: the speaker store cannot be read.
             ModelError: the model does not load.
             AudioFileError, AudioDeviceError: the source failed; what was heard before is out by then.
         """
-        self._recognizer.load()
+        self._household.load()
+        self._news = str(self._household)
+        self._recognizer.load(self._household.wants_voiceprints)
         threading.Thread(target=self._listen, name="listening", daemon=True).start()
         try:
             for item in self._queue:
@@ -157,13 +115,15 @@ class Pipeline:
         try:
             for block in self._source.blocks():
                 if not ready:
-                    manifest, provider = self._recognizer.bundle.manifest, self._recognizer.encoder.provider
-                    self._queue.put(self._status(f"ready: bundle {manifest.name} {manifest.version} on {provider}"))
+                    self._queue.put(self._status(self._ready()))
                     ready = True
                 self._lost_s += block.lost_s
                 self._arrived_s += len(block.samples) / SAMPLE_RATE_HZ
                 captured_at_s = block.captured_at_s
-                for segment in segmenter.push(block.samples, block.lost_s, block.restarted):
+                started_s = time.perf_counter()
+                segments = segmenter.push(block.samples, block.lost_s, block.restarted)
+                self._vad_ms += (time.perf_counter() - started_s) * 1e3
+                for segment in segments:
                     self._enqueue(segment, captured_at_s)
         finally:
             for segment in segmenter.flush():
@@ -173,25 +133,76 @@ class Pipeline:
         now_s = time.monotonic()
         rest_of_block_s = self._arrived_s + self._lost_s - segment.decided_s
         capture_ms = (rest_of_block_s + now_s - captured_at_s) * 1e3
-        self._queue.put(Utterance(self._source.name, segment, capture_ms, now_s))
+        heard_s, self._heard_s = self._arrived_s - self._heard_s, self._arrived_s
+        vad_ms, self._vad_ms = self._vad_ms, 0.0
+        self._queue.put(Utterance(self._source.name, segment, capture_ms, now_s, heard_s, vad_ms))
 
     def _recognize(self, utterances: list[Utterance]) -> None:
         """Recognise what waits, each length bucket as one batch, and say it in the order of the source."""
-        recognitions = self._recognizer.recognize([utterance.segment.samples for utterance in utterances])
-        for utterance, recognition in zip(utterances, recognitions, strict=True):
+        self._refresh()
+        waveforms = [utterance.segment.samples for utterance in utterances]
+        encodings = self._recognizer.encode(waveforms, self._household.wants_voiceprints)
+        for utterance, encoding in zip(utterances, encodings, strict=True):
             segment = utterance.segment
-            waited_ms = (time.monotonic() - utterance.queued_at_s) * 1e3
+            recognition = self._conversation.recognize(encoding, segment.start_s, segment.end_s)
+            ready_at_s = time.monotonic()
+            waited_ms = (ready_at_s - utterance.queued_at_s) * 1e3
             latency_ms = {
                 "endpoint": (segment.decided_s - segment.end_s) * 1e3,
                 "capture": utterance.capture_ms,
-                "queue": waited_ms - recognition.encoder_ms - recognition.head_ms,
-                "encoder": recognition.encoder_ms,
-                "head": recognition.head_ms,
+                "queue": waited_ms - sum(recognition.latency_ms.values()),
+                **recognition.latency_ms,
             }
             latency_ms["total"] = sum(latency_ms.values())
             self._utterances += 1
             self._totals_ms.append(latency_ms["total"])
             self._output.write(utterance_event(utterance.source, segment, recognition, latency_ms, self._settings))
+            self._observe(self._timing(utterance, encoding, latency_ms, ready_at_s, len(utterances)))
+            self._refine(recognition)
+
+    def _timing(
+        self, utterance: Utterance, encoding: Encoding, latency_ms: dict[str, float], ready_at_s: float, together: int
+    ) -> Timing:
+        published_at_s = time.monotonic()
+        stage_ms = latency_ms | {"vad": utterance.vad_ms, "publish": (published_at_s - ready_at_s) * 1e3}
+        return Timing(
+            speech_s=encoding.duration_s,
+            heard_s=utterance.heard_s,
+            bucket_s=encoding.bucket_s,
+            together=together,
+            published_at_s=published_at_s,
+            stage_ms=stage_ms,
+            total_ms=stage_ms.pop("total"),
+            skipped=self._skipped,
+            lost_s=self._lost_s,
+        )
+
+    def _refresh(self) -> None:
+        """Follow changes of the speaker store; trouble with it stops nothing."""
+        try:
+            if self._household.refresh():
+                self._tell(str(self._household))
+        except AffectdError as error:
+            self._tell(f"the speakers stay as they were: {error}")
+
+    def _refine(self, recognition: Recognition) -> None:
+        if recognition.speaker is None or not self._settings.speakers.refine:
+            return
+        speaker = recognition.speaker
+        try:
+            if self._refiner.hear(speaker.name, speaker.score, recognition.encoding.embedding):
+                self._tell(f"the profile of {speaker.name} was refined")
+        except AffectdError as error:
+            self._tell(f"the profile of {speaker.name} stays as it was: {error}")
+
+    def _tell(self, news: str) -> None:
+        if news != self._news:
+            self._news = news
+            self._output.write(self._status(news))
+
+    def _ready(self) -> str:
+        manifest, provider = self._recognizer.bundle.manifest, self._recognizer.encoder.provider
+        return f"ready: bundle {manifest.name} {manifest.version} on {provider}; {self._household}"
 
     def _status(self, message: str) -> Event:
         return Event("status", self._source.name, wall_clock(), message=message)
@@ -220,22 +231,11 @@ def utterance_event(
         emotion=recognition.emotion,
         confidence=recognition.confidence,
         scores=recognition.scores,
+        speaker=recognition.speaker,
+        adapted=recognition.adapted,
         needs_review=recognition.confidence < settings.decision.review_threshold,
-        bucket_s=recognition.bucket_s,
+        bucket_s=recognition.encoding.bucket_s,
         latency_ms=latency_ms,
         truncated=segment.truncated,
         dropped_s=segment.dropped_s,
-    )
-
-
-def _skipped_event(utterance: Utterance, waiting: int) -> Event:
-    segment = utterance.segment
-    return Event(
-        "skipped",
-        utterance.source,
-        wall_clock(),
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        dropped_s=segment.dropped_s,
-        message=f"the encoder is too slow: {waiting} newer utterances were waiting",
     )

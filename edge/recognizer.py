@@ -1,4 +1,4 @@
-"""From utterances to recognitions: buckets, encoder and head in one call."""
+"""From utterances to encodings: buckets and both encoders in one call. Nothing here depends on who is enrolled."""
 
 from __future__ import annotations
 
@@ -11,52 +11,54 @@ import numpy as np
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import Buckets
 from edge.bundle import Bundle
-from edge.encoder import Encoder
+from edge.encoder import Encoder, SpeakerEncoder
+from edge.errors import ModelError
 from edge.head import Matrix
 from edge.settings import EncoderSettings
 
 
 @dataclass(frozen=True)
-class Recognition:
-    """How one utterance sounded."""
+class Encoding:
+    """What the encoders made of one utterance."""
 
-    scores: dict[str, float]
-    """Label to probability, in the bundle's order."""
     embedding: Matrix
     """``float32[dim]``, free of anything personal."""
+    voiceprint: Matrix | None
+    """``float32[voiceprint_dim]`` of unit length; None when it was not wanted."""
+    duration_s: float
     bucket_s: float
     """Padded length the encoder ran at; the longest one for speech that was split."""
     encoder_ms: float
     """Time of the inference that held this utterance, batch mates included."""
-    head_ms: float
-
-    @property
-    def emotion(self) -> str:
-        """The most probable label."""
-        return max(self.scores, key=lambda label: self.scores[label])
-
-    @property
-    def confidence(self) -> float:
-        """Calibrated probability of ``emotion``."""
-        return self.scores[self.emotion]
+    speaker_ms: float
+    """Time of its voiceprint, 0 without."""
 
 
 class Recognizer:
-    """A bundle ready to run. The constructor is cheap; ``load`` opens and warms the encoder."""
+    """A bundle ready to run. The constructor is cheap; ``load`` opens and warms the encoders."""
 
     def __init__(self, bundle: Bundle, settings: EncoderSettings) -> None:
         self.bundle, self.settings = bundle, settings
-        self.buckets = Buckets(bundle.manifest.buckets_s)
-        self.encoder = Encoder(bundle.encoder_path, bundle.manifest.encoder.embedding_dim, self.buckets, settings)
+        manifest = bundle.manifest
+        self.buckets = Buckets(manifest.buckets_s)
+        self.encoder = Encoder(bundle.encoder_path, manifest.encoder.embedding_dim, self.buckets, settings)
+        self.speaker_encoder: SpeakerEncoder | None = None
 
-    def load(self) -> None:
-        """Open the encoder's session and warm every bucket; raises ``ModelError``."""
+    def load(self, voiceprints: bool = False) -> None:
+        """Open the encoder's session and warm every bucket; with ``voiceprints`` the speaker encoder's as well.
+
+        Raises:
+            ModelError: a graph does not load, or voiceprints are wanted from a bundle without a speaker encoder.
+        """
         self.encoder.load()
+        if voiceprints:
+            self._load_speaker_encoder()
 
-    def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:
-        """Recognise utterances of any length, each ``float32[samples]`` at 16 kHz, batched by length.
+    def encode(self, waveforms: Sequence[Waveform], voiceprints: bool = False) -> list[Encoding]:
+        """Encode utterances of any length, each ``float32[samples]`` at 16 kHz, batched by length.
 
-        Speech beyond the longest bucket is split into equal parts; its embedding is their mean.
+        Speech beyond the longest bucket is split into equal parts; its embedding is their mean. The speaker encoder
+        runs an utterance at a time, and is loaded when it is first wanted.
         """
         parts = [part for waveform in waveforms for part in self._split(waveform)]
         lengths = [len(part) for part in parts]
@@ -68,21 +70,42 @@ class Recognizer:
                 [parts[index] for index in batch.indices], batch.samples
             )
             elapsed_ms[list(batch.indices)] = (time.perf_counter() - started_s) * 1e3
-        recognitions = []
+        speaker_encoder = self._load_speaker_encoder() if voiceprints else None
+        encodings = []
         first = 0
         for waveform in waveforms:
             mine = slice(first, first + len(self._split(waveform)))
             first = mine.stop
-            bucket_s = max(self.buckets.fit(length) for length in lengths[mine]) / SAMPLE_RATE_HZ
-            recognitions.append(self._decide(embeddings[mine].mean(axis=0), bucket_s, float(elapsed_ms[mine].sum())))
-        return recognitions
+            started_s = time.perf_counter()
+            voiceprint = speaker_encoder.voiceprint(waveform) if speaker_encoder else None
+            encodings.append(
+                Encoding(
+                    embedding=embeddings[mine].mean(axis=0),
+                    voiceprint=voiceprint,
+                    duration_s=len(waveform) / SAMPLE_RATE_HZ,
+                    bucket_s=max(self.buckets.fit(length) for length in lengths[mine]) / SAMPLE_RATE_HZ,
+                    encoder_ms=float(elapsed_ms[mine].sum()),
+                    speaker_ms=(time.perf_counter() - started_s) * 1e3 if speaker_encoder else 0.0,
+                )
+            )
+        return encodings
+
+    def probabilities(self, waveforms: Sequence[Waveform]) -> Matrix:
+        """Return ``float32[n, labels]`` as for strangers, in the order of the bundle's labels."""
+        embeddings = [encoding.embedding for encoding in self.encode(waveforms)]
+        return self.bundle.head.probabilities(np.array(embeddings, np.float32).reshape(-1, self.encoder.dim))
 
     def _split(self, waveform: Waveform) -> list[Waveform]:
         parts = -(-len(waveform) // self.buckets.longest)
         return [waveform] if parts <= 1 else np.array_split(waveform, parts)
 
-    def _decide(self, embedding: Matrix, bucket_s: float, encoder_ms: float) -> Recognition:
-        started_s = time.perf_counter()
-        probabilities = self.bundle.head.probabilities(embedding[None, :])[0]
-        scores = {label: float(share) for label, share in zip(self.bundle.manifest.labels, probabilities, strict=True)}
-        return Recognition(scores, embedding, bucket_s, encoder_ms, (time.perf_counter() - started_s) * 1e3)
+    def _load_speaker_encoder(self) -> SpeakerEncoder:
+        if self.speaker_encoder is None:
+            bundle = self.bundle
+            if bundle.manifest.speaker is None:
+                raise ModelError(f"{bundle.folder}: has no speaker encoder, so it recognises nobody; bind a speaker")
+            dim = bundle.manifest.speaker.voiceprint_dim
+            encoder = SpeakerEncoder(bundle.speaker_path, dim, self.buckets, self.settings)
+            encoder.load()
+            self.speaker_encoder = encoder
+        return self.speaker_encoder

@@ -144,3 +144,13 @@ class Segmenter:
 
 def _frames(duration_s: float) -> int:
     return max(1, round(duration_s / FRAME_S))
+
+
+def spoken(waveform: Waveform) -> Waveform:
+    """Return what a segmenter with the default settings keeps of ``float32[samples]``, all of it if it hears no voice.
+
+    This is what of a recording the models learn from and are evaluated on: silence before and after is not the voice.
+    """
+    segmenter = Segmenter(VadSettings(), SegmenterSettings())
+    segments = segmenter.push(waveform) + segmenter.flush()
+    return np.concatenate([segment.samples for segment in segments]) if segments else waveform

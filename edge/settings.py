@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from edge.errors import UsageError, nearest
 
@@ -22,6 +22,11 @@ else:
     import tomli as tomllib
 
 ENV_PREFIX = "AFFECTD_"
+
+
+def _names(value: object) -> object:
+    """Split what comes from the environment or ``--set``."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
 class _Section(BaseModel):
@@ -92,6 +97,35 @@ class EncoderSettings(_Section):
         return Path(self.bundle).expanduser() if self.bundle else None
 
 
+class SpeakerSettings(_Section):
+    """Who is known, how they are recognised, and what follows from it."""
+
+    enabled: bool = True
+    """Recognise enrolled people and adapt to them; false treats everyone as a stranger."""
+    store: str = ""
+    """Folder of the speaker store; empty is `affectd` in the XDG data folder."""
+    only: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    """Enrolled people whom the source is bound to, separated by commas. Everything heard is from the only one, or from
+    one of several; empty lets strangers speak too."""
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.85
+    """A speaker is named, and adapted to, from this probability on."""
+    stranger: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """How often a new voice is nobody's of those enrolled."""
+    stay: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """How often the voice of the last utterance goes on, without a pause."""
+    forget_s: Annotated[float, Field(gt=0)] = 120.0
+    """Pause after which that has fallen to a third."""
+    refine: bool = True
+    """Slowly refine the profiles of those who agreed to it, see `affectd speakers refine`."""
+    adapt_strangers: bool = False
+    """Adapt to a stranger from their earlier utterances in the same conversation; nothing of it is kept."""
+
+    @property
+    def store_folder(self) -> Path | None:
+        """The store's folder; None is the one in the XDG data folder."""
+        return Path(self.store).expanduser() if self.store else None
+
+
 class DecisionSettings(_Section):
     """What the probabilities become."""
 
@@ -106,6 +140,7 @@ class Settings(_Section):
     vad: VadSettings = VadSettings()
     segmenter: SegmenterSettings = SegmenterSettings()
     encoder: EncoderSettings = EncoderSettings()
+    speakers: SpeakerSettings = SpeakerSettings()
     decision: DecisionSettings = DecisionSettings()
 
 

@@ -5,41 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.audio import Waveform
-from edge.encoder import Encoder
-from edge.errors import ModelError
 from edge.head import Matrix
 
 Doubles = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
-VOICEPRINT = "voiceprint"
 SHORTEST_S = 0.5
 MOST_PRINTS = 16
 """More prints of a person raise no further confidence."""
 FEATURES = 6
 """Columns of ``features``."""
-WEIGHTS = "voice.weights"
-"""Name of the calibration's tensor in ``population.safetensors``."""
-
-
-class SpeakerEncoder(Encoder):
-    """``waveform float32[batch, samples]``, ``lengths int64[batch]`` to ``voiceprint float32[batch, dim]``.
-
-    Voiceprints have unit length. Any graph that keeps this contract can take the place of the one in the bundle.
-    """
-
-    output = VOICEPRINT
-
-    def voiceprint(self, waveform: Waveform) -> Matrix:
-        """Return ``float32[dim]`` of unit length for speech of any length: beyond the longest bucket, parts' mean."""
-        parts = np.array_split(waveform, max(1, -(-len(waveform) // self.buckets.longest)))
-        prints = np.concatenate([self.embed([part], self.buckets.fit(len(part))) for part in parts])
-        return unit(prints.mean(axis=0))
 
 
 @dataclass(frozen=True)
@@ -52,23 +31,6 @@ class VoiceCalibration:
 
     weights: Doubles
     """``float64[6]``, one for each column of ``features``."""
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, npt.NDArray[Any]]) -> VoiceCalibration:
-        """Return what ``tensors`` gave.
-
-        Raises:
-            ModelError: the tensor is missing, of another shape, or not finite.
-        """
-        weights = tensors.get(WEIGHTS)
-        if weights is None or weights.shape != (FEATURES,) or not np.isfinite(weights).all():
-            found = "missing" if weights is None else f"{weights.shape}, or not finite"
-            raise ModelError(f"the population's {WEIGHTS} must be ({FEATURES},) and finite; it is {found}")
-        return cls(weights.astype(np.float64))
-
-    def tensors(self) -> dict[str, Doubles]:
-        """Return what goes into ``population.safetensors``."""
-        return {WEIGHTS: self.weights}
 
     def log_ratios(self, enrolled: Matrix, prints: Matrix, durations_s: Doubles) -> Doubles:
         """Return log p(print | this person) / p(print | someone else) as ``float64[n]``.
@@ -89,9 +51,13 @@ def features(enrolled: Matrix, prints: Matrix, durations_s: Doubles) -> Doubles:
     """
     cosines = (prints @ enrolled.T).astype(np.float64)
     centre = cosines.mean(axis=1) / max(float(np.linalg.norm(enrolled.mean(axis=0))), 1e-9)
-    score = (centre + 0.5 * cosines.max(axis=1)) / 1.5
+    return _columns(centre, cosines.max(axis=1), durations_s, np.full(len(prints), len(enrolled)))
+
+
+def _columns(centre: Doubles, nearest: Doubles, durations_s: Doubles, counts: Counts) -> Doubles:
+    score = (centre + 0.5 * nearest) / 1.5
     duration = np.log(np.maximum(durations_s, SHORTEST_S) / 2.0)
-    count = np.full_like(duration, math.log(min(len(enrolled), MOST_PRINTS) / 4.0))
+    count = np.log(np.minimum(counts, MOST_PRINTS) / 4.0)
     return np.stack([np.ones_like(duration), score, duration, count, score * duration, score * count], axis=1)
 
 
@@ -131,20 +97,25 @@ class Identifier:
         stranger: float = 0.2,
         stay: float = 0.5,
         forget_s: float = 120.0,
-        threshold: float = 0.8,
+        threshold: float = 0.85,
     ) -> None:
         """Prepare for a conversation.
 
         Args:
             calibration: of the bundle.
-            people: name to voiceprints ``float32[n, dim]``, all from the bundle's speaker encoder.
+            people: name to one or more voiceprints ``float32[n, dim]``, all from the bundle's speaker encoder.
             stranger: probability that a new voice is nobody's of these; 0 when a source is bound to them.
             stay: probability that the voice of the last utterance goes on, without a pause.
             forget_s: pause after which that has fallen to a third.
             threshold: see ``Identification``.
         """
         self.calibration = calibration
-        self.people = {name: unit(prints) for name, prints in people.items()}
+        self.names = list(people)
+        prints = [unit(prints) for prints in people.values()]
+        self._prints = np.concatenate(prints) if prints else np.zeros((0, 0), np.float32)
+        self._counts = np.array([len(mine) for mine in prints], np.int64)
+        self._starts = self._counts.cumsum() - self._counts
+        self._norms = np.array([max(float(np.linalg.norm(mine.mean(axis=0))), 1e-9) for mine in prints])
         self.stay, self.forget_s, self.threshold = stay, forget_s, threshold
         stranger = stranger if people else 1.0
         self._fresh = np.array([(1 - stranger) / max(1, len(people))] * len(people) + [stranger])
@@ -162,17 +133,24 @@ class Identifier:
             duration_s: its speech.
             pause_s: since the end of the previous utterance.
         """
-        durations_s = np.array([duration_s])
-        ratios = [
-            self.calibration.log_ratios(prints, voiceprint[None], durations_s)[0] for prints in self.people.values()
-        ]
         stay = self.stay * math.exp(-max(0.0, pause_s) / self.forget_s)
         prior = stay * self._belief + (1 - stay) * self._fresh
-        evidence = np.array([*ratios, 0.0])
+        evidence = np.append(self._log_ratios(voiceprint, duration_s), 0.0)
         joint = np.where(prior > 0, prior * np.exp(np.minimum(evidence - evidence[prior > 0].max(), 0.0)), 0.0)
         self._belief = joint / joint.sum()
         *shares, stranger = self._belief.tolist()
-        return Identification(dict(zip(self.people, shares, strict=True)), stranger, self.threshold)
+        return Identification(dict(zip(self.names, shares, strict=True)), stranger, self.threshold)
+
+    def _log_ratios(self, voiceprint: Matrix, duration_s: float) -> Doubles:
+        """Return what ``VoiceCalibration.log_ratios`` gives for each person, ``float64[people]``, in one product."""
+        if not self.names:
+            return np.zeros(0)
+        cosines = (self._prints @ voiceprint).astype(np.float64)
+        centre = np.add.reduceat(cosines, self._starts) / self._counts / self._norms
+        nearest = np.maximum.reduceat(cosines, self._starts)
+        durations_s = np.full(len(self.names), duration_s)
+        ratios: Doubles = _columns(centre, nearest, durations_s, self._counts) @ self.calibration.weights
+        return ratios
 
 
 def unit(vectors: Matrix) -> Matrix:

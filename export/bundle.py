@@ -17,6 +17,7 @@ from calibrate.evaluation import evaluate_bundle
 from calibrate.metrics import Figures
 from calibrate.report import summary
 from calibrate.run import Run
+from calibrate.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import Buckets
 from edge.bundle import (
@@ -24,20 +25,25 @@ from edge.bundle import (
     ENCODER_NAME,
     HEAD_NAME,
     MANIFEST_NAME,
+    SPEAKER_NAME,
     Bundle,
     EncoderRecord,
     FileRecord,
     Manifest,
+    SpeakerRecord,
     sha256_of,
 )
+from edge.encoder import Encoder
 from edge.errors import ModelError, UsageError
 from edge.head import Head
+from edge.population import POPULATION_NAME, Population
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 from export.card import CARD_NAME, model_card
 from export.graph import OPSET, EmbeddingGraph, write_onnx
 from export.parity import bucketed_embeddings, least_cosine, padding_error, torch_embeddings
 from export.quantise import quantise_int8
+from export.speaker import write_speaker
 
 Precision = Literal["fp32", "int8"]
 
@@ -61,6 +67,17 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Model:
+    """Everything trained that goes into a bundle."""
+
+    run: Run
+    population: Population
+    """Of the run, see ``calibrate.population``."""
+    speaker: SpeakerModel | None = None
+    """None: the bundle will recognise nobody."""
+
+
+@dataclass(frozen=True)
 class Check:
     """One condition of a good export."""
 
@@ -79,11 +96,11 @@ class Export:
     figures: dict[str, Figures]
 
 
-def export_bundle(run: Run, test: Part, target: Path, identity: Identity, protocol: str) -> Export:
-    """Write a run as a bundle to ``target``, replacing what is there only once every check has passed.
+def export_bundle(model: Model, test: Part, target: Path, identity: Identity, protocol: str) -> Export:
+    """Write a model as a bundle to ``target``, replacing what is there only once every check has passed.
 
     Args:
-        run: the trained model.
+        model: what was trained.
         test: utterances of speakers that were never trained on, for parity and figures.
         target: bundle folder.
         identity: name, version and precision of the bundle.
@@ -94,6 +111,7 @@ def export_bundle(run: Run, test: Part, target: Path, identity: Identity, protoc
         UsageError: ``target`` holds something else than a bundle, or cannot be written.
     """
     _check_target(target)
+    run = model.run
     graph = EmbeddingGraph.of(run)
     with tempfile.TemporaryDirectory(prefix="affectd-") as scratch:
         float_folder, folder = Path(scratch, "fp32"), Path(scratch, identity.precision)
@@ -102,11 +120,13 @@ def export_bundle(run: Run, test: Part, target: Path, identity: Identity, protoc
             f"{identity.name} {identity.version}: {run.encoder_label}, layers {list(run.encoder.pooled)} pooled"
         )
         write_onnx(graph, float_folder / ENCODER_NAME, description)
-        _finish(run, float_folder, replace(identity, precision="fp32"))
+        if model.speaker:
+            write_speaker(float_folder / SPEAKER_NAME, model.speaker)
+        _finish(model, float_folder, replace(identity, precision="fp32"))
         if identity.precision == "int8":
-            folder.mkdir()
+            shutil.copytree(float_folder, folder)
             quantise_int8(float_folder / ENCODER_NAME, folder / ENCODER_NAME)
-            _finish(run, folder, identity)
+            _finish(model, folder, identity)
         checks, figures = _check(graph, test, float_folder, folder)
         failed = [
             f"{check.name} is {check.figure:.4g}, allowed is {check.limit}" for check in checks if not check.passed
@@ -114,9 +134,9 @@ def export_bundle(run: Run, test: Part, target: Path, identity: Identity, protoc
         if failed:
             raise ModelError(f"the export fails its checks: {'; '.join(failed)}")
         metrics = {"protocol": protocol, "corpora": {corpus: _headline(row) for corpus, row in figures.items()}}
-        manifest = _finish(run, folder, identity, metrics)
+        manifest = _finish(model, folder, identity, metrics)
         (folder / CARD_NAME).write_text(model_card(manifest, run, figures, checks))
-        _finish(run, folder, identity, metrics)
+        _finish(model, folder, identity, metrics)
         try:
             _install(folder, target.resolve())
         except OSError as error:
@@ -153,10 +173,13 @@ def _install(folder: Path, target: Path) -> None:
             raise
 
 
-def _finish(run: Run, folder: Path, identity: Identity, metrics: dict[str, Any] | None = None) -> Manifest:
-    """Write head and manifest beside the encoder that is in ``folder``."""
+def _finish(model: Model, folder: Path, identity: Identity, metrics: dict[str, Any] | None = None) -> Manifest:
+    """Write everything else, the manifest last, beside the encoders that are in ``folder``."""
+    run = model.run
     head_of(run).save(folder / HEAD_NAME)
-    (folder / HEAD_NAME).chmod(0o644)
+    model.population.save(folder / POPULATION_NAME)
+    for path in folder.iterdir():
+        path.chmod(0o644)
     files = {
         path.name: FileRecord(sha256=sha256_of(path), bytes=path.stat().st_size)
         for path in sorted(folder.iterdir())
@@ -177,12 +200,22 @@ def _finish(run: Run, folder: Path, identity: Identity, metrics: dict[str, Any] 
             embedding_dim=run.recipe.head.dim,
             max_s=max_s,
         ),
+        speaker=_speaker_record(model.speaker) if model.speaker else None,
         corpora=tuple(run.corpora),
         metrics=metrics or {},
         files=files,
     )
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     return manifest
+
+
+def _speaker_record(speaker: SpeakerModel) -> SpeakerRecord:
+    return SpeakerRecord(
+        architecture=speaker.architecture,
+        licence=speaker.licence,
+        voiceprint_dim=speaker.dim,
+        calibration=tuple(speaker.calibration.weights.tolist()),
+    )
 
 
 def _check(
@@ -197,21 +230,28 @@ def _check(
     figures: dict[str, dict[str, Figures]] = {}
     for path in dict.fromkeys((float_folder, folder)):
         recognizer = Recognizer(Bundle.load(path), EncoderSettings(provider="cpu", threads=torch.get_num_threads()))
-        recognizer.load()
+        recognizer.load(voiceprints=recognizer.bundle.manifest.speaker is not None)
         precision = recognizer.bundle.manifest.encoder.precision
         encoder = recognizer.encoder
         cosine = least_cosine(bucketed_embeddings(encoder, waveforms), expected)
         limit, most = LEAST_COSINE[precision], MOST_PADDING_ERROR[precision]
         checks.append(Check(f"least cosine of {precision} to torch", cosine, f">= {limit}", cosine >= limit))
-        errors = [padding_error(encoder, waveform) for waveform in _lengths(waveforms, encoder.buckets.samples)]
-        error = float(np.max([error for found in errors for error in found.values()]))
+        error = _most_padding_error(encoder, waveforms)
         checks.append(Check(f"padding error of {precision}", error, f"<= {most}", error <= most))
         figures[precision] = evaluate_bundle(recognizer, test)
     final = figures[list(figures)[-1]]
     for corpus, row in figures["fp32"].items():
         drop = row.ua - final[corpus].ua
         checks.append(Check(f"UA drop on {corpus}", drop, f"<= {MOST_UA_DROP}", drop <= MOST_UA_DROP))
+    if recognizer.speaker_encoder:
+        error, most = _most_padding_error(recognizer.speaker_encoder, waveforms), MOST_PADDING_ERROR["fp32"]
+        checks.append(Check("padding error of voiceprints", error, f"<= {most}", error <= most))
     return checks, final
+
+
+def _most_padding_error(encoder: Encoder, waveforms: list[Waveform]) -> float:
+    errors = [padding_error(encoder, waveform) for waveform in _lengths(waveforms, encoder.buckets.samples)]
+    return float(np.max([error for found in errors for error in found.values()]))
 
 
 def _lengths(waveforms: list[Waveform], buckets: tuple[int, ...]) -> list[Waveform]:

@@ -42,6 +42,10 @@ def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], che
         f"The pretrained encoder comes from `{recipe.encoder.name}` ({recipe.encoder.licence}).",
         *_obligations(manifest, run),
         "",
+        "## Who speaks",
+        "",
+        *_speaker(manifest),
+        "",
         "## Figures",
         "",
         manifest.metrics["protocol"],
@@ -71,6 +75,16 @@ def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], che
         "",
     ]
     return "\n".join(lines)
+
+
+def _speaker(manifest: Manifest) -> list[str]:
+    if manifest.speaker is None:
+        return ["There is no speaker encoder: this bundle recognises nobody, but adapts to whom a source is bound."]
+    speaker = manifest.speaker
+    return [
+        f"{speaker.architecture} ({speaker.licence}): voiceprints of {speaker.voiceprint_dim} numbers. What a cosine "
+        "of two of them means was fitted on the training and validation speakers.",
+    ]
 
 
 def _obligations(manifest: Manifest, run: Run) -> list[str]:

@@ -39,13 +39,52 @@ def bundle(
     encoder: Annotated[
         str | None, typer.Option(help="Hub name or folder of the pretrained encoder, over the run's.")
     ] = None,
+    speakers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that affectd-calibrate verification wrote: who speaks.",
+            metavar="DIR",
+            show_default="the bundle recognises nobody",
+        ),
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Folder for features of the frozen encoder.", metavar="DIR")] = Path(
+        "cache"
+    ),
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch and onnxruntime.")] = 2,
     debug: Annotated[bool, typer.Option("--debug", callback=set_debug, help="Show tracebacks.")] = False,
 ) -> None:
     """Export a run: torch to ONNX to int8, compared on the test speakers; a failed check writes nothing."""
     from export.commands import write_bundle
 
-    write_bundle(run, data, out, name, version=version, precision=precision, encoder=encoder, threads=threads)
+    write_bundle(
+        run, data, out, name, version=version, precision=precision, encoder=encoder, speakers=speakers, cache=cache,
+        threads=threads,
+    )  # fmt: skip
+
+
+@app.command(
+    epilog=examples(
+        "affectd-export speaker campplus.onnx --out speaker.onnx --licence Apache-2.0",
+        "affectd-calibrate verification configs/default-train.toml --data data --out verifier --encoder speaker.onnx",
+    )
+)
+def speaker(
+    model: Annotated[Path, typer.Argument(help="ONNX file of WeSpeaker or 3D-Speaker, with sherpa-onnx's metadata.")],
+    *,
+    out: Annotated[Path, typer.Option(help="ONNX file to write.", dir_okay=False, metavar="FILE")],
+    licence: Annotated[
+        str, typer.Option(help="Licence of the weights, for the model card.", show_default="that in the metadata")
+    ] = "",
+    debug: Annotated[bool, typer.Option("--debug", callback=set_debug, help="Show tracebacks.")] = False,
+) -> None:
+    """Adapt a published speaker encoder (CAM++, ERes2Net, ECAPA, ResNet): front end inside, waveform to voiceprint.
+
+    It has no input for lengths, so every utterance of a batch runs by itself and unpadded, which costs no accuracy but
+    some speed in batches. Its calibration comes from affectd-calibrate verification --encoder.
+    """
+    from export.commands import write_foreign_speaker
+
+    write_foreign_speaker(model, out, licence)
 
 
 def main() -> None:

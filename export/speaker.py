@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,13 +11,26 @@ import onnx
 import onnxscript.optimizer
 from onnx import TensorProto, helper, numpy_helper
 
+from calibrate.verifier import SpeakerModel
 from calibrate.voices import SpectrumProjection, load_voice_encoder
-from edge.speaker import VOICEPRINT
+from edge.encoder import SpeakerEncoder
 from export.graph import quiet_libraries, write_onnx
 from export.quantise import HALF_MINIMUM
 
 DESCRIPTION = "affectd speaker encoder: GE2E of Resemblyzer (Apache-2.0), front end included"
 EVERY_SIZE = 1 << 30
+
+
+def write_speaker(path: Path, model: SpeakerModel) -> None:
+    """Write the encoder of a speaker model: GE2E with its projection, or a copy of its ONNX file.
+
+    Raises:
+        ModelError: resemblyzer, which brings GE2E's weights, is not installed.
+    """
+    if model.onnx is not None:
+        shutil.copyfile(model.onnx, path)
+    else:
+        write_speaker_encoder(path, model.projection)
 
 
 def write_speaker_encoder(path: Path, projection: SpectrumProjection | None = None) -> None:
@@ -31,7 +45,7 @@ def write_speaker_encoder(path: Path, projection: SpectrumProjection | None = No
     """
     encoder = load_voice_encoder(projection)
     with tempfile.TemporaryDirectory(prefix="affectd-") as scratch:
-        exported = write_onnx(encoder, Path(scratch, path.name), DESCRIPTION, VOICEPRINT)
+        exported = write_onnx(encoder, Path(scratch, path.name), DESCRIPTION, SpeakerEncoder.output)
     with quiet_libraries():
         # The exporter leaves the reordering of the LSTM's gates to the run time.
         model: onnx.ModelProto = onnxscript.optimizer.optimize(

@@ -15,6 +15,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 pytest_plugins = ["virtual_microphone"] if importlib.util.find_spec("virtual_microphone") else []
 
 
+@pytest.fixture(autouse=True)
+def no_store_of_the_developers_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data-home")))
+
+
 @pytest.fixture(scope="session")
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A verified bundle that hears loudness: quiet neutral, medium happy, loud angry."""

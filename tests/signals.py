@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
@@ -29,7 +32,21 @@ def speech_like(duration_s: float, seed: int = 0) -> Waveform:
     return (0.1 * voice / max(voice.std(), 1e-9)).astype(np.float32)
 
 
+def deep(voice: Waveform) -> Waveform:
+    """Return the same words, as loud, from someone with less treble."""
+    return _as_loud(np.convolve(voice, np.ones(6) / 6, "same"), voice)
+
+
+def bright(voice: Waveform) -> Waveform:
+    """Return the same words, as loud, from someone with more treble."""
+    return _as_loud(np.diff(voice, prepend=0), voice)
+
+
 def silence(duration_s: float, level_dbfs: float = -80.0, seed: int = 0) -> Waveform:
     """Return ``float32[samples]`` (16 kHz) of white noise: a quiet room by default."""
     noise = np.random.default_rng(seed).standard_normal(round(duration_s * SAMPLE_RATE_HZ))
     return (10 ** (level_dbfs / 20) * noise).astype(np.float32)
+
+
+def _as_loud(voice: npt.NDArray[np.floating[Any]], original: Waveform) -> Waveform:
+    return (voice * original.std() / voice.std()).astype(np.float32)

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from edge.analyze import analyze, find_audio
 from edge.bundle import Bundle
 from edge.errors import UsageError
+from edge.household import Household
 from edge.output import CsvTable, LiveTable, Output, open_output
 from edge.recognizer import Recognizer
 from edge.settings import Settings
@@ -25,7 +26,11 @@ def analyze_files(
     """Analyse files and folders; return the exit code, 1 when a file could not be read."""
     files = find_audio(paths)
     recognizer = Recognizer(Bundle.load(settings.encoder.bundle_folder), settings.encoder)
-    recognizer.load()
+    household = Household(recognizer.bundle, settings.speakers)
+    household.load()
+    recognizer.load(household.wants_voiceprints)
+    for name, reason in household.unknown().items():
+        print(f"affectd: {name} {reason}", file=sys.stderr)
     counts = {"utterance": 0, "error": 0}
     with ExitStack() as stack:
         outputs: list[Output] = [open_output(json)]
@@ -33,7 +38,7 @@ def analyze_files(
             stream = stack.enter_context(_open_csv(csv_file))
             outputs.append(CsvTable(stream, recognizer.bundle.manifest.labels))
         progress = stack.enter_context(_progress(outputs[0]))
-        for event in analyze(progress.track(files), recognizer, settings, whole_file):
+        for event in analyze(progress.track(files), recognizer, household, settings, whole_file):
             counts[event.type] += 1
             for output in outputs:
                 output.write(event)

@@ -16,6 +16,57 @@ if TYPE_CHECKING:
     from edge.settings import LoadedSettings
 
 Json = Annotated[bool, typer.Option("--json", help="JSON also on a terminal.", rich_help_panel="Output")]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        help="mic, an audio file, or - for raw 16-bit mono PCM on standard input.",
+        metavar="mic|PATH|-",
+        show_default="mic",
+        rich_help_panel="Source",
+    ),
+]
+Rate = Annotated[
+    int | None,
+    typer.Option(help="Sample rate of the raw PCM.", metavar="HZ", show_default="16000", rich_help_panel="Source"),
+]
+Realtime = Annotated[
+    bool | None,
+    typer.Option(
+        "--realtime/--fast",
+        help="Play a file at its own speed, or as fast as it can be analysed.",
+        show_default="realtime",
+        rich_help_panel="Source",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Microphone, see affectd devices.",
+        metavar="NAME-OR-INDEX",
+        show_default="the system's default",
+        rich_help_panel="Source",
+    ),
+]
+Speaker = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--speaker",
+        help="Everything heard is from this enrolled person; repeated, from one of these.",
+        metavar="NAME",
+        show_default="anyone, strangers too",
+        rich_help_panel="Speakers",
+    ),
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of the speaker store.",
+        metavar="DIR",
+        show_default="~/.local/share/affectd",
+        rich_help_panel="Speakers",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.", rich_help_panel="Speakers")]
 Bundle = Annotated[
     str | None,
     typer.Option(

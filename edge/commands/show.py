@@ -6,11 +6,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from edge.commands.display import new_table, print_json, screen
 from edge.doctor import Verdict, diagnose
 from edge.microphone import list_devices
 from edge.settings import LoadedSettings, Settings
@@ -22,26 +20,26 @@ def show_devices(as_json: bool) -> None:
     """Print the microphones."""
     devices = list_devices()
     if as_json:
-        _print_json([asdict(device) for device in devices])
+        print_json([asdict(device) for device in devices])
         return
-    table = _table("index", "name", "rate", "channels", "host API")
+    table = new_table("index", "name", "rate", "channels", "host API")
     for device in devices:
         name = f"{device.name} (default)" if device.is_default else device.name
         table.add_row(str(device.index), Text(name), f"{device.rate_hz} Hz", str(device.channels), device.host_api)
-    Console().print(table if devices else "no microphones")
+    screen().print(table if devices else "no microphones")
 
 
 def show_diagnosis(loaded: LoadedSettings, as_json: bool) -> int:
     """Print the diagnosis; return the exit code, 1 when something that is needed is broken."""
     checks = diagnose(loaded)
     if as_json:
-        _print_json([asdict(check) for check in checks])
+        print_json([asdict(check) for check in checks])
     else:
-        table = _table("", "check", "found")
+        table = new_table("", "check", "found")
         for check in checks:
             mark, style = MARKS[check.verdict]
             table.add_row(Text(mark, style), check.name, Text(check.found))
-        Console().print(table)
+        screen().print(table)
     return int(any(check.verdict is Verdict.BROKEN for check in checks))
 
 
@@ -54,9 +52,9 @@ def show_config(loaded: LoadedSettings, as_json: bool) -> None:
             name = f"{section}.{key}"
             rows[name] = {"value": value, "origin": loaded.origins[name], "description": description}
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
-    table = _table("setting", "value", "origin", "meaning")
+    table = new_table("setting", "value", "origin", "meaning")
     for name, row in rows.items():
         style = "" if row["origin"] == "default" else "bold"
         table.add_row(
@@ -66,15 +64,4 @@ def show_config(loaded: LoadedSettings, as_json: bool) -> None:
             Text(row["description"].replace("``", "")),
             style=style,
         )
-    Console().print(table)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2))
+    screen().print(table)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from signals import silence, speech_like
 
 from calibrate import features
 from calibrate.augment import Augmentation
@@ -194,6 +195,17 @@ def test_a_file_written_anew_is_read_anew(clips: list[Path], tmp_path: Path, cli
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     loud = run(Listener(), [path], tmp_path / "cache").features
     assert loud[0, 0, 0] == pytest.approx(2 * quiet[0, 0, 0], rel=0.01)
+
+
+def test_of_a_file_with_silence_only_what_is_spoken_is_embedded(tmp_path: Path, clip: Any) -> None:
+    room = clip(tmp_path / "room.wav", silence(2.0))
+    talk = clip(tmp_path / "talk.wav", np.concatenate([silence(1.5), speech_like(1.0), silence(1.5)]))
+    whole = run(Listener(), [talk, room], tmp_path / "cache").features
+    heard = run(Listener(), [talk, room], tmp_path / "cache", spoken_only=True).features
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert whole[0, 1, 0] == pytest.approx(4.0, abs=0.01)
+    assert heard[0, 1, 0] == pytest.approx(1.5, abs=0.2), "speech with the roll before and after it"
+    assert heard[1, 1, 0] == pytest.approx(2.0, abs=0.01), "without a voice all of it stays"
 
 
 def test_long_files_are_cut_in_the_middle(tmp_path: Path, clip: Any) -> None:

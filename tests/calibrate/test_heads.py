@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from calibrate.heads import Classifier, LayerMix, Standardise, principal_components
+from calibrate.heads import Classifier, LayerMix, Standardise, principal_components, without_speaker
 from calibrate.recipe import HeadRecipe
 from edge.errors import UsageError
 
@@ -84,7 +84,9 @@ def test_what_learns() -> None:
 
     assert learns(kind="linear") == {"output.weight", "output.bias"}
     assert learns(kind="linear", mix="weighted") == {"output.weight", "output.bias", "mix.weights"}
-    assert learns(kind="dense") == {"output.weight", "output.bias", "project.weight", "project.bias"}
+    dense = {"output.weight", "output.bias", "project.weight", "project.bias"}
+    assert learns(kind="dense") == dense
+    assert learns(kind="dense", regulars=0.5) == dense | {"regulars.weight", "regulars.bias"}
 
 
 def test_dropout_only_while_training() -> None:
@@ -99,3 +101,24 @@ def test_more_components_than_features_are_refused() -> None:
     with pytest.raises(UsageError, match=r"head.dim = 9 exceeds the 8 features"):
         fitted(kind="linear", mix="weighted", dim=9)
     assert fitted(kind="dense", mix="weighted", dim=9).embed(features(2)).shape == (2, 9)
+
+
+def test_the_offset_of_a_speaker_is_what_the_rest_of_the_batch_shows() -> None:
+    z = torch.tensor([[1.0, 0.0], [3.0, 0.0], [-7.0, 6.0], [5.0, 0.0], [-2.0, -6.0]])
+    mean = z.mean(0)
+    moved = without_speaker(z, torch.tensor([4, 4, 9, 4, 2]))
+    torch.testing.assert_close(moved[0], z[0] - (z[1] + z[3] - 2 * mean) / 3)
+    torch.testing.assert_close(moved[3], z[3] - (z[0] + z[1] - 2 * mean) / 3)
+    torch.testing.assert_close(moved[[2, 4]], z[[2, 4]])
+
+
+def test_the_regulars_head_does_not_hear_who_speaks() -> None:
+    classifier = fitted(kind="dense", regulars=0.5)
+    assert classifier.regulars is not None
+    torch.nn.init.normal_(classifier.output.weight)
+    torch.nn.init.normal_(classifier.regulars.weight)
+    layers, speakers = features(6), torch.tensor([0, 0, 0, 1, 1, 1])
+    strangers, regulars = classifier.both(layers, speakers)
+    torch.testing.assert_close(strangers, classifier(layers))
+    torch.testing.assert_close(regulars, classifier.regulars(without_speaker(classifier.embed(layers), speakers)))
+    assert fitted(kind="dense").both(layers, speakers)[1] is None

@@ -43,6 +43,12 @@ def test_the_regulars_head_is_better_without_the_offset(world: World, trained: t
     assert regulars > (world.head().probabilities(embeddings).argmax(axis=1) == part.labels).mean() + 0.03
 
 
+def test_a_head_that_learnt_along_is_taken_as_it_is(world: World) -> None:
+    part, embeddings, _ = world.part(speakers=6, takes=3)
+    learned = world.head()
+    assert fit_population(embeddings, part, LABELS, learned.weight, learned).regulars is learned
+
+
 def test_the_axes_see_all_that_the_head_sees(world: World) -> None:
     weight = world.head().weight
     axes = principal_axes(weight)

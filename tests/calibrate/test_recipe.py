@@ -57,6 +57,7 @@ def test_what_is_not_given_has_its_default(recipe_file: Write) -> None:
         ({"corpora": [{"name": "csv", "folder": ".", "license": "MIT"}]}, ("corpora.0.license", "'licence'")),
         ({"head": {"kind": "quadratic"}}, ("head.kind", "'linear' or 'dense'")),
         ({"head": {"dropout": 1.0}}, ("head.dropout", "less than 1")),
+        ({"head": {"kind": "linear", "regulars": 0.5}}, ("head", "regulars needs kind = 'dense'")),
         ({"encoder": {"pooled": [3]}}, ("encoder.pooled (3,) exceeds encoder.layers = 2",)),
         ({"encoder": {"pooled": []}}, ("encoder.pooled", "at least 1")),
         ({"encoder": {"pooled": [-1]}}, ("encoder.pooled.0", "greater than or equal to 0")),

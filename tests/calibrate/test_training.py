@@ -25,6 +25,7 @@ MakeRecipe = Callable[..., Recipe]
 KINDS: dict[str, dict[str, Any]] = {
     "linear": {},
     "dense": {"head": {"kind": "dense", "dropout": 0.3}, "schedule": {"learning_rate": 0.01}},
+    "regulars": {"head": {"kind": "dense", "dropout": 0.3, "regulars": 0.5}, "schedule": {"learning_rate": 0.01}},
     "weighted": {"head": {"mix": "weighted"}},
     "whisper": {"encoder": {"finetune": 1}},
     "hubert": {"encoder": {"finetune": 1}, "head": {"kind": "dense"}},
@@ -157,12 +158,13 @@ def test_a_frozen_encoder_does_not_change(
 
 
 class NotedRows:
-    """A source of random features that notes which rows each batch drew."""
+    """A source of random features that notes which rows each batch drew, in ``drawn`` and by batch."""
 
     learns = None
 
     def __init__(self) -> None:
         self.drawn: list[int] = []
+        self.batches: list[list[int]] = []
 
     def clean(self, part: Part) -> tuple[Part, Tensor]:
         return part, torch.randn(len(part.labels), 1, 4, generator=torch.Generator().manual_seed(0))
@@ -172,6 +174,7 @@ class NotedRows:
 
         def batch(rows: Rows, rng: np.random.Generator) -> Tensor:
             self.drawn += rows.tolist()
+            self.batches.append(rows.tolist())
             return features[rows]
 
         return batch
@@ -189,6 +192,22 @@ def test_batches_are_drawn_evenly_over_corpora_and_labels(data: Path, recipe_of:
     assert len(source.drawn) == 100 * 16 * -(-len(lopsided.labels) // 16)
     shares = np.array(list(cells.values())) / len(source.drawn)
     np.testing.assert_allclose(shares, 1 / 6, atol=0.02)
+
+
+def test_batches_gather_few_speakers_where_a_head_for_regulars_learns(
+    data: Path, recipe_of: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SPEAKERS_A_BATCH", 1)
+    parts = read_parts(recipe_of(), data)
+    train, source = parts["train"], NotedRows()
+    classifier = Classifier(HeadRecipe(kind="dense", dim=2, regulars=0.5), 1, 4, 3)
+    schedule = ScheduleRecipe(epochs=100, batch=16)
+    train_classifier(classifier, source, (train, parts["validation"]), schedule, tmp_path)
+    speakers_of = [set(train.speakers[rows]) for rows in source.batches]
+    assert max(map(len, speakers_of)) == 2, "one of each of the two corpora"
+    assert set.union(*speakers_of) == set(train.speakers)
+    cells = Counter((train.corpora[row], int(train.labels[row])) for row in source.drawn)
+    np.testing.assert_allclose(np.array(list(cells.values())) / len(source.drawn), 1 / 6, atol=0.02)
 
 
 def test_a_log_ahead_of_its_checkpoint_is_cut_back(

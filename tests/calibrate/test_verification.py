@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from signals import silence, speech_like
 
 from calibrate.trials import DURATIONS_S, Voices, draw_enrolment, hold_out
 from calibrate.verification import equal_error_rate, evaluate_verifier, fit_verifier
-from calibrate.voices import SPECTRUM_DIM, VoiceEncoder, fit_projection
+from calibrate.voices import SPECTRUM_DIM, VoiceEncoder, fit_nuisance, fit_projection
 from edge.speaker import unit
 
 EMOTIONS = ("neutral", "happy", "angry")
@@ -60,11 +61,24 @@ def test_the_projection_evens_out_what_varies_within_speakers() -> None:
 
 def test_the_table_projects_as_the_encoder_does() -> None:
     voices = made_up()
-    projection = fit_projection(voices.spectrum, voices.speaker.tolist())
+    speakers = voices.speaker.tolist()
+    projection = replace(
+        fit_projection(voices.spectrum, speakers), nuisance=fit_nuisance(voices.voice, speakers, count=3)
+    )
     encoder = VoiceEncoder(projection)
     assert encoder.projection is not None
     expected = encoder.projection(torch.from_numpy(voices.voice), torch.from_numpy(voices.spectrum))
     np.testing.assert_allclose(voices.prints(projection), expected, atol=1e-5)
+
+
+def test_the_nuisance_is_what_every_voice_does_alike() -> None:
+    rng = np.random.default_rng(0)
+    mood = unit(rng.standard_normal((2, 256)).astype(np.float32))
+    voices = rng.standard_normal((6, 256))[np.arange(120) % 6] + rng.normal(0, 2, (120, 2)) @ mood
+    voices += 0.05 * rng.standard_normal((120, 256))
+    found = fit_nuisance(voices.astype(np.float32), [f"voice {row % 6}" for row in range(120)])
+    np.testing.assert_allclose(found @ found.T, np.eye(2), atol=1e-5)
+    np.testing.assert_allclose(mood @ found.T @ found, mood, atol=0.02)
 
 
 def test_enrolment_is_of_mixed_emotion_and_never_tested() -> None:

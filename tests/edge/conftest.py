@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conversation import Conversation, record
 
+from edge import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 HANGS_S = 60
 
@@ -60,3 +62,21 @@ def start(clean_environment: None) -> Iterator[Start]:
         timer.cancel()
         process.kill()
         process.communicate()
+
+
+Call = Callable[..., int]
+
+
+@pytest.fixture
+def call(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run ``affectd`` inside the test's process and return its exit code."""
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["affectd", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    return call

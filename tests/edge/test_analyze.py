@@ -13,6 +13,7 @@ from edge.bundle import Bundle
 from edge.encoder import Encoder
 from edge.errors import UsageError
 from edge.event import Event
+from edge.household import Household
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings, Settings
 
@@ -31,6 +32,10 @@ def write(path: Path, level: float = 1.0, duration_s: float = 1.0, seed: int = 0
     samples = [silence(0.3), level * speech_like(duration_s, seed), silence(0.3)]
     soundfile.write(path, np.concatenate(samples), SAMPLE_RATE_HZ, "PCM_16" if level <= 1 else "FLOAT")
     return path
+
+
+def nobody(recognizer: Recognizer) -> Household:
+    return Household(recognizer.bundle, SETTINGS.speakers)
 
 
 def names(events: list[Event]) -> list[tuple[str, str]]:
@@ -61,16 +66,18 @@ def test_nothing_to_analyse_is_a_usage_error(tmp_path: Path) -> None:
         find_audio([tmp_path / "gone.wav", tmp_path / "lost.wav"])
     with pytest.raises(UsageError, match=r"no audio in .* \(known: .*\.wav"):
         find_audio([tmp_path])
+    with pytest.raises(UsageError, match="no such file or folder: x"):
+        find_audio([Path("x" * 300)])
 
 
 def test_every_utterance_of_a_conversation(conversation: Conversation, recognizer: Recognizer) -> None:
-    events = list(analyze([conversation.path], recognizer, SETTINGS))
+    events = list(analyze([conversation.path], recognizer, nobody(recognizer), SETTINGS))
     assert tuple(event.emotion for event in events) == conversation.emotions
     for event, turn_s in zip(events, conversation.turns_s, strict=True):
         assert (event.start_s, event.end_s) == pytest.approx(turn_s, abs=0.15)
         assert event.path == str(conversation.path)
         assert event.source == "conversation.wav"
-        assert set(event.latency_ms) == {"encoder", "head"}
+        assert set(event.latency_ms) == {"encoder", "speaker", "adapt", "head"}
 
 
 def test_whole_files_give_one_event_each_in_order(tmp_path: Path, recognizer: Recognizer) -> None:
@@ -81,9 +88,9 @@ def test_whole_files_give_one_event_each_in_order(tmp_path: Path, recognizer: Re
         for index, level in enumerate(levels)
     ]
     files += [files[0], write(tmp_path / "quiet.wav", 0.0)]
-    events = list(analyze(files, recognizer, SETTINGS, whole_file=True))
+    events = list(analyze(files, recognizer, nobody(recognizer), SETTINGS, whole_file=True))
     assert [event.path for event in events] == [str(file) for file in files]
-    one_by_one = [next(analyze([file], recognizer, SETTINGS, whole_file=True)) for file in files]
+    one_by_one = [next(analyze([file], recognizer, nobody(recognizer), SETTINGS, whole_file=True)) for file in files]
     assert [event.emotion for event in events] == [event.emotion for event in one_by_one]
     assert [list(event.scores.values()) for event in events] == [
         pytest.approx(list(event.scores.values()), abs=1e-5) for event in one_by_one
@@ -98,7 +105,7 @@ def test_an_unreadable_file_has_its_error_in_its_place(
 ) -> None:
     files = [write(tmp_path / "a.wav"), tmp_path / "empty.wav", tmp_path / "gone.wav", write(tmp_path / "z.wav")]
     files[1].touch()
-    events = list(analyze(files, recognizer, SETTINGS, whole_file))
+    events = list(analyze(files, recognizer, nobody(recognizer), SETTINGS, whole_file))
     assert names(events) == [
         ("utterance", "a.wav"),
         ("error", "empty.wav"),
@@ -113,7 +120,10 @@ def test_what_precedes_the_damage_is_analysed(tmp_path: Path, recognizer: Recogn
     path = tmp_path / "damaged.wav"
     samples = np.concatenate([silence(0.3), speech_like(1.0), np.full(100, np.nan, np.float32)])
     soundfile.write(path, samples, SAMPLE_RATE_HZ, "FLOAT")
-    assert names(list(analyze([path], recognizer, SETTINGS))) == [("utterance", path.name), ("error", path.name)]
+    assert names(list(analyze([path], recognizer, nobody(recognizer), SETTINGS))) == [
+        ("utterance", path.name),
+        ("error", path.name),
+    ]
 
 
 def test_memory_is_bounded_by_the_chunk(
@@ -122,13 +132,15 @@ def test_memory_is_bounded_by_the_chunk(
     monkeypatch.setattr(analyze_module, "CHUNK_UTTERANCES", 4)
     path = write(tmp_path / "a.wav")
     read = []
-    events = analyze((read.append(index) or path for index in range(1_000_000)), recognizer, SETTINGS)
+    events = analyze(
+        (read.append(index) or path for index in range(1_000_000)), recognizer, nobody(recognizer), SETTINGS
+    )
     for _ in range(10):
         next(events)
     assert len(read) == 12
 
     monkeypatch.setattr(analyze_module, "CHUNK_S", 0.5)
-    next(analyze((read.append(index) or path for index in range(1_000_000)), recognizer, SETTINGS))
+    next(analyze((read.append(index) or path for index in range(1_000_000)), recognizer, nobody(recognizer), SETTINGS))
     assert len(read) == 13
 
 
@@ -143,5 +155,5 @@ def test_files_share_batches_of_their_length(
         lambda self, waveforms, samples: batches.append((len(waveforms), samples)) or embed(self, waveforms, samples),
     )
     files = [write(tmp_path / f"{index}.wav", duration_s=2.5 if index % 2 else 0.2) for index in range(12)]
-    list(analyze(files, recognizer, SETTINGS, whole_file=True))
+    list(analyze(files, recognizer, nobody(recognizer), SETTINGS, whole_file=True))
     assert batches == [(4, 16_000), (2, 16_000), (4, 64_000), (2, 64_000)]

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def test_files_longer_than_a_block_are_whole(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).uniform(-1, 1, 150_000).astype(np.float32)
     soundfile.write(tmp_path / "long.wav", noise, 16_000, subtype="FLOAT")
     assert np.array_equal(read_audio(tmp_path / "long.wav"), noise)
+
+
+def test_a_name_that_is_no_text_is_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "tone.wav", tone(SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+    odd = (tmp_path / "tone.wav").rename(tmp_path / os.fsdecode(b"\xff.wav"))
+    assert len(read_audio(odd)) == SAMPLE_RATE_HZ / 2
 
 
 def test_silence_is_audio(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from tiny import tiny_bundle, write_manifest
+from tiny import SPEAKER, tiny_bundle, write_manifest
 
-from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, Bundle, default_bundle_folder, sha256_of
+from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, SPEAKER_NAME, Bundle, default_bundle_folder, sha256_of
 from edge.errors import ModelError
 from edge.head import Head
+from edge.population import POPULATION_NAME
 
-FILES = (MANIFEST_NAME, ENCODER_NAME, HEAD_NAME)
+CONTENT = (ENCODER_NAME, HEAD_NAME, POPULATION_NAME, SPEAKER_NAME)
+FILES = (MANIFEST_NAME, *CONTENT)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -63,7 +65,11 @@ def test_the_default_bundle_is_inside_the_package() -> None:
         ({"buckets_s": [1e-9]}, "are not ascending"),
         ({"buckets_s": [float("nan")]}, "finite number"),
         ({"buckets_s": [8.0]}, "exceed the 4.0 s limit"),
-        ({"files": {}}, r"lists no encoder\.onnx and no head\.safetensors"),
+        (
+            {"files": {}},
+            r"lists no encoder\.onnx and no head\.safetensors and no population",
+        ),
+        ({"speaker": SPEAKER | {"calibration": [1.0, 2.0]}}, r"speaker\.calibration: Tuple should have at least 6"),
         ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
     ],
 )
@@ -84,8 +90,9 @@ def test_files_outside_of_the_folder_are_refused(name: str, copy: Path) -> None:
 def test_a_missing_folder_suggests_the_nearest(copy: Path) -> None:
     with pytest.raises(ModelError, match=r"no bundle folder .*cpoy \(did you mean 'copy'\?\)"):
         Bundle.load(copy.with_name("cpoy"))
-    with pytest.raises(ModelError, match="no bundle folder"):
-        Bundle.load(copy / MANIFEST_NAME)
+    for absent in (copy / MANIFEST_NAME, copy.with_name("x" * 300)):
+        with pytest.raises(ModelError, match="no bundle folder"):
+            Bundle.load(absent)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -98,7 +105,7 @@ def test_a_missing_file_is_named(name: str, copy: Path) -> None:
         Bundle.load(copy)
 
 
-@given(st.sampled_from((ENCODER_NAME, HEAD_NAME)), st.data())
+@given(st.sampled_from(CONTENT), st.data())
 @fuzz
 def test_a_changed_byte_is_noticed(copy: Path, bundle_folder: Path, name: str, data: st.DataObject) -> None:
     content = bytearray((bundle_folder / name).read_bytes())

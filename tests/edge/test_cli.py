@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conversation import Conversation
 
-from edge import __version__, cli
+from edge import __version__
 from edge.commands import show
 from edge.errors import AffectdError, AudioDeviceError, ModelError, StoreError, UsageError
 from edge.microphone import Device
@@ -17,21 +17,6 @@ from edge.settings import setting_keys
 ROOT = Path(__file__).resolve().parents[2]
 
 Call = Callable[..., int]
-
-
-@pytest.fixture
-def call(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run ``affectd`` inside the test's process and return its exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["affectd", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
-
-    return call
 
 
 def events_of(text: str | bytes) -> list[dict[str, Any]]:
@@ -144,9 +129,19 @@ def test_a_typing_error_suggests_the_nearest(
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ((), ("run", "analyze", "devices", "doctor", "config", "Examples")),
+        ((), ("run", "analyze", "enroll", "speakers", "devices", "doctor", "config", "Examples")),
         (("run",), ("--source", "--rate", "--realtime", "--fast", "--device", "--bundle", "--json", "arecord")),
         (("analyze",), ("PATH...", "--whole-file", "--csv", "analyze clips/ --whole-file")),
+        (("run",), ("--speaker", "--store", "affectd run --speaker anna")),
+        (
+            ("enroll",),
+            ("NAME", "PATH", "--neutral", "--labels", "--yes", "--may-refine", "--clips", "--store", "Ctrl-C"),
+        ),
+        (("speakers",), ("list", "show", "rename", "forget", "export", "import", "revert", "refine", "Examples")),
+        (("speakers", "list"), ("must enrol again", "--store", "--bundle")),
+        (("speakers", "forget"), ("--yes", "every trace")),
+        (("speakers", "export"), ("--out", "--force", "in the clear")),
+        (("speakers", "refine"), ("--allow", "--deny")),
         (("devices",), ("--json", "affectd run --device")),
         (("doctor",), ("--provider", "Exit code 1")),
         (("config",), ("show",)),

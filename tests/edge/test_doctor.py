@@ -29,7 +29,7 @@ def diagnosis(folder: Path | None, **overrides: object) -> dict[str, Check]:
 def test_a_healthy_device(bundle_folder: Path) -> None:
     checks = diagnosis(bundle_folder)
     assert {check.verdict for check in checks.values()} == {Verdict.GOOD}
-    assert "sha256 of 2 files verified" in checks["bundle"].found
+    assert "sha256 of 4 files verified" in checks["bundle"].found
     assert "on CPUExecutionProvider, 1 thread(s)" in checks["self-test"].found
     assert checks["settings"].found == "encoder.bundle (command line)"
     assert checks["microphones"].found == "USB Mic (default)"

@@ -2,21 +2,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conversation import Conversation
+from household import anna, enrol
 from signals import silence, speech_like
 
+from edge import refine as refine_module
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.capture import Block
 from edge.encoder import Encoder
-from edge.errors import AudioFileError, ModelError
+from edge.errors import AudioFileError, ModelError, StoreError
 from edge.event import Event
+from edge.household import Household
 from edge.pipeline import Pipeline, Summary
-from edge.recognizer import Recognition, Recognizer
-from edge.settings import CaptureSettings, EncoderSettings, Settings
+from edge.recognizer import Encoding, Recognizer
+from edge.settings import CaptureSettings, EncoderSettings, Settings, SpeakerSettings
+from edge.store import SpeakerStore
+from edge.timing import STAGES, Timing
 
 BLOCK_SAMPLES = 800
 
@@ -63,9 +69,9 @@ class Gated(Recognizer):
 
     gate: threading.Event
 
-    def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:
+    def encode(self, waveforms: Sequence[Waveform], voiceprints: bool = False) -> list[Encoding]:
         assert self.gate.wait(30)
-        return super().recognize(waveforms)
+        return super().encode(waveforms, voiceprints)
 
 
 def live(**encoder: int) -> Settings:
@@ -92,7 +98,7 @@ def test_a_conversation_becomes_events(conversation: Conversation, bundle: Bundl
     summary, recorder = run(Played(conversation.samples), bundle, fast())
 
     ready, *events, stopped = recorder.events
-    assert ready.message == "ready: bundle tiny 0 on CPUExecutionProvider"
+    assert ready.message == "ready: bundle tiny 0 on CPUExecutionProvider; nobody enrolled"
     assert stopped.message == "stopped"
     assert tuple(event.emotion for event in events) == conversation.emotions
     for event, turn_s in zip(events, conversation.turns_s, strict=True):
@@ -110,13 +116,32 @@ def test_latency_runs_from_the_end_of_speech(conversation: Conversation, bundle:
     for event in recorder.of("utterance"):
         stages = dict(event.latency_ms)
         total = stages.pop("total")
-        assert list(stages) == ["endpoint", "capture", "queue", "encoder", "head"]
+        assert list(stages) == ["endpoint", "capture", "queue", "encoder", "speaker", "adapt", "head"]
         assert all(value >= 0 for value in stages.values())
         assert stages["endpoint"] == pytest.approx(500, abs=31), "the silence that ends an utterance"
         assert total == pytest.approx(sum(stages.values()))
     totals = [event.latency_ms["total"] for event in recorder.of("utterance")]
     assert summary.total_p50_ms == pytest.approx(np.median(totals))
     assert summary.total_p95_ms <= max(totals)
+
+
+def test_an_observer_learns_where_the_time_of_each_utterance_went(conversation: Conversation, bundle: Bundle) -> None:
+    timings: list[Timing] = []
+    recorder, settings = Recorder(), fast()
+    source = Played(conversation.samples, lost_s=1.0)
+    Pipeline(source, Recognizer(bundle, settings.encoder), recorder, settings, timings.append).run()
+    events = recorder.of("utterance")
+    for timing, event in zip(timings, events, strict=True):
+        assert set(timing.stage_ms) == set(STAGES)
+        assert timing.stage_ms.items() >= {key: ms for key, ms in event.latency_ms.items() if key != "total"}.items()
+        assert timing.total_ms == event.latency_ms["total"]
+        assert timing.bucket_s == event.bucket_s
+        assert min(timing.stage_ms.values()) >= 0
+        assert timing.stage_ms["vad"] > 0
+        assert (timing.skipped, timing.lost_s) == (0, 1.0)
+        assert timing.speech_s < timing.heard_s
+    heard_s = sum(timing.heard_s for timing in timings)
+    assert events[-1].end_s - 1.0 < heard_s <= len(conversation.samples) / SAMPLE_RATE_HZ
 
 
 def test_inference_never_runs_on_the_listening_thread(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +162,7 @@ def test_a_slow_encoder_never_blocks_capture_and_skips_the_oldest(bundle: Bundle
 
     skipped, utterances = recorder.of("skipped"), recorder.of("utterance")
     assert len(skipped) + len(utterances) == 8
-    assert len(skipped) >= 5, "one may be in the encoder and two may wait"
+    assert len(skipped) >= 4, "two may be in the encoder and two may wait"
     assert summary.skipped == len(skipped)
     assert f"{len(skipped)} skipped" in str(summary)
     assert all("too slow" in event.message and event.start_s < event.end_s for event in skipped)
@@ -157,7 +182,7 @@ def test_what_waits_runs_as_one_batch_and_is_said_in_order(bundle: Bundle, monke
 
     batches = batches[len(recognizer.buckets.samples) :]
     assert sum(batches) == 4
-    assert max(batches) >= 3, "the first may be in the encoder; the others wait, and all are of one bucket"
+    assert len(batches) <= 2, "the first may be in the encoder; the others wait, and all are of one bucket"
     starts = [event.start_s for event in recorder.of("utterance")]
     assert starts == sorted(starts)
     assert all(min(event.latency_ms.values()) >= 0 for event in recorder.of("utterance"))
@@ -265,3 +290,53 @@ def test_silence_gives_a_summary_without_latency(bundle: Bundle) -> None:
     assert [event.type for event in recorder.events] == ["status", "status"]
     assert summary.total_p50_ms is None
     assert str(summary) == "0 utterances in 2.0 s of audio"
+
+
+def test_people_are_named_as_soon_as_they_are_enrolled_and_refined_if_they_agreed(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refine_module, "UTTERANCES", 3)
+    settings = fast().model_copy(update={"speakers": SpeakerSettings(store=str(tmp_path))})
+    said = [silence(0.5)]
+    for seed in range(6):
+        said += [anna(1.2, seed), silence(0.8, seed=seed)]
+
+    def on_event(event: Event) -> None:
+        if event.type == "utterance" and len(recorder.of("utterance")) == 2:
+            enrol(tmp_path, bundle, "Anna", anna)
+            with SpeakerStore.open(tmp_path) as store:
+                store.allow_refinement("Anna", True)
+
+    recorder = Recorder(on_event)
+    recognizer = Recognizer(bundle, settings.encoder.model_copy(update={"max_batch": 1}))
+    one_at_a_time = settings.model_copy(update={"encoder": recognizer.settings})
+    Pipeline(Played(np.concatenate(said)), recognizer, recorder, one_at_a_time).run()
+
+    names = [event.speaker.name if event.speaker else None for event in recorder.of("utterance")]
+    assert names == [None, None, "Anna", "Anna", "Anna", "Anna"]
+    assert [event.adapted for event in recorder.of("utterance")] == [name is not None for name in names]
+    messages = [event.message for event in recorder.of("status")]
+    assert messages[0].endswith("nobody enrolled")
+    assert messages[1:3] == ["knows Anna", "the profile of Anna was refined"]
+
+
+def test_trouble_with_the_store_is_told_once_and_stops_nothing(
+    bundle: Bundle, conversation: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Household) -> bool:
+        raise StoreError("speakers.db: the disk is full")
+
+    monkeypatch.setattr(Household, "refresh", broken)
+    _, recorder = run(Played(conversation.samples), bundle, fast())
+    assert len(recorder.of("utterance")) == 3
+    told = [event.message for event in recorder.of("status") if "stay as they were" in event.message]
+    assert told == ["the speakers stay as they were: speakers.db: the disk is full"]
+
+
+def test_a_store_that_cannot_be_read_is_an_error_before_anything_is_heard(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "speakers.db").write_bytes(b"no database, whatever it is called" * 100)
+    settings = fast().model_copy(update={"speakers": SpeakerSettings(store=str(tmp_path))})
+    source = Played(turns(1))
+    with pytest.raises(StoreError, match=r"speakers\.db"):
+        run(source, bundle, settings)
+    assert not source.opened

@@ -41,7 +41,7 @@ def test_a_file_becomes_json_lines(start: Start, conversation: Conversation, bun
     stdout, stderr = process.communicate()
     ready, *events, stopped = events_of(stdout)
     assert process.returncode == 0
-    assert ready["message"] == "ready: bundle tiny 0 on CPUExecutionProvider"
+    assert ready["message"] == "ready: bundle tiny 0 on CPUExecutionProvider; nobody enrolled"
     assert [event["emotion"] for event in events] == list(conversation.emotions)
     assert all(event["schema"] == 1 and event["source"] == "conversation.wav" for event in events)
     assert stopped["message"] == "stopped"

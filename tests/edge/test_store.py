@@ -11,8 +11,8 @@ import pytest
 from voices import CONSENT, ENCODER, clip, contents, profile
 
 from edge.errors import StoreError, UsageError
-from edge.person import Consent, EnrolledClip, Person
 from edge.store import SpeakerStore, default_store_folder
+from edge.store.person import Consent, EnrolledClip, Person
 
 ODD_NAMES = [
     "../../etc/passwd",
@@ -68,6 +68,26 @@ def test_clips_come_back_in_order_and_never_mix_encoders(store: SpeakerStore, an
     assert store.clips(anna, "third") == []
     (kept, *_) = store.clips(anna, ENCODER)
     assert kept.model_dump_json() == clip(0).model_copy(update={"created_at": kept.created_at}).model_dump_json()
+
+
+def test_a_clip_takes_the_place_of_another(store: SpeakerStore, anna: Person) -> None:
+    first, second, third = (clip(number) for number in range(3))
+    store.add_clip(anna, first)
+    store.add_clip(anna, second)
+    store.add_clip(anna, third, instead_of=first)
+    assert [int(kept.embedding[0]) for kept in store.clips(anna, ENCODER)] == [1, 2]
+    store.add_clip(anna, clip(3), instead_of=first)
+    assert [int(kept.embedding[0]) for kept in store.clips(anna, ENCODER)] == [1, 2, 3]
+
+
+def test_clips_are_counted_without_the_key(store: SpeakerStore, anna: Person, folder: Path) -> None:
+    assert store.clip_counts(anna) == {}
+    for encoder_hash in ("a", "b", "b"):
+        store.add_clip(anna, clip(1, encoder_hash))
+    store.save_profile(anna, profile(1, "c"))
+    (folder / "store.key").unlink()
+    with SpeakerStore.open(folder) as other:
+        assert other.clip_counts(anna) == {"a": 1, "b": 2}
 
 
 def test_nothing_of_a_voice_is_stored_without_consent(store: SpeakerStore, folder: Path) -> None:
@@ -226,7 +246,7 @@ def test_traces_go_when_the_process_that_reads_them_ends(
     store: SpeakerStore, anna: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.close()
-    monkeypatch.setattr("edge.database.BUSY_S", 0.05)
+    monkeypatch.setattr("edge.store.database.BUSY_S", 0.05)
     with closing(sqlite3.connect(folder / "speakers.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM people").fetchall()

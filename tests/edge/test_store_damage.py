@@ -10,7 +10,7 @@ from voices import CONSENT, ENCODER, clip, contents, profile
 
 from edge.errors import StoreError
 from edge.store import SpeakerStore
-from edge.vault import CREDENTIAL_NAME, Vault
+from edge.store.vault import CREDENTIAL_NAME, Vault
 
 PAGE_BYTES = 4096
 
@@ -239,3 +239,8 @@ def test_a_database_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "speakers.db" / "full").mkdir(parents=True)
     with pytest.raises(StoreError, match=r"speakers\.db: this user must be able to read and write it"):
         SpeakerStore.open(tmp_path)
+
+
+def test_a_path_with_a_null_character_is_an_error() -> None:
+    with pytest.raises(StoreError, match="a path cannot hold a null character"):
+        SpeakerStore.open(Path("a\0b"))

@@ -9,8 +9,8 @@ import pytest
 from voices import CONSENT, ENCODER
 
 from edge.errors import StoreError
-from edge.person import EnrolledClip
 from edge.store import SpeakerStore
+from edge.store.person import EnrolledClip
 
 PRELUDE = """
 import os, resource, sys

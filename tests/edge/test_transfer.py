@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from voices import CONSENT, clip, profile
 
 from edge.errors import StoreError
-from edge.person import Person
-from edge.transfer import Belongings, read_export, write_export
+from edge.store.person import Person
+from edge.store.transfer import Belongings, read_export, write_export
 
 ANNA = Belongings(
     person=Person(name="Anna", consent=CONSENT, may_refine=True), clips=(clip(1), clip(2)), profiles=(profile(3),)
@@ -122,3 +122,19 @@ def test_damage_another_version_and_deep_nesting() -> None:
         read_export(EXPORT.replace(b'"version": 1', b'"version": 2'))
     with pytest.raises(StoreError, match="recursion limit"):
         read_export(b"[" * 100_000)
+
+
+def test_vectors_of_one_encoder_have_one_size() -> None:
+    for name in ("embedding", "voiceprint"):
+        content = json.loads(EXPORT)["content"]
+        content["clips"][0][name] = clip(1).model_dump(mode="json")[
+            "embedding" if name == "voiceprint" else "voiceprint"
+        ]
+        with pytest.raises(StoreError, match="of different sizes"):
+            read_export(signed(content))
+
+
+def test_a_clip_may_have_no_voiceprint() -> None:
+    silent = clip(1).model_copy(update={"voiceprint": None, "speaker_hash": "none"})
+    belongings = Belongings(person=ANNA.person, clips=(silent, clip(2)), profiles=())
+    assert read_export(write_export(belongings)).clips[0].voiceprint is None

@@ -10,14 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from models import alone, data, encoders, recipe_of
+from tiny import SPEAKER, tiny_speaker_encoder
 
 from calibrate.dataset import Part, read_parts
 from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run, load_run, train_run
+from calibrate.verifier import SpeakerModel
 from edge.bundle import ENCODER_NAME
+from edge.speaker import VoiceCalibration
 from export import bundle as export_bundle_module
 from export.graph import EmbeddingGraph
 
@@ -49,6 +53,14 @@ def run_folder(
     return folder
 
 
+@pytest.fixture(scope="session")
+def speaker_model(tmp_path_factory: pytest.TempPathFactory) -> SpeakerModel:
+    """The tiny bundle's speaker encoder, which hears brightness."""
+    path = tmp_path_factory.mktemp("speaker") / "brightness.onnx"
+    onnx.save(tiny_speaker_encoder(), path)
+    return SpeakerModel.of_onnx(VoiceCalibration(np.array(SPEAKER["calibration"])), path)
+
+
 @pytest.fixture
 def run(run_folder: Path) -> Run:
     return load_run(run_folder)
@@ -61,10 +73,15 @@ def test_part(run: Run, data: Path) -> Part:
 
 
 @pytest.fixture(scope="session")
-def exported(run_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(
+    run_folder: Path, data: Path, speaker_model: SpeakerModel, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
     """The run as a float bundle; tracing a graph takes seconds, so most tests share this one."""
-    folder = tmp_path_factory.mktemp("exported") / "bundles" / "tiny"
+    scratch = tmp_path_factory.mktemp("exported")
+    folder, cache = scratch / "bundles" / "tiny", scratch / "cache"
+    speaker_model.save(scratch / "speakers")
     options = ["--data", data, "--out", folder, "--precision", "fp32", "--version", "7", "--threads", 1]
+    options += ["--speakers", scratch / "speakers", "--cache", cache]
     process = subprocess.run(
         [sys.executable, "-m", "export", "bundle", str(run_folder), *map(str, options)],
         cwd=ROOT,

@@ -1,83 +1,140 @@
 import json
-import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import HubertConfig
 
-from edge.audio import SAMPLE_RATE_HZ
-from export import bench
+from export.bench import __main__ as command
+from export.bench import encoders, opensmile
+from export.bench.machine import Machine, cores
+from export.bench.report import Report, Section, Table, Target
+from export.bench.rounds import Timing, alternate, digits
 
-SMALL: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "conv_dim": (8,) * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 2,
-}
+SMALL = HubertConfig(
+    hidden_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=16,
+    conv_dim=(8,) * 7,
+    num_conv_pos_embeddings=16,
+    num_conv_pos_embedding_groups=2,
+)
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, bundle_folder: Path) -> Path:
-    """Small shapes instead of large ones, and a bundle to compare with them."""
-    monkeypatch.setattr(bench, "SHAPES", {"small": SMALL, "smaller": SMALL | {"num_hidden_layers": 0}})
-    return bundle_folder
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small shapes instead of large ones, and no openSMILE."""
+    monkeypatch.setattr(encoders, "SHAPES", {"small shape": SMALL})
+    monkeypatch.setattr(opensmile, "installed", lambda: False)
 
 
-def test_rounds_alternate_between_the_models_and_the_first_one_warms() -> None:
-    calls: list[str] = []
-    waveform = np.zeros(10, np.float32)
-    models = {name: (lambda heard, name=name: calls.append(f"{name}{len(heard)}")) for name in "ab"}
-    times = bench.measure(models, waveform, 3)
-    assert calls == ["a10", "b10"] * 4
-    assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
-    assert min(min(values) for values in times.values()) >= 0
+def report(**sections: Section) -> Report:
+    machine = Machine("a CPU", 4, ("avx2",), 8.0, "Linux", 0.5, {"numpy": "2.0"})
+    return Report(machine, {"tiny, fp32": "0123456789abcdef"}, "make bench", sections, ["accuracy, without corpora"])
 
 
-def test_a_shape_hears_the_whole_waveform_without_gradients() -> None:
-    output: Any = bench.torch_shape(SMALL)(np.zeros(SAMPLE_RATE_HZ, np.float32))
-    assert output.last_hidden_state.shape == (1, 49, 16)
-    assert output.last_hidden_state.is_inference()
+@given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 2))
+def test_every_task_runs_once_a_round_and_none_always_follows_the_same(tasks: int, rounds: int, warm: int) -> None:
+    calls: list[int] = []
+    times = alternate({str(task): lambda task=task: calls.append(task) for task in range(tasks)}, rounds, warm)
+    turns = [calls[start : start + tasks] for start in range(0, len(calls), tasks)]
+    assert len(turns) == rounds + warm
+    assert all(sorted(turn) == list(range(tasks)) for turn in turns)
+    assert all(one[0] != next_[0] for one, next_ in pairwise(turns) if tasks > 1)
+    assert {len(timing.values_ms) for timing in times.values()} == {rounds}
 
 
-def test_the_shapes_are_those_of_the_papers() -> None:
-    with torch.device("meta"):
-        sizes = {
-            name: sum(weight.numel() for weight in bench.HubertModel(bench.HubertConfig(**shape)).parameters()) / 1e6
-            for name, shape in bench.SHAPES.items()
-        }
-    assert sizes["HuBERT-large shape"] == pytest.approx(316, rel=0.01)
-    assert sizes["HuBERT-base shape"] == pytest.approx(95, rel=0.01)
-    assert sizes["DistilHuBERT shape"] == pytest.approx(23.5, rel=0.02)
+def test_a_timing_is_a_median_with_quartiles() -> None:
+    timing = Timing((5.0, 1.0, 3.0, 2.0, 4.0))
+    assert (timing.median_ms, timing.quartiles_ms) == (3.0, (2.0, 4.0))
+    assert str(timing) == "3 (2 to 4)"
+    assert timing.as_json()["n"] == 5
 
 
-def test_the_table_states_what_was_measured(
-    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("value", "text"), [(0.01234, "0.0123"), (12.345, "12.3"), (99.96, "100"), (1234.5, "1,234")])
+def test_numbers_have_three_digits_that_count(value: float, text: str) -> None:
+    assert digits(value) == text
+
+
+def test_the_page_shows_targets_tables_and_how_to_repeat_them() -> None:
+    table = Table("3 s", ("model", "ms"), [("ours", "1"), ("theirs", "2")])
+    targets = [Target("fast", "1 ms", True), Target("small", "9 MB", False)]
+    page = report(encoders=Section("Latency", "How.", [table], {"ms": [1, 2]}, targets)).markdown("b.json")
+    assert "| fast | 1 ms | yes |\n| small | 9 MB | **no** |" in page
+    assert "**3 s**\n\n| model | ms |\n| --- | --- |\n| ours | 1 |\n| theirs | 2 |" in page
+    assert 'make bench ARGS="--only encoders"' in page
+    assert "Machine: a CPU, 4 cores (avx2), 8 GB, Linux; load before the run 0.5; numpy 2.0." in page
+    assert "Bundles: tiny, fp32 (encoder 0123456789ab)." in page
+    assert "Not measured: accuracy, without corpora." in page
+    assert "[b.json](b.json)" in page
+
+
+def test_the_json_lies_beside_the_page_with_every_figure(tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "page.md"
+    report(encoders=Section("Latency", "How.", [], {"ms": [1, 2]})).write(page)
+    written = json.loads(page.with_suffix(".json").read_text())
+    assert written["parts"] == {"encoders": {"ms": [1, 2]}}
+    assert written["machine"]["cpu"] == "a CPU"
+    assert "page.json" in page.read_text()
+
+
+def test_the_machine_is_described_without_its_name() -> None:
+    machine = Machine.here()
+    assert machine.cpu
+    assert 1 <= machine.cores == cores()
+    assert machine.memory_gb > 0
+    assert machine.versions["numpy"] != "not installed"
+
+
+@pytest.mark.usefixtures("small")
+def test_one_command_measures_what_needs_no_corpora(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(sys, "argv", ["bench", "--bundle", str(small), "--seconds", "0.5", "--rounds", "2"])
-    bench.main()
-    printed = capsys.readouterr().out
-    assert "0.5 s, 1 thread" in printed
-    for name in ("affectd tiny, fp32", "small", "smaller"):
-        assert name in printed
-    assert f"torch {torch.__version__}, onnxruntime" in printed
-    assert "shapes have random weights, float32" in printed
+    page = tmp_path / "bench.md"
+    command.main(["--quick", "--threads", "1", "--bundle", str(bundle_folder), "--json", "--out", str(page)])
+    measured: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert measured == json.loads(page.with_suffix(".json").read_text())
+    assert set(measured["parts"]) == set(command.PARTS) - {"accuracy"}
+    assert measured["skipped"] == ["accuracy, which needs corpora: --data FOLDER"]
+    latency = measured["parts"]["encoders"]["latency"]
+    assert [row["encoder"] for row in latency] == ["tiny, fp32", "small shape"]
+    assert latency[1]["weights"] == "random"
+    assert latency[1]["flops"] > 0
+    assert {row["batches"] for row in measured["parts"]["buckets"]["strategies"]} >= {"length buckets"}
+    assert [row["people"] for row in measured["parts"]["people"]["people"]] == [1, 10]
+    detectors = {row["detector"] for row in measured["parts"]["activity"]["error"]}
+    assert {"affectd", "WebRTC alone"} <= detectors
+    assert measured["targets"]
 
 
-def test_json_holds_every_time(
-    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("small")
+def test_a_part_alone_is_printed_and_leaves_the_page_alone(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench", "--bundle", str(small), "--seconds", "0.5", "--rounds", "2", "--json"])
-    bench.main()
-    measured = json.loads(capsys.readouterr().out)
-    assert (measured["seconds"], measured["threads"]) == (0.5, 1)
-    assert {name: len(values) for name, values in measured["times_ms"].items()} == {
-        "affectd tiny, fp32": 2,
-        "small": 2,
-        "smaller": 2,
-    }
+    monkeypatch.chdir(tmp_path)
+    command.main(["--quick", "--only", "length", "--bundle", str(bundle_folder)])
+    assert "## Cost against length" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bundle", "missing"], "missing"),
+        (["--bundle", "BUNDLE", "--bundle", "BUNDLE"], "two bundles have the same name and precision"),
+    ],
+)
+def test_a_wrong_option_is_one_line(bundle_folder: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        command.main([str(bundle_folder) if word == "BUNDLE" else word for word in arguments])
+
+
+@pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--threads", "-1"], ["--only", "everything"]])
+def test_options_are_checked(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        command.main(arguments)
+    assert refused.value.code == 2

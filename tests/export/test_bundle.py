@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibrate.dataset import Part
+from calibrate.dataset import Part, read_parts
+from calibrate.population import population_of
 from calibrate.run import Run
+from calibrate.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ, read_audio
 from edge.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edge.errors import ModelError, UsageError
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 from export import bundle as module
-from export.bundle import Export, Identity, export_bundle, head_of
+from export.bundle import Export, Identity, Model, export_bundle, head_of
 from export.card import CARD_NAME
 
 FLOAT = Identity("tiny", "7", "fp32")
@@ -22,9 +24,12 @@ BOTH = ("fp32", "int8")
 
 
 @pytest.fixture
-def export(run: Run, test_part: Part, traced: None) -> Any:
+def export(run: Run, data: Path, speaker_model: SpeakerModel, test_part: Part, tmp_path: Path, traced: None) -> Any:
     """Export the tiny run to a folder; keyword arguments change the identity."""
-    return lambda target, **changes: export_bundle(run, test_part, target, replace(FLOAT, **changes), "by a test")
+    parts = read_parts(run.recipe, data)
+    population = population_of(run, parts["train"], parts["validation"], run.source(tmp_path / "cache"))
+    model = Model(run, population, speaker_model)
+    return lambda target, **changes: export_bundle(model, test_part, target, replace(FLOAT, **changes), "by a test")
 
 
 @pytest.fixture
@@ -52,11 +57,13 @@ def test_a_written_bundle_answers_as_the_run_does(exported: Any, run: Run, test_
     assert manifest.buckets_s == (1.0, 1.5, 2.0, 2.5, 3.0)
     assert list(manifest.corpora) == run.corpora
     assert CARD_NAME in manifest.files
+    assert manifest.speaker is not None
+    assert manifest.speaker.architecture == "brightness.onnx"
+    assert recognizer.bundle.population.labels == run.recipe.labels
     assert set(manifest.files) | {MANIFEST_NAME} == {path.name for path in exported.folder.iterdir()}
     readable, expected = run.probabilities(test_part, run.source(tmp_path))
     assert readable.paths == test_part.paths
-    recognitions = recognizer.recognize([read_audio(path) for path in test_part.paths])
-    found = np.array([[recognition.scores[label] for label in manifest.labels] for recognition in recognitions])
+    found = recognizer.probabilities([read_audio(path) for path in test_part.paths])
     np.testing.assert_allclose(found, expected, atol=5e-3)
     assert manifest.metrics["corpora"]["ravdess"]["utterances"] == 6
     assert manifest.metrics["corpora"]["office"]["speakers"] == 1
@@ -84,12 +91,13 @@ def test_an_int8_bundle_is_checked_against_torch_and_the_float_graph(
         "padding error of int8",
         "UA drop on ravdess",
         "UA drop on office",
+        "padding error of voiceprints",
     ]
     assert all(check.passed for check in written.checks)
     card = (written.bundle.folder / CARD_NAME).read_text()
     assert "int8" in card
     assert "by a test" in card
-    assert len(loaded(written.bundle.folder).recognize([np.zeros(900, np.float32)] * 3)) == 3
+    assert len(loaded(written.bundle.folder).probabilities([np.zeros(900, np.float32)] * 3)) == 3
 
 
 @pytest.mark.parametrize(
@@ -120,7 +128,8 @@ def test_a_failed_check_leaves_the_old_bundle_alone(
 
 def test_a_good_export_replaces_a_bundle_whole(export: Any, old: Path) -> None:
     assert export(old).bundle.manifest.version == "7"
-    assert set(content(old)) == {"bundle.json", "encoder.onnx", "head.safetensors", CARD_NAME}
+    names = {"bundle.json", "encoder.onnx", "head.safetensors", "population.safetensors", "speaker.onnx", CARD_NAME}
+    assert set(content(old)) == names
     assert [path.name for path in old.parent.iterdir()] == ["mine"]
     for path in (old, *old.iterdir()):
         assert path.stat().st_mode & 0o444 == 0o444, f"{path.name} is for everyone to read"

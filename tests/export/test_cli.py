@@ -52,7 +52,7 @@ def test_a_run_becomes_a_bundle_in_a_process_of_its_own(exported: Any) -> None:
     megabytes = sum(path.stat().st_size for path in exported.folder.iterdir()) / 1e6
     assert printed.endswith(f"bundle written to {exported.folder}, {megabytes:.1f} MB\n")
     protocol = Bundle.load(exported.folder).manifest.metrics["protocol"]
-    assert protocol.startswith("`affectd-export bundle`: test speakers of splits.csv, never trained on; whole files")
+    assert protocol.startswith("`affectd-export bundle`: test speakers of splits.csv, never trained on; what is spoken")
     assert "fp32, CPU; 3 labels" in protocol
 
 

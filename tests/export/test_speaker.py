@@ -1,4 +1,5 @@
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,15 @@ import torch
 from onnx import numpy_helper
 from signals import silence, speech_like
 
-from calibrate.voices import INSTALL, VoiceEncoder, fit_projection, load_voice_encoder
+from calibrate.verifier import SpeakerModel, read_contract
+from calibrate.voices import INSTALL, SpectrumProjection, VoiceEncoder, fit_nuisance, fit_projection, load_voice_encoder
 from edge.buckets import Buckets
+from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
-from edge.speaker import SpeakerEncoder
+from edge.speaker import FEATURES, VoiceCalibration
 from export.parity import padding_error
-from export.speaker import write_speaker_encoder
+from export.speaker import write_speaker, write_speaker_encoder
 
 BUCKETS = Buckets((1, 2, 4))
 
@@ -27,17 +30,21 @@ def with_pause() -> np.ndarray:
     return np.concatenate([speech_like(0.9, seed=3), silence(0.4), speech_like(0.6, seed=3)])
 
 
+def fitted() -> SpectrumProjection:
+    rng, speakers = np.random.default_rng(0), ["anna", "ben"] * 200
+    spectra, voices = (rng.normal(0, 1, (400, dim)).astype(np.float32) for dim in (160, 256))
+    return replace(fit_projection(spectra, speakers), nuisance=fit_nuisance(voices, speakers))
+
+
 @pytest.fixture(scope="module")
 def reference() -> VoiceEncoder:
-    spectra = np.random.default_rng(0).normal(0, 1, (400, 160)).astype(np.float32)
-    return load_voice_encoder(fit_projection(spectra, ["anna", "ben"] * 200))
+    return load_voice_encoder(fitted())
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> SpeakerEncoder:
     path = tmp_path_factory.mktemp("export") / "speaker.onnx"
-    spectra = np.random.default_rng(0).normal(0, 1, (400, 160)).astype(np.float32)
-    write_speaker_encoder(path, fit_projection(spectra, ["anna", "ben"] * 200))
+    write_speaker(path, SpeakerModel.of_projection(VoiceCalibration(np.zeros(FEATURES)), fitted()))
     encoder = SpeakerEncoder(path, 416, BUCKETS, EncoderSettings(provider="cpu"))
     encoder.load()
     return encoder
@@ -70,8 +77,15 @@ def test_silence_and_clicks_give_a_voiceprint(exported: SpeakerEncoder) -> None:
 @needs_weights
 def test_the_graph_is_small(exported: SpeakerEncoder) -> None:
     assert exported.path.stat().st_size < 3_000_000
+    assert read_contract(exported.path)[0] == 416
     stored = [numpy_helper.to_array(tensor).dtype for tensor in onnx.load(exported.path).graph.initializer]
     assert stored.count(np.dtype(np.int8)) == 5
+
+
+def test_a_speaker_model_with_a_file_brings_it(speaker_model: SpeakerModel, tmp_path: Path) -> None:
+    write_speaker(tmp_path / "own.onnx", speaker_model)
+    assert speaker_model.onnx is not None
+    assert (tmp_path / "own.onnx").read_bytes() == speaker_model.onnx.read_bytes()
 
 
 def test_a_missing_resemblyzer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

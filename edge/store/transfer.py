@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from edge.errors import StoreError, UsageError
-from edge.person import EnrolledClip, Person, Profile, Record, clean_name
+from edge.store.person import EnrolledClip, Person, Profile, Record, clean_name
 
 EXPORT_VERSION: Literal[1] = 1
 
@@ -21,6 +21,18 @@ class Belongings(Record):
     """In the order of their enrolment."""
     profiles: tuple[Profile, ...]
     """One for each encoder."""
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Belongings:
+        sizes: dict[tuple[str, str], int] = {}
+        for clip in self.clips:
+            for kind, key, vector in (
+                ("embedding", clip.encoder_hash, clip.embedding),
+                ("voiceprint", clip.speaker_hash, clip.voiceprint),
+            ):
+                if vector is not None and sizes.setdefault((kind, key), len(vector)) != len(vector):
+                    raise ValueError(f"one encoder made {kind}s of different sizes")
+        return self
 
     def sha256(self) -> str:
         """Return the checksum of the JSON."""
@@ -50,7 +62,7 @@ def read_export(data: bytes) -> Belongings:
         clean_name(export.content.person.name)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        place = ".".join(map(str, first["loc"])) or "file"
         raise StoreError(f"no export of version {EXPORT_VERSION}: {place}: {first['msg']}") from None
     except UsageError as error:
         raise StoreError(f"no valid export: {error}") from None

@@ -13,11 +13,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from edge.blobs import KINDS, Blobs
-from edge.database import DAMAGED, Database
 from edge.errors import StoreError, nearest
-from edge.person import Consent, EnrolledClip, Person, Profile, clean_name, fold_name, now
-from edge.transfer import Belongings, read_export, write_export
+from edge.store.blobs import KINDS, Blobs
+from edge.store.database import DAMAGED, Database
+from edge.store.person import Consent, EnrolledClip, Person, Profile, clean_name, fold_name, now
+from edge.store.transfer import Belongings, read_export, write_export
 
 DATABASE_NAME = "speakers.db"
 KEPT_REVISIONS = 10
@@ -121,19 +121,26 @@ class SpeakerStore:
                 f"disk is full; they go when the store is next opened"
             )
 
-    def add_clip(self, person: Person, clip: EnrolledClip) -> None:
-        """Store one clip.
+    def add_clip(self, person: Person, clip: EnrolledClip, instead_of: EnrolledClip | None = None) -> None:
+        """Store one clip, in one step with the removal of another.
 
         Raises:
             StoreError: the person was forgotten meanwhile.
         """
         with self._database.writing() as db:
             self._blobs.put(db, person, clip)
+            if instead_of:
+                self._blobs.drop(db, person, instead_of)
 
     def clips(self, person: Person, encoder_hash: str) -> list[EnrolledClip]:
         """Return the clips embedded by this encoder, in the order of their enrolment."""
         with self._database.reading() as db:
             return self._clips(db, person, encoder_hash)
+
+    def clip_counts(self, person: Person) -> dict[str, int]:
+        """Return how many clips each encoder embedded, by its hash. Needs no key."""
+        with self._database.reading() as db:
+            return self._blobs.counts(db, person, EnrolledClip)
 
     def save_profile(self, person: Person, profile: Profile) -> int:
         """Store a new revision and return its number; the ten newest are kept.
@@ -183,10 +190,9 @@ class SpeakerStore:
 
     def export_person(self, name: str) -> bytes:
         """Return a JSON file with everything about someone. It is voice data in the clear: keep it accordingly."""
-        query = "SELECT DISTINCT encoder_hash FROM blobs WHERE person_id = ? ORDER BY encoder_hash"
         with self._database.reading() as db:
             person = self._find(db, name)
-            hashes = [encoder_hash for (encoder_hash,) in db.execute(query, (person.id,)).fetchall()]
+            hashes = sorted({key for kind in KINDS for key in self._blobs.counts(db, person, kind)})
             clips = [clip for encoder_hash in hashes for clip in self._clips(db, person, encoder_hash)]
             profiles = filter(None, [self._profile(db, person, encoder_hash) for encoder_hash in hashes])
         return write_export(Belongings(person=person, clips=tuple(clips), profiles=tuple(profiles)))

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from edge.errors import StoreError
-from edge.vault import new_private_file
+from edge.store.vault import new_private_file
 
 SCHEMA_VERSION = 1
 BUSY_S = 10.0
@@ -108,6 +108,8 @@ class Database:
             status = self.path.stat()
         except FileNotFoundError:
             return False
+        except ValueError:
+            raise StoreError(f"{str(self.path)!r}: a path cannot hold a null character") from None
         if status.st_size == 0:
             raise StoreError(f"{self.path}: is empty (0 bytes), so it {DAMAGED}")
         if stat.S_IMODE(status.st_mode) & 0o077 and not self._readonly:

@@ -1,6 +1,7 @@
 """The ``affectd`` command: its options and exit codes. Each command's work is imported when it is called.
 
-Exit codes: 0 fine, 1 audio that cannot be read or a failed ``doctor``, 2 usage, 3 model, 4 audio devices, 5 store.
+Exit codes: 0 fine; 1 audio that cannot be read, a failed ``doctor``, a refused consent or nothing to enrol; 2 usage;
+3 model; 4 audio devices; 5 store.
 """
 # ruff: noqa: PLC0415  (imports inside the commands, so that --help and --version do not wait for numpy and onnxruntime)
 
@@ -12,8 +13,25 @@ from typing import Annotated
 import typer
 
 from edge import __version__
+from edge.cli.enroll import ENROLL_EXAMPLES, enroll
+from edge.cli.profile import PROFILE_EXAMPLES, profile
+from edge.cli.speakers import speakers_app
 from edge.commands.entry import examples, launch, new_app
-from edge.commands.options import Bundle, Config, Debug, Json, Provider, Set, load
+from edge.commands.options import (
+    Bundle,
+    Config,
+    Debug,
+    Device,
+    Json,
+    Provider,
+    Rate,
+    Realtime,
+    Set,
+    Source,
+    Speaker,
+    Store,
+    load,
+)
 
 app = new_app(
     "affectd",
@@ -21,10 +39,13 @@ app = new_app(
     examples(
         "affectd run                          listen to the default microphone",
         "affectd analyze recordings/ --csv emotions.csv",
+        "affectd enroll anna                  get to know a voice, at the microphone",
         "affectd doctor                       is everything in place?",
+        "affectd profile                      where does the time go?",
     ),
 )
 config_app = typer.Typer(help="Settings: what they are, what they mean, where they come from.", no_args_is_help=True)
+app.add_typer(speakers_app, name="speakers")
 app.add_typer(config_app, name="config")
 
 
@@ -48,42 +69,18 @@ def affectd(
         "affectd run                                    the default microphone",
         "affectd run --source talk.flac --fast --json   a file, at full speed",
         "arecord -q -f S16_LE -r 16000 | affectd run --source -",
+        "affectd run --speaker anna --speaker bo        one of these two speaks, see affectd enroll",
         "affectd run --set segmenter.end_silence_s=0.3  answer sooner, split more",
     )
 )
 def run(
     *,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="mic, an audio file, or - for raw 16-bit mono PCM on standard input.",
-            metavar="mic|PATH|-",
-            show_default="mic",
-            rich_help_panel="Source",
-        ),
-    ] = None,
-    rate: Annotated[
-        int | None,
-        typer.Option(help="Sample rate of the raw PCM.", metavar="HZ", show_default="16000", rich_help_panel="Source"),
-    ] = None,
-    realtime: Annotated[
-        bool | None,
-        typer.Option(
-            "--realtime/--fast",
-            help="Play a file at its own speed, or as fast as it can be analysed.",
-            show_default="realtime",
-            rich_help_panel="Source",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="Microphone, see affectd devices.",
-            metavar="NAME-OR-INDEX",
-            show_default="the system's default",
-            rich_help_panel="Source",
-        ),
-    ] = None,
+    source: Source = None,
+    rate: Rate = None,
+    realtime: Realtime = None,
+    device: Device = None,
+    speaker: Speaker = None,
+    store: Store = None,
     bundle: Bundle = None,
     provider: Provider = None,
     config: Config = None,
@@ -102,6 +99,8 @@ def run(
         "capture.rate_hz": rate,
         "capture.realtime": realtime,
         "capture.device": device,
+        "speakers.only": speaker,
+        "speakers.store": store,
         "encoder.bundle": bundle,
         "encoder.provider": provider,
     }
@@ -113,6 +112,7 @@ def run(
         "affectd analyze interview.wav                  every utterance in it",
         "affectd analyze clips/ --whole-file --csv emotions.csv",
         "affectd analyze a.wav b.mp3 more/ --json | jq .emotion",
+        "affectd analyze diary/ --speaker anna          judged by how she usually sounds",
     )
 )
 def analyze(
@@ -125,6 +125,8 @@ def analyze(
         Path | None,
         typer.Option(help="Also write a CSV file, one column per label.", metavar="FILE", rich_help_panel="Output"),
     ] = None,
+    speaker: Speaker = None,
+    store: Store = None,
     bundle: Bundle = None,
     provider: Provider = None,
     config: Config = None,
@@ -139,8 +141,17 @@ def analyze(
     """
     from edge.commands.analyze import analyze_files
 
-    options = {"encoder.bundle": bundle, "encoder.provider": provider}
+    options = {
+        "speakers.only": speaker,
+        "speakers.store": store,
+        "encoder.bundle": bundle,
+        "encoder.provider": provider,
+    }
     raise typer.Exit(analyze_files(paths, load(config, set_, options).settings, whole_file, json, csv))
+
+
+app.command(epilog=ENROLL_EXAMPLES)(enroll)
+app.command(epilog=PROFILE_EXAMPLES)(profile)
 
 
 @app.command(epilog=examples("affectd devices", "affectd run --device 'USB'"))

@@ -121,7 +121,7 @@ class VoiceRecord(Record):
     encoder_hash: Word
     """SHA-256 of the emotion encoder."""
     speaker_hash: Word
-    """SHA-256 of the speaker-verification encoder."""
+    """SHA-256 of the speaker-verification encoder, or ``none``."""
     created_at: AwareDatetime = Field(default_factory=now)
 
 
@@ -130,8 +130,8 @@ class EnrolledClip(VoiceRecord):
 
     embedding: Vector
     """``float32[dim]``, of the emotion encoder."""
-    voiceprint: Vector
-    """``float32[speaker_dim]``, of the speaker-verification encoder."""
+    voiceprint: Vector | None = None
+    """``float32[speaker_dim]``, of the speaker-verification encoder; None when the bundle had none."""
     label: Word | None = None
     """The emotion, where it is known."""
     duration_s: float = Field(gt=0)

@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 from typing import TypeVar
 
-from edge.database import DAMAGED
 from edge.errors import StoreError
-from edge.person import EnrolledClip, Person, Profile, VoiceRecord
-from edge.vault import Vault
+from edge.store.database import DAMAGED
+from edge.store.person import EnrolledClip, Person, Profile, VoiceRecord
+from edge.store.vault import Vault
 
 LIMIT_BYTES = 64 * 1024
 """Of one blob as JSON; a profile is meant to be a few kilobytes."""
@@ -77,6 +77,18 @@ class Blobs:
                 )
             blobs[number] = model.model_validate_json(plain)
         return blobs
+
+    def drop(self, db: sqlite3.Connection, person: Person, blob: VoiceRecord) -> None:
+        """Remove a blob, known by the time of its making; one that is gone already is no error."""
+        place = _place(person, blob.encoder_hash, type(blob))
+        for number, other in self.get(db, person, blob.encoder_hash, type(blob)).items():
+            if other.created_at == blob.created_at:
+                db.execute(f"DELETE {_OF_A_KIND} AND number = ?", (*place, number))
+
+    def counts(self, db: sqlite3.Connection, person: Person, model: type[VoiceRecord]) -> dict[str, int]:
+        """Return how many blobs of one kind there are from each encoder, by its hash. Needs no key."""
+        query = "SELECT encoder_hash, count(*) FROM blobs WHERE (person_id, kind) = (?, ?) GROUP BY 1 ORDER BY 1"
+        return dict(db.execute(query, (person.id, KINDS[model])).fetchall())
 
     def _unlock(self, db: sqlite3.Connection) -> Vault:
         query = "SELECT CAST(key_check AS BLOB), EXISTS (SELECT * FROM blobs) FROM store"

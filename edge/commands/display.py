@@ -1,0 +1,49 @@
+"""What commands write: tables and JSON on standard output, what there is to say beside that on standard error."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def screen() -> Console:
+    """Return standard output; names that its encoding does not have are escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return Console()
+
+
+def new_table(*columns: str) -> Table:
+    """Return an empty table in the style of all commands."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def print_json(value: object) -> None:
+    """Print for programs."""
+    print(json.dumps(value, indent=2))
+
+
+def say(text: str) -> None:
+    """Print one line on standard error, whatever is in the name of a file."""
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    print(f"affectd: {line}", file=sys.stderr)
+
+
+def confirmed(question: str) -> bool:
+    """Ask on the terminal; the end of input and Ctrl-C are a no."""
+    try:
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+    except (KeyboardInterrupt, UnicodeDecodeError):
+        answer = ""
+    if not answer.endswith("\n"):
+        print(file=sys.stderr)
+    return answer.strip().lower() in {"y", "yes"}

@@ -1,0 +1,133 @@
+"""What a measurement is about: the machine it was made on, and the model that ran."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from edge import __version__
+from edge.bundle import Bundle
+from edge.settings import EncoderSettings
+
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "soxr", "webrtcvad-wheels")
+
+
+class Facts(BaseModel):
+    """Immutable, with no fields but its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Machine(Facts):
+    """Where it ran."""
+
+    cpu: str
+    cores: int
+    """Cores that this process may use."""
+    governor: str | None
+    """CPU frequency governors in use; None where Linux does not say, as in most virtual machines."""
+    memory_mb: int | None
+    system: str
+    versions: dict[str, str]
+    """Of Python, affectd and the packages that do the work."""
+
+
+class Model(Facts):
+    """What ran, and on what."""
+
+    bundle: str
+    version: str
+    sha256: str
+    """Of the encoder."""
+    architecture: str
+    precision: str
+    provider: str
+    """Execution provider that is really in use; empty while the model loads."""
+    threads: int
+    max_batch: int
+
+
+def this_machine() -> Machine:
+    """Return the machine that this process runs on."""
+    return Machine(
+        cpu=_cpu(),
+        cores=usable_cores(),
+        governor=_governor(),
+        memory_mb=_memory_mb(),
+        system=platform.platform(),
+        versions={"python": platform.python_version(), "affectd": __version__} | _versions(PACKAGES),
+    )
+
+
+def model_facts(bundle: Bundle, settings: EncoderSettings, provider: str) -> Model:
+    """Return what is worth knowing about a bundle at work."""
+    manifest = bundle.manifest
+    return Model(
+        bundle=manifest.name,
+        version=manifest.version,
+        sha256=bundle.encoder_hash,
+        architecture=manifest.encoder.architecture,
+        precision=manifest.encoder.precision,
+        provider=provider,
+        threads=settings.threads,
+        max_batch=settings.max_batch,
+    )
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_mb(pid: int) -> float | None:
+    """Return the peak resident memory of a process since it was executed, in MB; None where there is no /proc.
+
+    Not ``getrusage``: its peak includes that of the process which this one was forked from.
+    """
+    for line in _text(Path(f"/proc/{pid}/status")).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return None
+
+
+def _cpu() -> str:
+    for line in _text(Path("/proc/cpuinfo")).splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    board = _text(Path("/proc/device-tree/model")).strip("\0\n ")
+    return board or platform.processor() or platform.machine()
+
+
+def _governor() -> str | None:
+    files = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
+    return ", ".join(sorted({text for file in files if (text := _text(file).strip())})) or None
+
+
+def _memory_mb() -> int | None:
+    for line in _text(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) // 1024
+    return None
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,158 @@
+"""What the profiler itself costs: the same recordings with and without someone attached, in turn."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from statistics import median
+
+from edge.bundle import Bundle
+from edge.capture import FileSource
+from edge.control import TimingServer
+from edge.errors import UsageError
+from edge.output import JsonLines
+from edge.pipeline import Pipeline
+from edge.profiling.compare import interval, medians
+from edge.profiling.facts import model_facts
+from edge.profiling.report import Progress, Row, rounded
+from edge.recognizer import Recognizer
+from edge.settings import Settings
+from edge.timing import Observer, Timing
+
+PAIRS = 12
+"""Runs without and with, in a round."""
+ATTACHES_S = 60.0
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """What it came to."""
+
+    rows: tuple[Row, ...]
+    """``off`` and ``on``: CPU time of this process to go through the recordings; ``tell``: of it for each utterance, to
+    send its timing."""
+    percent: float
+    """Median difference of CPU time between neighbouring runs with and without."""
+    low: float
+    high: float
+    """Interval of it."""
+    tell_percent: float
+    """``tell`` as part of the CPU time of an utterance: a sharper figure than the difference of two large ones."""
+    provider: str
+    """Execution provider in use."""
+
+
+class _Ready(Recognizer):
+    """A recogniser that is loaded already."""
+
+    def load(self, voiceprints: bool = False) -> None:
+        """Do it once."""
+        if not self.encoder.provider:
+            super().load(voiceprints)
+
+
+class _Told:
+    """Tells a server, and keeps the CPU time of that in milliseconds."""
+
+    def __init__(self, server: TimingServer) -> None:
+        self._server = server
+        self.samples_ms: list[float] = []
+
+    def __call__(self, timing: Timing) -> None:
+        """See ``Observer``."""
+        started_s = time.thread_time()
+        self._server.tell(timing)
+        self.samples_ms.append((time.thread_time() - started_s) * 1e3)
+
+
+def measure_overhead(
+    files: Sequence[Path], bundle: Bundle, settings: Settings, rounds: int, progress: Progress
+) -> Overhead:
+    """Run through the recordings as fast as possible, alternating which of two neighbours comes first.
+
+    Raises:
+        UsageError: nobody can attach.
+    """
+    fast = settings.model_copy(
+        update={
+            "capture": settings.capture.model_copy(update={"source": str(files[0]), "realtime": False}),
+            "speakers": settings.speakers.model_copy(update={"refine": False}),
+        }
+    )
+    recognizer = _Ready(bundle, fast.encoder)
+    _cpu_ms(files, recognizer, fast, None)
+    off_ms: list[list[float]] = []
+    on_ms: list[list[float]] = []
+    tell_ms: list[list[float]] = []
+    with _watched_server(recognizer) as server:
+        for number in range(rounds):
+            progress(f"with and without the profiler, round {number + 1} of {rounds}")
+            told = _Told(server)
+            off_ms.append([])
+            on_ms.append([])
+            for pair in range(PAIRS):
+                sides: list[tuple[list[float], Observer | None]] = [(off_ms[-1], None), (on_ms[-1], told)]
+                for samples, observe in sides if pair % 2 else sides[::-1]:
+                    samples.append(_cpu_ms(files, recognizer, fast, observe))
+            tell_ms.append(told.samples_ms)
+    return _overhead(off_ms, on_ms, tell_ms, recognizer.encoder.provider)
+
+
+def _overhead(
+    off_ms: list[list[float]], on_ms: list[list[float]], tell_ms: list[list[float]], provider: str
+) -> Overhead:
+    percents = [
+        [100 * (on / off - 1) for off, on in zip(offs, ons, strict=True)]
+        for offs, ons in zip(off_ms, on_ms, strict=True)
+    ]
+    low, high = interval(medians(percents))
+    measured = {"off": off_ms, "on": on_ms} | ({"tell": tell_ms} if all(tell_ms) else {})
+    rows = [
+        Row(part="overhead", stage=stage, rounds=tuple(map(rounded, samples))) for stage, samples in measured.items()
+    ]
+    told_ms = sum(chain(*tell_ms))
+    return Overhead(tuple(rows), median(chain(*percents)), low, high, 100 * told_ms / sum(chain(*off_ms)), provider)
+
+
+@contextmanager
+def _watched_server(recognizer: Recognizer) -> Iterator[TimingServer]:
+    """Give a server that a real ``affectd profile --attach`` is attached to, in a process of its own."""
+    server = TimingServer(
+        lambda: model_facts(recognizer.bundle, recognizer.settings, recognizer.encoder.provider).model_dump()
+    )
+    try:
+        server.open()
+    except OSError as error:
+        raise UsageError(f"nobody can attach: {error}") from None
+    command = [sys.executable, "-m", "edge", "profile", "--attach", str(os.getpid()), "--json", "-"]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
+            until_s = time.monotonic() + ATTACHES_S
+            while not server.watched:
+                if client.poll() is not None or time.monotonic() > until_s:
+                    client.kill()
+                    raise UsageError("affectd profile --attach does not attach")
+                time.sleep(0.05)
+            try:
+                yield server
+            finally:
+                server.close()
+    finally:
+        server.close()
+
+
+def _cpu_ms(files: Sequence[Path], recognizer: Recognizer, settings: Settings, observe: Observer | None) -> float:
+    """Return the CPU time, of all threads of the process, to go through the recordings."""
+    started_s = time.process_time()
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        for file in files:
+            observers = (observe,) if observe else ()
+            Pipeline(FileSource(file), recognizer, JsonLines(nowhere), settings, *observers).run()
+    return (time.process_time() - started_s) * 1e3

@@ -1,0 +1,112 @@
+"""Recordings through the real pipeline on a real clock."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from edge.analyze import find_audio
+from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, open_audio
+from edge.bundle import Bundle
+from edge.capture import open_source
+from edge.doctor import self_test_waveform
+from edge.errors import AudioFileError
+from edge.output import JsonLines
+from edge.pipeline import Pipeline
+from edge.profiling.report import Progress
+from edge.recognizer import Recognizer
+from edge.settings import Settings
+from edge.timing import Timing
+
+EXAMPLES = Path("examples")
+BUILT_IN_S = (0.7, 1.2, 1.8, 2.4, 3.2)
+"""Utterances of the built-in signal."""
+PAUSE_S = 0.9
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What was measured while recordings were played."""
+
+    rounds: tuple[tuple[Timing, ...], ...]
+    """Of each replay."""
+    audio_s: float
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def recordings(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give the files to replay: those at ``paths``, or those in ``examples/``, or a built-in signal.
+
+    Raises:
+        UsageError: there is no audio at ``paths``.
+        AudioFileError: a file cannot be read; better now than after minutes.
+    """
+    if paths or any(file.suffix in AUDIO_EXTENSIONS for file in EXAMPLES.glob("*")):
+        files = find_audio(paths or [EXAMPLES])
+        for file in files:
+            open_audio(file).close()
+        yield files
+        return
+    with tempfile.TemporaryDirectory(prefix="affectd-profile-") as folder:
+        file = Path(folder, "built-in signal.wav")
+        soundfile.write(file, built_in_signal(), SAMPLE_RATE_HZ)
+        yield [file]
+
+
+def built_in_signal(utterances_s: Sequence[float] = BUILT_IN_S) -> Waveform:
+    """Return ``float32[samples]`` (16 kHz) of voice-like utterances in a quiet room."""
+    pause = np.zeros(round(PAUSE_S * SAMPLE_RATE_HZ), np.float32)
+    signal = np.concatenate(
+        [pause, *(part for length_s in utterances_s for part in (self_test_waveform(length_s), pause))]
+    )
+    room = 1e-4 * np.random.default_rng(0).standard_normal(len(signal))
+    return signal + room.astype(np.float32)
+
+
+def replay(files: Sequence[Path], bundle: Bundle, settings: Settings, plays: int, progress: Progress) -> Replay:
+    """Play each file ``plays`` times, in real time, as ``affectd run`` would; its events go to the null device.
+
+    A file that breaks off is a note; what was heard of it counts.
+    """
+    rounds: list[tuple[Timing, ...]] = []
+    notes: list[str] = []
+    audio_s = 0.0
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        for number in range(plays * len(files)):
+            file = files[number % len(files)]
+            progress(f"playing {file.name} in real time, {number + 1} of {plays * len(files)}")
+            timings: list[Timing] = []
+            playing = for_replay(settings, file)
+            pipeline = Pipeline(
+                open_source(playing.capture),
+                Recognizer(bundle, playing.encoder),
+                JsonLines(nowhere),
+                playing,
+                timings.append,
+            )
+            try:
+                summary = pipeline.run()
+                if summary.skipped or summary.dropped_s:
+                    notes.append(f"{file.name}: {summary.skipped} utterances skipped, {summary.dropped_s:.1f} s lost")
+            except AudioFileError as error:
+                notes.append(str(error))
+            audio_s += sum(timing.heard_s for timing in timings)
+            rounds.append(tuple(timings))
+    if not any(rounds):
+        notes.append("no utterance was found in the recordings")
+    return Replay(tuple(rounds), audio_s, tuple(notes))
+
+
+def for_replay(settings: Settings, file: Path) -> Settings:
+    """Return settings that play a file in real time, and leave the profiles of speakers as they are."""
+    capture = settings.capture.model_copy(update={"source": str(file), "realtime": True})
+    speakers = settings.speakers.model_copy(update={"refine": False})
+    return settings.model_copy(update={"capture": capture, "speakers": speakers})

@@ -1,0 +1,170 @@
+"""What a profile comes to: rows of samples with their quantiles, and what they are about. Schema 1, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+
+from edge.errors import UsageError
+from edge.profiling.facts import Facts, Machine, Model
+
+SCHEMA = 1
+
+Part = Literal["pipeline", "direct", "start", "sweep", "overhead"]
+"""From a replayed or attached pipeline, from the stages called directly, from fresh processes, of a candidate setting,
+or of the profiler itself."""
+Samples = Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
+Key = tuple[str, str, float | None, int | None]
+
+
+class Row(Facts):
+    """Every sample of one stage at one length and batch size."""
+
+    part: Part
+    stage: str
+    bucket_s: FiniteFloat | None = None
+    """None: all lengths together."""
+    batch: int | None = None
+    """Utterances per inference; None where batches form by themselves, or are not a matter."""
+    unit: Literal["ms", "MB"] = "ms"
+    audio_s: FiniteFloat | None = None
+    """Audio that all the samples together are about; None for waiting, which no faster machine would shorten."""
+    rounds: Annotated[tuple[Samples, ...], Field(min_length=1)]
+    """The samples, by the round they were measured in; rounds alternate with those of the other rows."""
+
+    @property
+    def key(self) -> Key:
+        """What makes two rows of different reports the same one."""
+        return self.part, self.stage, self.bucket_s, self.batch
+
+    @property
+    def name(self) -> str:
+        """The stage, and the length and batch if it has them."""
+        length = "" if self.bucket_s is None else f" {self.bucket_s:g} s"
+        return f"{self.stage}{length}{'' if self.batch is None else f' x {self.batch}'}"
+
+    @property
+    def samples(self) -> tuple[float, ...]:
+        """All of them, in the order of measurement."""
+        return tuple(sample for samples in self.rounds for sample in samples)
+
+    @property
+    def n(self) -> int:
+        """How many there are."""
+        return len(self.samples)
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Time spent per time of audio: below 1 it keeps up."""
+        return sum(self.samples) / 1e3 / self.audio_s if self.audio_s else None
+
+    def quantile(self, share: float) -> float:
+        """Return a quantile, interpolated between samples."""
+        return float(np.quantile(self.samples, share))
+
+
+class Sensor(Facts):
+    """A reading that was taken every second while the profile ran."""
+
+    name: str
+    n: int
+    median: FiniteFloat
+    highest: FiniteFloat
+
+
+class Report(Facts):
+    """A profile."""
+
+    tool: Literal["affectd profile"] = "affectd profile"
+    schema_version: Literal[1] = 1
+    time: str
+    """Wall clock, ISO 8601."""
+    mode: Literal["replay", "attached", "sweep", "overhead"]
+    machine: Machine
+    model: Model
+    audio: tuple[str, ...] = ()
+    """Names of the recordings that were replayed."""
+    audio_s: FiniteFloat = 0.0
+    """Of audio heard."""
+    rows: tuple[Row, ...]
+    sensors: tuple[Sensor, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader has to know, such as what could not be measured."""
+
+    def of(self, part: Part) -> list[Row]:
+        """Return the rows of a part."""
+        return [row for row in self.rows if row.part == part]
+
+    def to_json(self) -> str:
+        """Return the report for programs, and for a later ``--compare``."""
+        return self.model_dump_json(indent=1) + "\n"
+
+
+def read_report(file: Path) -> Report:
+    """Read what ``to_json`` wrote.
+
+    Raises:
+        UsageError: the file cannot be read, or is no report of this schema.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    try:
+        found = _header.validate_json(data)
+    except ValidationError:
+        raise UsageError(f"{file}: is no report of affectd profile --json") from None
+    if found.get("tool") != "affectd profile":
+        raise UsageError(f"{file}: is no report of affectd profile --json")
+    if found.get("schema_version") != SCHEMA:
+        raise UsageError(f"{file}: has schema {found.get('schema_version')!r}, this version compares {SCHEMA}")
+    try:
+        return Report.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise UsageError(f"{file}: {where}: {first['msg']}") from None
+
+
+def rounded(samples: Iterable[float]) -> tuple[float, ...]:
+    """Return samples to a tenth of a microsecond."""
+    return tuple(round(sample, 4) for sample in samples)
+
+
+def readable(name: str) -> str:
+    """Return a file name that any encoding can hold: what is not UTF-8 in it is escaped."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def write_text(text: str, file: Path) -> None:
+    """Write a file; raises UsageError if that cannot be."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from None
+    except UnicodeEncodeError:
+        raise UsageError(f"cannot write {file}: it would hold a path that is not UTF-8") from None
+
+
+def check_writable(files: Sequence[Path | None]) -> None:
+    """Try all outputs before minutes are spent on what goes into them; raises UsageError."""
+    for file in files:
+        if file is None:
+            continue
+        existed = file.exists()
+        try:
+            file.open("ab").close()
+        except OSError as error:
+            raise UsageError(f"cannot write {file}: {error.strerror}") from None
+        if not existed:
+            file.unlink()
+
+
+Progress = Callable[[str], None]
+"""Told what is being measured."""
+
+_header = TypeAdapter(dict[str, object])

@@ -1,0 +1,55 @@
+"""Rows out of the timing of utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edge.profiling.report import Row, rounded
+from edge.timing import STAGES, Timing
+
+ANSWER, TOTAL = "answer", "total"
+"""``answer`` runs from knowing that the speech is over to the event being out; ``total`` starts when the speech ends,
+as in the events."""
+WAITING = frozenset({"endpoint", "capture", "queue", ANSWER, TOTAL})
+"""Stages that mostly wait for time to pass, so that a real-time factor says nothing of them."""
+
+
+def pipeline_rows(rounds: Sequence[Sequence[Timing]]) -> list[Row]:
+    """Return a row per stage over all utterances, then for each length bucket.
+
+    Args:
+        rounds: utterances by the replay that they are from.
+    """
+    rows = _rows(rounds, None)
+    for bucket_s in sorted({timing.bucket_s for timings in rounds for timing in timings}):
+        rows += _rows([[timing for timing in timings if timing.bucket_s == bucket_s] for timings in rounds], bucket_s)
+    return rows
+
+
+def answer_ms(timing: Timing) -> float:
+    """Return the time from knowing that the speech is over to the event being out."""
+    return timing.total_ms - timing.stage_ms["endpoint"] + timing.stage_ms["publish"]
+
+
+def _rows(rounds: Sequence[Sequence[Timing]], bucket_s: float | None) -> list[Row]:
+    rounds = [timings for timings in rounds if timings]
+    if not rounds:
+        return []
+    speech_s = sum(timing.speech_s for timings in rounds for timing in timings)
+    heard_s = sum(timing.heard_s for timings in rounds for timing in timings)
+    measures: dict[str, Callable[[Timing], float]] = {stage: _stage(stage) for stage in STAGES}
+    measures |= {ANSWER: answer_ms, TOTAL: lambda timing: timing.total_ms}
+    return [
+        Row(
+            part="pipeline",
+            stage=stage,
+            bucket_s=bucket_s,
+            audio_s=None if stage in WAITING else heard_s if stage == "vad" else speech_s,
+            rounds=tuple(rounded(map(measure, timings)) for timings in rounds),
+        )
+        for stage, measure in measures.items()
+    ]
+
+
+def _stage(stage: str) -> Callable[[Timing], float]:
+    return lambda timing: timing.stage_ms[stage]

@@ -1,0 +1,121 @@
+"""How long it takes from nothing to READY, and how much memory, in fresh processes of the real command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import astuple, dataclass
+from typing import IO, Any
+
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.errors import ModelError
+from edge.profiling.facts import peak_mb
+from edge.profiling.replay import built_in_signal
+from edge.profiling.report import Progress, Row, rounded
+from edge.settings import Settings
+from edge.vad import to_pcm
+
+HANGS_S = 600.0
+"""Compiling for TensorRT takes minutes."""
+GREETING_SAMPLES = SAMPLE_RATE_HZ // 4
+
+
+@dataclass(frozen=True)
+class Start:
+    """One fresh process."""
+
+    ready_ms: float
+    """From the start of the process to READY, every length warm."""
+    first_inference_ms: float
+    """Of the shortest length, before anything is warm, in another fresh process."""
+    first_utterance_ms: float | None
+    """Inference of the first utterance after READY; None if the model takes no voice out of the built-in signal."""
+    peak_mb: float | None
+    """Resident memory after that utterance; None where there is no /proc."""
+
+
+STAGES = ("cold start", "first inference", "first utterance", "peak memory")
+
+
+def start_rows(settings: Settings, starts: int, progress: Progress) -> list[Row]:
+    """Start ``affectd run`` so many times, and give a row for each measure.
+
+    Raises:
+        ModelError: it does not start.
+    """
+    found: list[tuple[float | None, ...]] = []
+    for number in range(starts):
+        progress(f"cold start {number + 1} of {starts}")
+        found.append(astuple(measure_start(settings)))
+    rows = []
+    for stage, samples in zip(STAGES, zip(*found, strict=True), strict=True):
+        rounds = tuple(rounded([sample]) for sample in samples if sample is not None)
+        if rounds:
+            rows.append(Row(part="start", stage=stage, unit="MB" if stage == "peak memory" else "ms", rounds=rounds))
+    return rows
+
+
+def measure_start(settings: Settings) -> Start:
+    """Start the command once, let it hear one utterance on standard input, and end it."""
+    signal = built_in_signal((1.5,))
+    command = [sys.executable, "-m", "edge", "run", *_options(settings)]
+    command += ["--source", "-", "--rate", str(SAMPLE_RATE_HZ), "--fast", "--json"]
+    started_s = time.monotonic()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        timer = threading.Timer(HANGS_S, process.kill)
+        timer.start()
+        try:
+            _write(process.stdin, signal[:GREETING_SAMPLES])
+            first = _event(process.stdout)
+            ready_ms = (time.monotonic() - started_s) * 1e3
+            if first is None:
+                _, errors = process.communicate()
+                raise ModelError(f"affectd run does not start: {errors.decode(errors='replace').strip()}")
+            _write(process.stdin, signal[GREETING_SAMPLES:])
+            utterance = _event(process.stdout)
+            memory_mb = peak_mb(process.pid)
+            process.communicate()
+        finally:
+            timer.cancel()
+            process.kill()
+    latency_ms = utterance.get("latency_ms") if utterance else None
+    return Start(ready_ms, _first_inference_ms(settings), latency_ms["encoder"] if latency_ms else None, memory_mb)
+
+
+def _first_inference_ms(settings: Settings) -> float:
+    result = subprocess.run(
+        [sys.executable, "-m", "edge.profiling.first"],
+        input=settings.encoder.model_dump_json().encode(),
+        capture_output=True,
+        timeout=HANGS_S,
+        check=False,
+    )
+    if result.returncode:
+        raise ModelError(f"the first inference fails: {result.stderr.decode(errors='replace').strip()[-500:]}")
+    return float(result.stdout)
+
+
+def _options(settings: Settings) -> list[str]:
+    """Return every setting as an option, so that neither a file nor the environment matters."""
+    values = {f"{section}.{key}": value for section, table in settings for key, value in table}
+    texts = {key: ",".join(value) if isinstance(value, tuple) else str(value) for key, value in values.items()}
+    return [option for key, text in texts.items() for option in ("--set", f"{key}={text}")]
+
+
+def _write(stream: IO[bytes] | None, samples: Waveform) -> None:
+    assert stream is not None
+    try:
+        stream.write(to_pcm(samples))
+        stream.flush()
+    except BrokenPipeError:  # it has ended, and standard error tells why
+        pass
+
+
+def _event(stream: IO[bytes] | None) -> dict[str, Any] | None:
+    assert stream is not None
+    line = stream.readline()
+    event: dict[str, Any] | None = json.loads(line) if line else None
+    return event

@@ -1,0 +1,161 @@
+"""A report in words, the same on a terminal and on a page: heads and rows of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.profiling.compare import LEVEL, Change, Comparison, Verdict
+from edge.profiling.report import Report, Row
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+TITLES = {
+    "start": "Start: fresh processes of affectd run",
+    "pipeline": "Pipeline: from the end of speech to the event",
+    "direct": "Lengths and batches: each stage by itself, ms per inference",
+    "sweep": "Settings: ms per inference of the encoder",
+    "overhead": "The profiler itself: CPU time with (on) and without (off), and telling of one utterance",
+}
+MEANINGS = {
+    "endpoint": "silence that ends an utterance",
+    "capture": "from the deciding sample to the queue",
+    "vad": "voice activity, pauses included",
+    "queue": "waiting for the encoder",
+    "speaker": "voiceprint",
+    "adapt": "who it is, and their profile",
+    "publish": "writing the event",
+    "answer": "speech known to be over → event out",
+    "total": "end of speech → event ready",
+    "cold start": "process start → READY, all lengths warm",
+    "first inference": "shortest length, nothing warm",
+    "first utterance": "its inference, after READY",
+    "peak memory": "resident, after one utterance",
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """A table."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    bold: frozenset[int] = frozenset()
+    """Rows that matter most."""
+    numbers_from: int = 1
+    """The columns before are names."""
+
+
+def facts_words(report: Report) -> Words:
+    """Return what was measured on what."""
+    machine, model = report.machine, report.model
+    memory = "" if machine.memory_mb is None else f", {machine.memory_mb} MB"
+    rows = {
+        "machine": f"{machine.cpu}, {machine.cores} cores{memory}, governor {machine.governor or 'unknown'}",
+        "system": machine.system,
+        "versions": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
+        "model": f"{model.bundle} {model.version} ({model.sha256[:12]}), {model.architecture}, {model.precision}",
+        "runs on": f"{model.provider or 'not loaded yet'}, {model.threads} thread(s), batches up to {model.max_batch}",
+    }
+    if report.audio_s:
+        rows["heard"] = f"{report.audio_s:.1f} s{' of ' if report.audio else ''}{', '.join(report.audio)}"
+    for sensor in report.sensors:
+        rows[sensor.name] = f"median {sensor.median:g}, highest {sensor.highest:g}, n {sensor.n}"
+    notes = tuple(("note", note) for note in report.notes)
+    return Words(f"affectd profile, {report.time}", ("", ""), (*rows.items(), *notes), numbers_from=2)
+
+
+def report_words(report: Report, every_length: bool) -> list[Words]:
+    """Return the tables of the figures; ``every_length`` also breaks the pipeline's stages down by length."""
+    tables = []
+    start = report.of("start")
+    if start:
+        tables.append(_quantile_words(TITLES["start"], start))
+    pipeline = [row for row in report.of("pipeline") if every_length or row.bucket_s is None]
+    if pipeline:
+        tables.append(_quantile_words(TITLES["pipeline"], pipeline))
+    if report.of("direct"):
+        tables.append(_direct_words(report.of("direct")))
+    for part in ("sweep", "overhead"):
+        rows = [row for row in report.rows if row.part == part]
+        if rows:
+            tables.append(_quantile_words(TITLES[part], rows))
+    return tables
+
+
+def comparison_words(comparison: Comparison, every_length: bool) -> Words:
+    """Return the change of each row; those beyond noise are bold. ``every_length`` as for ``report_words``."""
+
+    def shown(row: Row) -> bool:
+        return every_length or row.part != "pipeline" or row.bucket_s is None
+
+    changes = [change for change in comparison.changes if shown(change.new)]
+    rows = [_change_words(change) for change in changes]
+    for alone, word in ((comparison.only_old, "gone"), (comparison.only_new, "new")):
+        for row in filter(shown, alone):
+            median = f"{_figure(row.quantile(0.5))} {row.unit}"
+            then, now = (median, "—") if word == "gone" else ("—", median)
+            rows.append((f"{row.part}: {row.name}", then, now, "", "", word))
+    beyond = (Verdict.LESS, Verdict.MORE)
+    bold = frozenset(index for index, change in enumerate(changes) if change.verdict in beyond)
+    heads = ("median of", "then", "now", "change", f"{LEVEL:.0%} interval", "verdict")
+    return Words("Change", heads, tuple(rows), bold)
+
+
+def _quantile_words(title: str, rows: Sequence[Row]) -> Words:
+    heads = ("", *QUANTILES, "n", "RTF", "")
+    cells = tuple(
+        (
+            row.name,
+            *(f"{_figure(row.quantile(share))} {row.unit}" for share in QUANTILES.values()),
+            str(row.n),
+            _factor(row.real_time_factor),
+            MEANINGS.get(row.stage, ""),
+        )
+        for row in rows
+    )
+    bold = frozenset(index for index, row in enumerate(rows) if row.stage == "answer")
+    return Words(title, heads, cells, bold)
+
+
+def _direct_words(rows: Sequence[Row]) -> Words:
+    """Return a line for each length and batch: the encoder in full, the other stages' medians."""
+    by_key = {(row.bucket_s, row.batch, row.stage): row for row in rows}
+    others = list(dict.fromkeys(row.stage for row in rows if row.stage != "encoder"))
+    cells = []
+    for row in rows:
+        if row.stage != "encoder":
+            continue
+        medians = [by_key.get((row.bucket_s, row.batch, stage)) for stage in others]
+        cells.append(
+            (
+                f"{row.bucket_s:g} s x {row.batch}",
+                *(_figure(row.quantile(share)) for share in QUANTILES.values()),
+                str(row.n),
+                _factor(row.real_time_factor),
+                *("" if other is None else _figure(other.quantile(0.5)) for other in medians),
+            )
+        )
+    heads = ("encoder", *QUANTILES, "n", "RTF", *(f"{stage} p50" for stage in others))
+    return Words(TITLES["direct"], heads, tuple(cells))
+
+
+def _change_words(change: Change) -> tuple[str, ...]:
+    percent = "" if change.percent is None else f"{change.percent:+.1f} %"
+    unit = change.new.unit
+    return (
+        f"{change.new.part}: {change.new.name}",
+        f"{_figure(change.old.quantile(0.5))} {unit}",
+        f"{_figure(change.new.quantile(0.5))} {unit}",
+        percent,
+        f"{change.low:+.3g} … {change.high:+.3g} {unit}",
+        change.verdict.value,
+    )
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _factor(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}" if value >= 1e-4 else "<.0001"

