@@ -135,6 +135,27 @@ def adaptation(
     measure_adaptation(run, data, out, split, encoder, cache=cache, threads=threads)
 
 
+@app.command(epilog=examples("affectd-calibrate crossvalidate configs/default-train.toml --data data --out report"))
+def crossvalidate(
+    recipe: Annotated[Path, typer.Argument(help="Training recipe with a frozen encoder.")],
+    *,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the table, the plot and the JSON.", metavar="DIR")],
+    folds: Annotated[int, typer.Option(min=2, help="Each speaker is held out once.")] = 5,
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    debug: Debug = False,
+) -> None:
+    """Measure a recipe, without and with enrolment, on speakers held out in turn: choose by these, not by the test.
+
+    Only training and validation speakers are read. The report is that of the adaptation command.
+    """
+    from calibrate.commands import validate_recipe
+
+    validate_recipe(recipe, data, out, encoder, folds=folds, cache=cache, threads=threads)
+
+
 @app.command(
     epilog=examples(
         "affectd-calibrate verification configs/default-train.toml --data data --out verifier",

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate import household, verification_report
-from calibrate.adaptation import evaluate_adaptation
+from calibrate.adaptation import Gain, evaluate_adaptation
+from calibrate.crossvalidation import cross_validate
 from calibrate.dataset import Part, read_parts
 from calibrate.evaluation import evaluate_bundle, evaluate_run
 from calibrate.metrics import Figures
@@ -112,7 +113,19 @@ def measure_adaptation(
 ) -> None:
     """Measure adaptation; see the command's help."""
     torch.set_num_threads(threads)
-    gains = evaluate_adaptation(run, data, out, split=_split(split), encoder=encoder, cache=cache)
+    show_gains(evaluate_adaptation(run, data, out, split=_split(split), encoder=encoder, cache=cache), out)
+
+
+def validate_recipe(
+    recipe_path: Path, data: Path, out: Path, encoder: str | None, *, folds: int, cache: Path, threads: int
+) -> None:
+    """Cross-validate a recipe; see the command's help."""
+    torch.set_num_threads(threads)
+    show_gains(cross_validate(read_recipe(recipe_path), data, out, encoder, cache, folds), out)
+
+
+def show_gains(gains: Sequence[Gain], out: Path) -> None:
+    """Print UA by enrolment clips as a table."""
     counts = sorted({gain.clips for gain in gains})
     table = Table("corpus", "enrolment", *map(str, counts), title="UA by enrolment clips")
     rows: dict[tuple[str, str], list[str]] = {}

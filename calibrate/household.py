@@ -25,6 +25,7 @@ from edge.settings import SpeakerSettings
 from edge.store.person import Consent, Person
 
 HOUSEHOLD, CLIPS, TURNS, DRAWS = 4, 8, 5, 20
+LEAST_GAIN = 0.01
 PAUSE_S = 2.0
 """Between two utterances of a conversation."""
 COLUMNS = ("corpus", "speakers", "UA, strangers", "UA, own profile", "UA, identified", "kept", "attributed", "right")
@@ -55,9 +56,9 @@ class HouseholdFigures:
 
     @property
     def kept(self) -> float:
-        """Share of the gain of the true profiles that identification keeps; not a number without a gain."""
+        """Share of the true profiles' gain that identification keeps; not a number where that is below a point."""
         gain = self.ua_bound - self.ua_none
-        return (self.ua_identified - self.ua_none) / gain if gain > 0 else float("nan")
+        return (self.ua_identified - self.ua_none) / gain if gain >= LEAST_GAIN else float("nan")
 
 
 def encode_part(recognizer: Recognizer, part: Part) -> list[Encoding]:
@@ -161,7 +162,7 @@ def rows(found: dict[str, HouseholdFigures]) -> Iterator[list[str]]:
     """Yield the cells under ``COLUMNS``."""
     for corpus, row in found.items():
         shares = (row.ua_none, row.ua_bound, row.ua_identified, row.kept, row.attributed, row.right)
-        yield [corpus, str(row.speakers), *(f"{share:.3f}" for share in shares)]
+        yield [corpus, str(row.speakers), *("-" if np.isnan(share) else f"{share:.3f}" for share in shares)]
 
 
 def households_table(found: dict[str, HouseholdFigures], protocol: str) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 from calibrate.dataset import Part
 from calibrate.evaluation import evaluate_bundle
 from calibrate.splits import Split
-from edge.audio import Waveform, read_audio
+from edge.analyze import whole_file_waveform
+from edge.audio import Waveform
 from edge.recognizer import Recognizer
 from export.bench import opensmile
 from export.bench.machine import limited
@@ -24,11 +25,12 @@ TIMED_ROUNDS = 3
 POINTS = 15
 RIVAL = "openSMILE ComParE"
 NOTES = """\
-UA is the mean recall over the labels of a corpus, on the fixed test speakers, who are in no training data; whole
-files. The bundle answers any of its labels and does not know which corpus a clip is from. Nor does the SVM: linear,
-standardised on the training speakers, corpora and labels weighing the same as in the bundle's training, C raised
-tenfold from 1e-6 until the mean UA of the validation speakers gains no more. "SVM of the corpus" is trained on one
-corpus alone and told it, which the bundle is not.
+UA is the mean recall over the labels of a corpus, on the fixed test speakers, who are in no training data. All
+systems hear the same samples, what is spoken in each file as the device cuts it. The bundle answers any of its
+labels and does not know which corpus a clip is from. Nor does the SVM: linear, standardised on the training
+speakers, corpora and labels weighing the same as in the bundle's training, C raised tenfold from 1e-6 until the mean
+UA of the validation speakers gains no more. "SVM of the corpus" is trained on one corpus alone and told it, which
+the bundle is not.
 
 Times are from samples to probabilities (bundle) or functionals (openSMILE), one thread, over the same {clips} test
 clips of {low:.1f} to {high:.1f} s, which all systems hear in turn, {rounds} times each."""
@@ -47,7 +49,7 @@ def measure(plan: Plan) -> Section:
     penalties: dict[str, object] = {}
     for name in opensmile.FEATURE_SETS:
         _compare(name, plan, parts, found, penalties)
-    waveforms = [read_audio(clip) for clip in plan.some(parts["test"].paths, TIMED_CLIPS)]
+    waveforms = [whole_file_waveform(clip) for clip in plan.some(parts["test"].paths, TIMED_CLIPS)]
     times = _times(recognizers, waveforms)
     lengths_s = [len(waveform) / 16_000 for waveform in waveforms]
     notes = NOTES.format(clips=len(waveforms), rounds=TIMED_ROUNDS, low=min(lengths_s), high=max(lengths_s))

@@ -54,7 +54,7 @@ def measure(plan: Plan) -> Section:
         for threads in plan.threads:
             recognizer = recognizer_of(bundle, threads)
             cut = [waveform[: recognizer.buckets.longest] for waveform in waveforms]
-            rows = _rows(recognizer, cut, plan.rounds)
+            rows = _rows(recognizer, cut, max(1, plan.rounds // 2))
             title = f"{label(bundle)}, {threads} thread{'s' * (threads > 1)}"
             allowed = MOST_PADDING_ERROR[bundle.manifest.encoder.precision]
             tables.append(_table(title, rows, sum(map(len, cut)), allowed))

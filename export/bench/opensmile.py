@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.progress import progress_bar
-from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.analyze import whole_file_waveform
+from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.head import Matrix
 
 FEATURE_SETS = {"openSMILE eGeMAPS": "eGeMAPSv02", "openSMILE ComParE": "ComParE_2016"}
@@ -42,17 +43,18 @@ class Functionals:
         return np.nan_to_num(features)
 
     def table(self, paths: Sequence[Path], cache: Path) -> npt.NDArray[np.float32]:
-        """Return ``float32[clips, features]``, one file per clip under ``cache``, named by what the clip holds."""
+        """Return ``float32[clips, features]`` of what is spoken in each, kept in a file of its own under ``cache``."""
         folder = cache / "opensmile" / self.name
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
         with progress_bar() as progress:
             for path in progress.track(paths, description=self.name):
-                kept = folder / f"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}.npy"
+                waveform = whole_file_waveform(path)
+                kept = folder / f"{hashlib.sha256(waveform.tobytes()).hexdigest()[:32]}.npy"
                 if not kept.exists():
                     partial = kept.with_suffix(".partial")
                     with partial.open("wb") as file:
-                        np.save(file, self(read_audio(path)))
+                        np.save(file, self(waveform))
                     partial.rename(kept)
                 rows.append(np.load(kept))
         return np.stack(rows)

@@ -15,6 +15,7 @@ from edge.commands.entry import PACKAGES
 from edge.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
+HEARD = "what is spoken in each file"
 
 Call = Callable[..., int]
 Write = Callable[..., Path]
@@ -64,7 +65,9 @@ def test_from_a_corpus_folder_to_figures_in_a_process_of_its_own(
         "validation/report.md",
     }
     metrics = json.loads((folder / "validation" / "metrics.json").read_text())
-    assert metrics["protocol"] == "validation speakers of splits.csv, never trained on; what is spoken in each file, torch"
+    assert (
+        metrics["protocol"] == "validation speakers of splits.csv, never trained on; what is spoken in each file, torch"
+    )
     assert len(list((tmp_path / "cache").iterdir())) == 3, "training, its copy, validation"
 
 
@@ -100,7 +103,10 @@ def test_train_then_evaluate(
     stdout, stderr = capsys.readouterr()
     assert stderr == ""
     result = json.loads(stdout)
-    assert result["protocol"] == "test speakers of splits.csv, never trained on; what is spoken in each file; run out, torch"
+    assert (
+        result["protocol"]
+        == "test speakers of splits.csv, never trained on; what is spoken in each file; run out, torch"
+    )
     assert {name: row["utterances"] for name, row in result["corpora"].items()} == {"ravdess": 6, "office": 6}
     assert all(row["ua"] > 0.6 for row in result["corpora"].values()), "chance is 1/3"
     assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == result
@@ -145,7 +151,7 @@ def test_without_a_corpus_nobody_it_drew_is_tested_who_trained(
     assert not set(result["corpora"]["ravdess"]["speaker_ua"]) & set(run["speakers"])
     assert call("evaluate", "runs/tiny", "--data", data, "--recipe", recipe, "--split", "train", "--json") == 0
     protocol = json.loads(capsys.readouterr().out)["protocol"]
-    assert " of 5 trained on; what is spoken in each file" in protocol, "another draw, and the report says whom it knows"
+    assert f" of 5 trained on; {HEARD}" in protocol, "another draw, and the report says whom it knows"
 
 
 def test_a_bundle_is_evaluated_by_a_recipe(

@@ -166,7 +166,7 @@ class NotedRows:
         self.drawn: list[int] = []
         self.batches: list[list[int]] = []
 
-    def clean(self, part: Part) -> tuple[Part, Tensor]:
+    def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
         return part, torch.randn(len(part.labels), 1, 4, generator=torch.Generator().manual_seed(0))
 
     def augmented(self, part: Part) -> BatchFeatures:

@@ -1,0 +1,73 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibrate import commands
+from calibrate.crossvalidation import JoinedFeatures, speaker_folds
+from calibrate.dataset import read_parts
+from calibrate.recipe import Recipe
+from calibrate.run import build_run
+from edge.errors import UsageError
+
+Write = Callable[..., Path]
+
+
+def test_every_speaker_but_the_test_speakers_is_held_out_once(
+    recipe_file: Write, data: Path, encoders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = recipe_file(head={"kind": "dense", "dim": 8, "regulars": 0.5})
+    out = tmp_path / "out"
+    commands.validate_recipe(recipe, data, out, str(encoders["whisper"]), folds=3, cache=tmp_path / "cache", threads=1)
+    assert "UA by enrolment clips" in capsys.readouterr().out
+    report = json.loads((out / "adaptation.json").read_text())
+    assert set(report["speaker_gains"]) == {"ravdess-01", "ravdess-02", "ravdess-03", "ravdess-04", "ravdess-05"} | {
+        "office-anna",
+        "office-ben",
+        "office-cem",
+    }
+    assert report["protocol"].startswith("3 folds over the 8 training and validation speakers of splits.csv")
+    assert {(gain["corpus"], gain["clips"]) for gain in report["gains"]} >= {("ravdess", 0), ("office", 8)}
+    assert all(0 <= ua <= 1 for gain in report["gains"] for ua in gain["ua"].values())
+    assert (out / "adaptation.png").stat().st_size > 1_000
+
+
+def test_joined_features_are_those_of_the_parts(
+    recipe_of: Callable[..., Recipe], data: Path, encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = recipe_of()
+    parts = read_parts(recipe, data)
+    run = build_run(recipe, str(encoders["whisper"]))
+    source = run.source(tmp_path)
+    joined = JoinedFeatures(source, [parts["train"], parts["validation"]])
+    whole = joined.whole
+    assert whole.paths == parts["train"].paths + parts["validation"].paths
+    odd = whole.select(np.arange(len(whole.paths)) % 2 == 1)
+    expected = np.concatenate([source.clean(parts[name])[1].numpy() for name in ("train", "validation")])
+    np.testing.assert_array_equal(joined.clean(odd)[1].numpy(), expected[1::2])
+    rows = np.arange(len(odd.paths))[::-1].copy()
+    drawn = joined.augmented(odd)(rows, np.random.default_rng(0)).numpy()
+    copies = [source.augmented(parts[name]) for name in ("train", "validation")]
+    for row, features in zip(rows, drawn, strict=True):
+        place = 2 * row + 1
+        first = len(parts["train"].paths)
+        part, index = (0, place) if place < first else (1, place - first)
+        variants = [copies[part](np.array([index]), np.random.default_rng(seed)).numpy()[0] for seed in range(20)]
+        assert any(np.array_equal(features, variant) for variant in variants)
+
+
+def test_folds_deal_out_each_corpus(recipe_of: Callable[..., Recipe], data: Path) -> None:
+    part = read_parts(recipe_of(), data)["train"]
+    fold_of = speaker_folds(part, 2, seed=0)
+    assert sorted(fold for name, fold in fold_of.items() if name.startswith("ravdess")) == [0, 0, 1, 1]
+    assert sorted(fold for name, fold in fold_of.items() if name.startswith("office")) == [0, 1]
+    with pytest.raises(UsageError, match="office has 2 speakers to train on, too few for 3 folds"):
+        speaker_folds(part, 3, seed=0)
+
+
+def test_a_fine_tuned_encoder_is_refused(recipe_file: Write, data: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(encoder={"finetune": 1})
+    with pytest.raises(UsageError, match="finetune must be 0"):
+        commands.validate_recipe(recipe, data, tmp_path, None, folds=2, cache=tmp_path, threads=1)
