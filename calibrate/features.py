@@ -72,7 +72,7 @@ def embed(
         max_s: longer files are cut here, in the middle.
     """
     lengths_s = [_duration_s(path) for path in paths]
-    files = [(path, *_stamp(path)) for path in paths]
+    files = [(path, *stamp(path)) for path in paths]
     kind = (VadSettings().model_dump(), SegmenterSettings().model_dump()) if spoken_only else ()
     folder = cache / _cache_key(encoder, encoder_name, files, augmentation, seed, max_s, *kind)
     features, state = _open_cache(folder, len(paths), encoder)
@@ -128,7 +128,7 @@ def _duration_s(path: Path) -> float:
         return 0.0
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp(path: Path) -> tuple[int, ...]:
     """Return what changes when a file does: its size and the time it was written; nothing for a missing file."""
     try:
         status = path.stat()

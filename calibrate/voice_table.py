@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from calibrate.corpora import Utterance
+from calibrate.features import stamp
 from calibrate.progress import progress_bar
 from calibrate.trials import DURATIONS_S, Rows, Voices
 from calibrate.verifier import read_contract
@@ -108,7 +109,7 @@ class OnnxVoices:
 def cached_voices(source: VoiceSource, utterances: Sequence[Utterance], cache: Path, seed: int = 0) -> Voices:
     """Return the table from the cache folder, or read it and keep it there; a damaged file is made anew."""
     settings = (VadSettings().model_dump(), SegmenterSettings().model_dump(), DURATIONS_S, TIMED_CLIPS, BUCKETS_S)
-    clips = [(str(one.path), *_stamp(one.path), one.corpus, one.speaker, one.gender, one.emotion) for one in utterances]
+    clips = [(str(one.path), *stamp(one.path), one.corpus, one.speaker, one.gender, one.emotion) for one in utterances]
     described = json.dumps([VERSION, source.key, settings, seed, clips])
     path = cache / f"voices-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npz"
     try:
@@ -181,12 +182,3 @@ def _timed(tests: Rows, speech: list[Waveform], emotions: list[str]) -> Iterator
         for target_s in DURATIONS_S:
             if len(waveform) >= target_s * SAMPLE_RATE_HZ:
                 yield clip, target_s, waveform[: target_s * SAMPLE_RATE_HZ]
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file does: its size and the time it was written; nothing for a missing file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_size, status.st_mtime_ns

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from calling import exit_code
 
 from calibrate import cli
 from edge.commands.entry import PACKAGES
@@ -29,12 +30,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 
     def call(*arguments: object) -> int:
         threads = () if arguments[0] == "corpus" else ("--threads", 1)
-        monkeypatch.setattr(sys, "argv", ["affectd-calibrate", *map(str, (*arguments, *threads))])
-        try:
-            cli.main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
+        return exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments, *threads)
 
     return call
 

@@ -1,12 +1,12 @@
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from calling import exit_code
 from household import anna, ben, cem
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,10 +95,7 @@ def test_the_command_evaluates_a_bundle_folder(
     write_table(data / "splits.csv", ("corpus", "speaker", "split"), [("family", name, "test") for name in VOICES])
     recipe = recipe_file(corpora=[{"name": "csv", "folder": "home", "licence": "own", "licence_verified": False}])
     options = ["--data", data, "--recipe", recipe, "--out", tmp_path / "out", "--json", "--threads", 1]
-    monkeypatch.setattr(sys, "argv", ["affectd-calibrate", "household", *map(str, [bundle_folder, *options])])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert not end.value.code
+    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", "household", bundle_folder, *options) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["protocol"].startswith("test speakers of splits.csv; the bundle through the device's code")
     assert said["corpora"]["family"]["speakers"] == 3

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from calling import exit_code
 from signals import speech_like
 from tiny import tiny_encoder, tiny_speaker_encoder
 
@@ -67,12 +68,7 @@ def call(
 
     def call(*arguments: object) -> int:
         command = ("verification", recipe, "--data", choir, "--out", "out", "--threads", 1, *arguments)
-        monkeypatch.setattr(sys, "argv", ["affectd-calibrate", *map(str, command)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
+        return exit_code(cli.main, monkeypatch, "affectd-calibrate", *command)
 
     return call
 

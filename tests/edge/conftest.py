@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from calling import exit_code
 from conversation import Conversation, record
 
 from edge import cli
@@ -46,7 +47,7 @@ def start(clean_environment: None) -> Iterator[Start]:
         *arguments: object, program: tuple[str, ...] = ("-m", "edge"), stdout: int = subprocess.PIPE
     ) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, *program, *map(str, arguments)],
+            [sys.executable, *program, *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=stdout,
@@ -72,11 +73,6 @@ def call(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Run ``affectd`` inside the test's process and return its exit code."""
 
     def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["affectd", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
+        return exit_code(cli.main, monkeypatch, "affectd", *arguments)
 
     return call

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from calling import exit_code
 
 from edge.bundle import Bundle
 from export import cli
@@ -25,12 +26,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.setenv("COLUMNS", "160")
 
     def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["affectd-export", "bundle", *map(str, arguments), "--threads", "1"])
-        try:
-            cli.main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
+        return exit_code(cli.main, monkeypatch, "affectd-export", "bundle", *arguments, "--threads", "1")
 
     return call
 
@@ -60,7 +56,7 @@ def test_the_device_runs_the_bundle(exported: Any, data: Path, tmp_path: Path) -
     clips = sorted((data / "ravdess" / "Actor_06").glob("*.wav"))
     command = ["analyze", *clips, "--bundle", exported.folder, "--whole-file", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "edge", *map(str, command)],
+        [sys.executable, "-m", "edge", *command],
         cwd=ROOT, env=os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
