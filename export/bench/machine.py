@@ -38,8 +38,6 @@ class Machine:
     instructions: tuple[str, ...]
     memory_gb: float
     system: str
-    load: float
-    """Average of the last minute, at the start: what else was running."""
     versions: dict[str, str]
 
     @classmethod
@@ -51,16 +49,13 @@ class Machine:
             instructions=tuple(flag for flag in INSTRUCTIONS if flag in _flags()),
             memory_gb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
             system=f"{platform.system()} {platform.machine()}",
-            load=round(os.getloadavg()[0], 2),
             versions={"Python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         )
 
     def __str__(self) -> str:
         versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
-        return (
-            f"{self.cpu}, {self.cores} cores ({', '.join(self.instructions)}), {self.memory_gb:g} GB, {self.system}; "
-            f"load before the run {self.load:g}; {versions}"
-        )
+        cores = f"{self.cores} cores ({', '.join(self.instructions)})"
+        return f"{self.cpu}, {cores}, {self.memory_gb:g} GB, {self.system}; {versions}"
 
 
 class Gemm:
@@ -79,6 +74,11 @@ class Gemm:
 def cores() -> int:
     """Return the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load() -> float:
+    """Return how many processes wanted to run, on average over the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 @contextmanager

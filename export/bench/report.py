@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from export.bench.machine import Machine
 
 INTRODUCTION = """\
-Everything here was measured side by side in one run; `make bench` repeats it. Times are milliseconds, medians with
-the quartiles in brackets; what is compared in a table took turns within every round, after a round to warm up. Every
-single value is in [{json}]({json})."""
+`make bench` repeats all of it. Times are milliseconds, medians with the quartiles in brackets; what is compared in a
+table was measured side by side in one run and took turns within every round, after a round to warm up. Every part had
+a process of its own. Every single value is in [{json}]({json})."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,20 @@ class Section:
     figures: dict[str, Any]
     """Every value, for JSON."""
     targets: list[Target] = field(default_factory=list)
+    load: float = 0.0
+    """Of the machine before, a minute's average: what else was running."""
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Section:
+        """Rebuild a section from what a report wrote."""
+        tables = [Table(row["title"], tuple(row["header"]), [*map(tuple, row["rows"])]) for row in record["tables"]]
+        targets = [Target(**target) for target in record["targets"]]
+        return cls(record["title"], record["notes"], tables, record["figures"], targets, record["load"])
 
 
 @dataclass(frozen=True)
 class Report:
-    """One run."""
+    """What a page says."""
 
     machine: Machine
     bundles: dict[str, str]
@@ -64,6 +73,17 @@ class Report:
     """Part to what it found."""
     skipped: Sequence[str] = ()
     """What could not be measured, and why."""
+
+    def over(self, page: Path) -> Report:
+        """Return the report with the parts that only an older page has, if it is of the same machine and bundles."""
+        try:
+            record = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+            older = {part: Section.from_json(section) for part, section in record["parts"].items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            return self
+        if (record["machine"], record["bundles"]) != (json.loads(json.dumps(asdict(self.machine))), self.bundles):
+            return self
+        return replace(self, command=record["command"], sections=older | self.sections)
 
     def markdown(self, json_name: str = "benchmarks.json") -> str:
         """Return the page."""
@@ -77,7 +97,8 @@ class Report:
             lines += ["## Targets", _bare(Table("", ("promise", "measured", "met"), rows))]
         for part, section in self.sections.items():
             lines += [f"## {section.title}", section.notes, *(table.markdown() for table in section.tables)]
-            lines += [f'Again: `make bench ARGS="--only {part}"`, with the options of the command above.']
+            again = f'Again: `make bench ARGS="--only {part}"`, with the options of the command above.'
+            lines += [f"{again} Load before: {section.load:g}."]
         return "\n\n".join(lines) + "\n"
 
     def as_json(self) -> dict[str, Any]:
@@ -87,8 +108,7 @@ class Report:
             "bundles": self.bundles,
             "command": self.command,
             "skipped": list(self.skipped),
-            "targets": [asdict(target) for section in self.sections.values() for target in section.targets],
-            "parts": {part: section.figures for part, section in self.sections.items()},
+            "parts": {part: asdict(section) for part, section in self.sections.items()},
         }
 
     def write(self, page: Path) -> None:

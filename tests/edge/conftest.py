@@ -47,7 +47,7 @@ def start(clean_environment: None) -> Iterator[Start]:
         *arguments: object, program: tuple[str, ...] = ("-m", "edge"), stdout: int = subprocess.PIPE
     ) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            [sys.executable, *program, *map(str, arguments)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=stdout,

@@ -12,7 +12,7 @@ import soundfile
 from signals import speech_like
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.capture import Block, BlockQueue, FileSource, LiveSource, PcmSource, Source, from_pcm, open_source
+from edge.capture import BLOCK_S, Block, BlockQueue, FileSource, LiveSource, PcmSource, Source, from_pcm, open_source
 from edge.errors import AudioFileError
 from edge.microphone import Microphone
 from edge.settings import CaptureSettings
@@ -91,7 +91,9 @@ def test_realtime_file_is_never_ahead_of_the_clock(tmp_path: Path) -> None:
     source = FileSource(write(tmp_path / "a.wav", speech_like(0.5)), realtime=True)
     started_at_s = time.monotonic()
     times_s = np.array([block.captured_at_s for block in source.blocks() if len(block.samples)])
-    assert (times_s - started_at_s >= 0.05 * np.arange(1, 11) - 0.001).all()
+    heard_s = np.minimum(BLOCK_S * np.arange(1, len(times_s) + 1), 0.5)
+    assert heard_s[-1] == 0.5
+    assert (times_s - started_at_s >= heard_s - 0.001).all()
 
 
 def test_closing_wakes_a_realtime_file(tmp_path: Path) -> None:

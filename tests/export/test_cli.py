@@ -56,7 +56,7 @@ def test_the_device_runs_the_bundle(exported: Any, data: Path, tmp_path: Path) -
     clips = sorted((data / "ravdess" / "Actor_06").glob("*.wav"))
     command = ["analyze", *clips, "--bundle", exported.folder, "--whole-file", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "edge", *command],
+        [sys.executable, "-m", "edge", *map(str, command)],
         cwd=ROOT, env=os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
