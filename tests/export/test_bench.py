@@ -1,4 +1,6 @@
 import json
+import os
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import HubertConfig
 
+from edge.bundle import Bundle
 from export.bench import __main__ as command
 from export.bench import encoders, opensmile
 from export.bench.machine import Machine, cores
+from export.bench.plan import Plan
 from export.bench.report import Report, Section, Table, Target
 from export.bench.rounds import Timing, alternate, digits
 
@@ -32,9 +36,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opensmile, "installed", lambda: False)
 
 
+MACHINE = Machine("a CPU", 4, ("avx2",), 8.0, "Linux", {"numpy": "2.0"})
+
+
+def process_of(plan: Plan) -> Section:
+    return Section("Process", str(os.getpid()), [], {"rounds": plan.rounds})
+
+
 def report(**sections: Section) -> Report:
-    machine = Machine("a CPU", 4, ("avx2",), 8.0, "Linux", 0.5, {"numpy": "2.0"})
-    return Report(machine, {"tiny, fp32": "0123456789abcdef"}, "make bench", sections, ["accuracy, without corpora"])
+    return Report(MACHINE, {"tiny, fp32": "0123456789abcdef"}, "make bench", sections, ["accuracy, without corpora"])
 
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 2))
@@ -63,13 +73,14 @@ def test_numbers_have_three_digits_that_count(value: float, text: str) -> None:
 def test_the_page_shows_targets_tables_and_how_to_repeat_them() -> None:
     table = Table("3 s", ("model", "ms"), [("ours", "1"), ("theirs", "2")])
     targets = [Target("fast", "1 ms", True), Target("small", "9 MB", False)]
-    page = report(encoders=Section("Latency", "How.", [table], {"ms": [1, 2]}, targets)).markdown("b.json")
+    page = report(encoders=Section("Latency", "How.", [table], {"ms": [1, 2]}, targets, 0.5)).markdown("b.json")
     assert "| fast | 1 ms | yes |\n| small | 9 MB | **no** |" in page
     assert "**3 s**\n\n| model | ms |\n| --- | --- |\n| ours | 1 |\n| theirs | 2 |" in page
     assert 'make bench ARGS="--only encoders"' in page
-    assert "Machine: a CPU, 4 cores (avx2), 8 GB, Linux; load before the run 0.5; numpy 2.0." in page
+    assert "Machine: a CPU, 4 cores (avx2), 8 GB, Linux; numpy 2.0." in page
     assert "Bundles: tiny, fp32 (encoder 0123456789ab)." in page
     assert "Not measured: accuracy, without corpora." in page
+    assert "Load before: 0.5." in page
     assert "[b.json](b.json)" in page
 
 
@@ -77,9 +88,40 @@ def test_the_json_lies_beside_the_page_with_every_figure(tmp_path: Path) -> None
     page = tmp_path / "docs" / "page.md"
     report(encoders=Section("Latency", "How.", [], {"ms": [1, 2]})).write(page)
     written = json.loads(page.with_suffix(".json").read_text())
-    assert written["parts"] == {"encoders": {"ms": [1, 2]}}
+    assert written["parts"]["encoders"]["figures"] == {"ms": [1, 2]}
     assert written["machine"]["cpu"] == "a CPU"
     assert "page.json" in page.read_text()
+
+
+def test_parts_measured_again_replace_theirs_on_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    table = Table("3 s", ("model", "ms"), [("ours", "1")])
+    kept = Section("Length", "How.", [table], {"ms": [1]}, [Target("fast", "1 ms", True)], 0.5)
+    report(encoders=Section("Latency", "How.", [], {"ms": [2]}), length=kept).write(page)
+    again = report(encoders=Section("Latency", "How.", [], {"ms": [3]})).over(page)
+    assert again.sections["length"] == kept
+    assert again.sections["encoders"].figures == {"ms": [3]}
+    assert list(again.sections) == ["encoders", "length"]
+
+
+@pytest.mark.parametrize("text", [None, "{}", "not JSON", '{"parts": {"length": {}}}'])
+def test_a_page_that_cannot_be_read_is_replaced(text: str | None, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    if text is not None:
+        page.with_suffix(".json").write_text(text)
+    fresh = report(encoders=Section("Latency", "How.", [], {}))
+    assert fresh.over(page) == fresh
+
+
+@pytest.mark.parametrize("change", [{"machine": replace(MACHINE, cpu="another")}, {"bundles": {"other, int8": "f"}}])
+def test_figures_of_other_machines_and_bundles_never_mix(change: dict[str, Any], tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    replace(report(length=Section("Length", "How.", [], {})), **change).write(page)
+    assert list(report(encoders=Section("Latency", "How.", [], {})).over(page).sections) == ["encoders"]
+
+
+def test_a_part_runs_in_a_process_of_its_own(bundle: Bundle) -> None:
+    assert command._apart(process_of, Plan((bundle,))).notes != str(os.getpid())
 
 
 def test_the_machine_is_described_without_its_name() -> None:
@@ -100,15 +142,16 @@ def test_one_command_measures_what_needs_no_corpora(
     assert measured == json.loads(page.with_suffix(".json").read_text())
     assert set(measured["parts"]) == set(command.PARTS) - {"accuracy"}
     assert measured["skipped"] == ["accuracy, which needs corpora: --data FOLDER"]
-    latency = measured["parts"]["encoders"]["latency"]
+    figures = {part: section["figures"] for part, section in measured["parts"].items()}
+    latency = figures["encoders"]["latency"]
     assert [row["encoder"] for row in latency] == ["tiny, fp32", "small shape"]
     assert latency[1]["weights"] == "random"
     assert latency[1]["flops"] > 0
-    assert {row["batches"] for row in measured["parts"]["buckets"]["strategies"]} >= {"length buckets"}
-    assert [row["people"] for row in measured["parts"]["people"]["people"]] == [1, 10]
-    detectors = {row["detector"] for row in measured["parts"]["activity"]["error"]}
+    assert {row["batches"] for row in figures["buckets"]["strategies"]} >= {"length buckets"}
+    assert [row["people"] for row in figures["people"]["people"]] == [1, 10]
+    detectors = {row["detector"] for row in figures["activity"]["error"]}
     assert {"affectd", "WebRTC alone"} <= detectors
-    assert measured["targets"]
+    assert measured["parts"]["buckets"]["targets"]
 
 
 @pytest.mark.usefixtures("small")
