@@ -12,8 +12,8 @@ from export.bench.machine import Machine
 
 INTRODUCTION = """\
 `make bench` repeats all of it. Times are milliseconds, medians with the quartiles in brackets; what is compared in a
-table was measured side by side in one run and took turns within every round, after a round to warm up. Every part had
-a process of its own. Every single value is in [{json}]({json})."""
+table was measured side by side in one run and took turns within every round, after a round to warm up. Every single
+value is in [{json}]({json})."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Section:
     figures: dict[str, Any]
     """Every value, for JSON."""
     targets: list[Target] = field(default_factory=list)
-    load: float = 0.0
-    """Of the machine before, a minute's average: what else was running."""
+    load: float | None = None
+    """Of the machine before, a minute's average: what else was running; None when it was not recorded."""
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Section:
@@ -98,7 +98,7 @@ class Report:
         for part, section in self.sections.items():
             lines += [f"## {section.title}", section.notes, *(table.markdown() for table in section.tables)]
             again = f'Again: `make bench ARGS="--only {part}"`, with the options of the command above.'
-            lines += [f"{again} Load before: {section.load:g}."]
+            lines += [again if section.load is None else f"{again} Load before: {section.load:g}."]
         return "\n\n".join(lines) + "\n"
 
     def as_json(self) -> dict[str, Any]:
