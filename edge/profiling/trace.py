@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from edge.timing import STAGES, Timing
 
 PROCESS, LISTENING, INFERENCE, UTTERANCES, WORKERS = 1, 1, 2, 10, 1_000
 """Track numbers; a track for each utterance at the same time, and for each worker thread, follows the last two."""
+MODEL_RUN = "model_run"
 KEPT_ARGUMENTS = ("op_name", "provider", "input_type_shape", "output_type_shape")
 
 TraceEvent = dict[str, Any]
@@ -45,18 +47,20 @@ class Spans:
     started_s: float = field(default_factory=time.monotonic)
     events: list[TraceEvent] = field(default_factory=list)
 
-    def add(self, name: str, track: int, start_s: float, end_s: float, **arguments: object) -> None:
-        """Add a span between two times of the monotonic clock."""
+    def add(self, name: str, track: int, start_s: float, end_s: float, **arguments: object) -> TraceEvent:
+        """Add a span between two times of the monotonic clock, and return its event."""
         ts, dur = (start_s - self.started_s) * 1e6, (end_s - start_s) * 1e6
         event = {"name": name, "ph": "X", "pid": PROCESS, "tid": track, "ts": ts, "dur": dur, "args": arguments}
         self.events.append(event)
+        return event
 
     @contextmanager
-    def span(self, name: str, track: int, **arguments: object) -> Iterator[None]:
-        """Add what happens inside."""
+    def span(self, name: str, track: int, **arguments: object) -> Iterator[TraceEvent]:
+        """Add what happens inside; the event is given at the start, and its duration is right at the end."""
         start_s = time.monotonic()
-        yield
-        self.add(name, track, start_s, time.monotonic(), **arguments)
+        event = self.add(name, track, start_s, start_s, **arguments)
+        yield event
+        event["dur"] = (time.monotonic() - start_s) * 1e6
 
     def name_track(self, track: int, name: str) -> None:
         """Give a track the name that is shown."""
@@ -100,6 +104,7 @@ class _TracedEncoder(Encoder):
     def __init__(self, encoder: Encoder, spans: Spans, folder: Path) -> None:
         super().__init__(encoder.path, encoder.dim, encoder.buckets, encoder.settings)
         self._spans, self._folder = spans, folder
+        self._runs: list[TraceEvent] = []
 
     def options(self) -> onnxruntime.SessionOptions:
         """Return the usual ones, and a profile."""
@@ -111,7 +116,8 @@ class _TracedEncoder(Encoder):
     def embed_padded(self, padded: Waveform, lengths: npt.NDArray[int64]) -> Matrix:
         """See ``Encoder``."""
         batch, samples = padded.shape
-        with self._spans.span(self.output, INFERENCE, bucket_s=samples / SAMPLE_RATE_HZ, batch=batch):
+        with self._spans.span(self.output, INFERENCE, bucket_s=samples / SAMPLE_RATE_HZ, batch=batch) as run:
+            self._runs.append(run)
             return super().embed_padded(padded, lengths)
 
     def add_profile(self) -> None:
@@ -121,14 +127,13 @@ class _TracedEncoder(Encoder):
         offset_us = (started_s - self._spans.started_s) * 1e6
         own_thread = threading.get_native_id()
         workers: set[int] = set()
-        for event in json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8")):
-            if event.get("ph") != "X":
-                continue
+        recorded = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        spans = [event | {"ts": event["ts"] + offset_us} for event in recorded if event.get("ph") == "X"]
+        for event in within(self._runs, spans):
             track = INFERENCE if event["tid"] == own_thread else WORKERS + event["tid"]
             workers |= {track} - {INFERENCE}
             kept = {key: value for key, value in event.get("args", {}).items() if key in KEPT_ARGUMENTS}
-            placed = {"pid": PROCESS, "tid": track, "ts": event["ts"] + offset_us, "args": kept}
-            self._spans.events.append(event | placed)
+            self._spans.events.append(event | {"pid": PROCESS, "tid": track, "args": kept})
         for track in workers:
             self._spans.name_track(track, "onnxruntime worker")
 
@@ -198,6 +203,25 @@ def _add_utterances(spans: Spans, timings: Sequence[Timing]) -> None:
                 at_s += timing.stage_ms[stage] / 1e3
     for lane in range(len(free_at_s)):
         spans.name_track(UTTERANCES + lane, "utterances")
+
+
+def within(runs: Sequence[TraceEvent], spans: Sequence[TraceEvent]) -> list[TraceEvent]:
+    """Return onnxruntime's spans, each run of the model moved into the span of the pipeline that made it.
+
+    The two clocks are read one after the other and may drift, which shifts them by some microseconds.
+    """
+    began = [span for span in sorted(spans, key=lambda span: (span["ts"], -span["dur"])) if span["name"] == MODEL_RUN]
+    starts = [span["ts"] for span in began]
+    shifts = []
+    for run, inner in zip(runs, began, strict=True):
+        earliest = run["ts"] - inner["ts"]
+        latest = earliest + run["dur"] - inner["dur"]
+        shifts.append(max(earliest, min(0.0, latest)))
+    moved = []
+    for span in spans:
+        number = bisect_right(starts, span["ts"]) - 1
+        moved.append(span | {"ts": span["ts"] + shifts[number]} if number >= 0 else span)
+    return moved
 
 
 def _monotonic_s(profile_start_ns: int) -> float:

@@ -24,7 +24,7 @@ from edge.profiling.markup import element, text
 from edge.profiling.page import page
 from edge.profiling.replay import BUILT_IN_S, built_in_signal, recordings
 from edge.profiling.report import Report, read_report
-from edge.profiling.trace import trace_replay
+from edge.profiling.trace import trace_replay, within
 from edge.segmenter import Segmenter
 from edge.settings import Settings, SpeakerSettings
 from edge.timing import STAGES
@@ -148,6 +148,16 @@ def parents_of(trace: dict[str, Any]) -> dict[str, set[str]]:
             parents[event["name"]].add(stack[-1]["name"] if stack else "")
             stack.append(event)
     return parents
+
+
+def test_clocks_apart_by_microseconds_still_nest() -> None:
+    runs = [{"name": "embedding", "ts": ts, "dur": 100.0} for ts in (0.0, 1000.0, 2000.0)]
+    early, late, right = -7.0, 1010.0, 2001.0
+    inner = [{"name": "model_run", "ts": ts, "dur": 95} for ts in (early, late, right)]
+    kernels = [{"name": "MatMul_kernel_time", "ts": span["ts"] + 3, "dur": 10} for span in inner]
+    loading = {"name": "session_initialization", "ts": -900.0, "dur": 500}
+    moved = within(runs, [loading, *kernels, *inner])
+    assert [span["ts"] for span in moved] == [-900, 3, 1008, 2004, 0, 1005, 2001]
 
 
 def test_spans_of_the_trace_nest(profiled: Profiled) -> None:
