@@ -1,0 +1,12 @@
+"""The ``affectd-calibrate`` command: corpora, training, evaluation."""
+
+from __future__ import annotations
+
+from calibrate.cli import models, speakers  # noqa: F401  (each adds its commands)
+from calibrate.cli.app import app
+from edge.commands.entry import launch
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    launch(app, "affectd-calibrate")

@@ -1,0 +1,95 @@
+"""``affectd-calibrate corpus | train | evaluate``: their options."""
+# ruff: noqa: PLC0415  (imports inside the commands, so that --help does not wait for torch)
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.app import Cache, Data, Debug, EncoderName, Threads, app
+from edge.commands.entry import examples
+
+
+@app.command(epilog=examples("affectd-calibrate corpus crema-d CREMA-D/AudioWAV --strict"))
+def corpus(
+    name: Annotated[str, typer.Argument(help="Reader: ravdess, nemo, banglaser, crema-d, esd, emodb, …, csv.")],
+    folder: Annotated[Path, typer.Argument(help="Where the corpus lies.")],
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="A file that breaks the naming is an error.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
+    debug: Debug = False,
+) -> None:
+    """List what a corpus folder holds: utterances per label and speaker, and each file that does not fit, with why."""
+    from calibrate.listing import show_corpus
+
+    show_corpus(name, folder, strict, json)
+
+
+@app.command(
+    epilog=examples(
+        "affectd-calibrate train configs/default-train.toml --data data",
+        "affectd-calibrate train my.toml --data data --encoder models/whisper-base --resume",
+        "affectd-calibrate train configs/default-train.toml --data data --without ravdess --without nemo",
+    )
+)
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Training recipe in TOML, see configs/default-train.toml.")],
+    *,
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the run.", file_okay=False, metavar="DIR", show_default="runs/<name of the recipe>"
+        ),
+    ] = None,
+    encoder: EncoderName = None,
+    without: Annotated[list[str] | None, typer.Option(help="Corpus to leave out. Repeatable.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A file that breaks a corpus's naming is an error.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    device: Annotated[str, typer.Option(help="torch device: cpu, cuda, cuda:1.")] = "cpu",
+    debug: Debug = False,
+) -> None:
+    """Train a model by a recipe and report on its validation speakers.
+
+    The run folder gets the model, the training log with its picture, and a report with confusion matrices.
+    """
+    from calibrate.commands import train_recipe
+
+    train_recipe(
+        recipe, data, out, encoder, without=without or [], strict=strict, resume=resume, cache=cache, threads=threads,
+        device=device,
+    )  # fmt: skip
+
+
+@app.command(
+    epilog=examples(
+        "affectd-calibrate evaluate runs/default --data data",
+        "affectd-calibrate evaluate edge/bundles/default --data data --recipe configs/default-train.toml",
+    )
+)
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Run folder, or bundle folder.")],
+    *,
+    data: Data,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    recipe: Annotated[
+        Path | None, typer.Option(help="Corpora and splits to evaluate on.", show_default="those of the run")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report.", file_okay=False, metavar="DIR", show_default="none is written"),
+    ] = None,
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Evaluate a run or a bundle on speakers it never trained on. A bundle runs the device's own code, int8 and all."""
+    from calibrate.commands import evaluate_model
+
+    evaluate_model(model, data, split, recipe, out, encoder, cache=cache, threads=threads, as_json=json)
