@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
 
-from calibrate.encoders import frame_mask, statistics_pool
+from calibrate.encoders import statistics_pool
+from calibrate.logmel import frame_mask
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError
 from edge.head import Matrix
@@ -109,7 +110,7 @@ class VoiceEncoder(nn.Module):
         power = F.conv1d(real.square() + imaginary.square(), self.filters)
         mel, log_mel = power[:, :MELS], torch.log(power[:, MELS:].clamp(min=1e-8))
         frames = torch.div(lengths, HOP, rounding_mode="floor") + 1
-        valid = frame_mask(frames, mel)
+        valid = frame_mask(frames, mel.transpose(1, 2))
         energy = mel.sum(1) * valid
         mean = energy.sum(1, keepdim=True) / frames[:, None]
         return mel, log_mel, valid & (energy >= GATE * mean)

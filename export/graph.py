@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 import torch
+from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
 from calibrate.encoders import ConvolutionalEncoder, PooledEncoder
@@ -76,6 +77,8 @@ def write_onnx(graph: nn.Module, path: Path, description: str, output: str = "em
             )
         assert program is not None
         _free_name(program, output)
+        # Weights laid out anew for a product become constants; the exporter itself folds small ones only.
+        fold_constants(program.model, should_fold=lambda node: node.op_type in ("Transpose", "Reshape") or None)
         model = program.model_proto
         onnx.checker.check_model(model)
     except (torch.onnx.OnnxExporterError, onnx.checker.ValidationError) as error:

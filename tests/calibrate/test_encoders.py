@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModel, WhisperFeatureExtractor, WhisperModel
 
-from calibrate.encoders import LogMel, PooledEncoder, load_encoder, statistics_pool
+from calibrate.encoders import PooledEncoder, load_encoder, statistics_pool
+from calibrate.logmel import LogMel
 from edge.errors import ModelError
 
 CONVOLUTIONAL = ("hubert", "wav2vec2", "wavlm")
@@ -52,9 +53,9 @@ def test_log_mel_is_that_of_whisper_away_from_the_edges(samples: int) -> None:
     extractor = WhisperFeatureExtractor()
     theirs = extractor(waveform.numpy(), sampling_rate=16_000, return_tensors="pt").input_features[0]
     ours, frames = LogMel(80)(waveform[None], torch.tensor([samples]))
-    assert frames.tolist() == [-(-samples // 160)] == [ours.shape[2]]
+    assert frames.tolist() == [-(-samples // 160)] == [ours.shape[1]]
     inner = slice(2, int(frames) - 2)
-    torch.testing.assert_close(ours[0, :, inner], theirs[:, inner], atol=2e-3, rtol=0)
+    torch.testing.assert_close(ours[0, inner].T, theirs[:, inner], atol=2e-3, rtol=0)
 
 
 def test_whisper_is_that_of_transformers_on_its_30_seconds(encoders: dict[str, Path]) -> None:
@@ -79,7 +80,8 @@ def test_whisper_layers_are_those_of_transformers_at_the_real_length(encoders: d
     theirs = WhisperModel.from_pretrained(encoders["whisper"]).get_encoder().eval()
     with torch.inference_mode():
         (states,) = valid_states(ours, [waveform])
-        mel, _ = LogMel(80)(waveform[None], torch.tensor([20_001]))
+        log_mel, _ = LogMel(80)(waveform[None], torch.tensor([20_001]))
+        mel = log_mel.transpose(1, 2)
         hidden = torch.nn.functional.gelu(theirs.conv2(torch.nn.functional.gelu(theirs.conv1(mel)))).transpose(1, 2)
         hidden = hidden + theirs.embed_positions.weight[: hidden.shape[1]]
         torch.testing.assert_close(states[0], hidden[0], atol=1e-4, rtol=1e-4)

@@ -1,0 +1,104 @@
+"""The log-mel front end as part of the graph, and convolutions over time as matrix products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import WhisperFeatureExtractor
+
+
+class LogMel(nn.Module):
+    """Whisper's log-mel spectrogram as convolutions, exact for any padding (Radford et al. 2022, section 2.2).
+
+    ``float32[batch, samples]`` to ``float32[batch, ceil(samples / hop), mels]``; frames past a row's end are zero.
+    The hop is Whisper's 160 samples unless a longer one is wanted.
+    """
+
+    def __init__(self, mels: int, hop: int = 160) -> None:
+        super().__init__()
+        extractor = WhisperFeatureExtractor(feature_size=mels)  # type: ignore[no-untyped-call]
+        self.hop, self.window = hop, extractor.n_fft
+        self.mask: Callable[[Tensor], Tensor] | None = None
+        """Applied to the spectrogram while training, such as SpecAugment."""
+        time = torch.arange(self.window, dtype=torch.float64)
+        bins = torch.arange(self.window // 2 + 1, dtype=torch.float64)
+        angle = 2 * math.pi * bins[:, None] * time[None, :] / self.window
+        basis = torch.cat([torch.cos(angle), -torch.sin(angle)]) * torch.hann_window(self.window, dtype=torch.float64)
+        self.basis: Tensor
+        self.filters: Tensor
+        self.register_buffer("basis", basis[:, None, :].float(), persistent=False)
+        filters = torch.from_numpy(extractor.mel_filters).float().T[:, :, None]
+        self.register_buffer("filters", filters.contiguous(), persistent=False)
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the spectrogram and the valid frames ``int64[batch]``."""
+        samples, left = waveform.shape[1], self.window // 2
+        padded = F.pad(torch.where(self._valid(lengths, samples), waveform, 0.0), (left, left - 1))
+        spectrum = F.conv1d(padded[:, None, :], self.basis, stride=self.hop)
+        real, imaginary = spectrum.chunk(2, dim=1)
+        power = F.conv1d(real.square() + imaginary.square(), self.filters)
+        log_mel = torch.log10(power.clamp(min=1e-10)).transpose(1, 2)
+        frames = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
+        inside = frame_mask(frames, log_mel)[:, :, None]
+        peak = log_mel.masked_fill(~inside, -10.0).amax(dim=(1, 2), keepdim=True)
+        scaled = ((torch.maximum(log_mel, peak - 8.0) + 4.0) / 4.0) * inside
+        return self.mask(scaled) if self.training and self.mask is not None else scaled, frames
+
+    def _valid(self, lengths: Tensor, samples: int) -> Tensor:
+        """Return ``bool[batch, samples]``, true inside each row.
+
+        Counted hop by hop: onnxruntime is slow at counting samples one by one.
+        """
+        starts = torch.arange((samples + self.hop - 1) // self.hop, device=lengths.device) * self.hop
+        places = torch.arange(self.hop, device=lengths.device)
+        left = lengths[:, None] - starts[None, :]
+        return (places < left[:, :, None]).flatten(1)[:, :samples]
+
+
+def frame_mask(frames: Tensor, features: Tensor) -> Tensor:
+    """Return ``bool[batch, time]``, true inside each row, for features ``[batch, time, width]``."""
+    return torch.arange(features.shape[1], device=features.device)[None, :] < frames[:, None]
+
+
+def spec_augment(
+    log_mel: Tensor, times: int = 2, bands: int = 2, most_time: float = 0.1, most_bands: int = 16
+) -> Tensor:
+    """Set random stretches of time and bands of ``float32[batch, time, mels]`` to zero (Park et al. 2019).
+
+    Args:
+        log_mel: the spectrogram, whose middle level is zero.
+        times: stretches a row.
+        bands: bands a row.
+        most_time: longest stretch, as a share of the time.
+        most_bands: widest band.
+    """
+    rows, time, mels = log_mel.shape
+    keep = torch.ones_like(log_mel, dtype=torch.bool)
+    for count, size, most, axis in ((times, time, int(most_time * time), 1), (bands, mels, most_bands, 2)):
+        for _ in range(count):
+            width = torch.randint(0, most + 1, (rows, 1))
+            start = (torch.rand(rows, 1) * (size - width)).long()
+            places = torch.arange(size)[None, :]
+            masked = ((places >= start) & (places < start + width)).to(log_mel.device)
+            keep &= ~masked.unsqueeze(3 - axis)
+    return log_mel * keep
+
+
+def convolve(features: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """Apply a convolution over time to ``float32[batch, time, width]`` as one matrix product over shifted copies.
+
+    Gives ``float32[batch, ceil(time / stride), channels]``; output ``t`` is centred on input ``stride * t``, as padding
+    by one gives it. A matrix product can be quantised where a convolution cannot.
+    """
+    (taps,), (stride,) = convolution.kernel_size, convolution.stride
+    time = features.shape[1]
+    outputs = (time + stride - 1) // stride
+    reach = stride * (outputs - 1)
+    padded = F.pad(features, (0, 0, 1, reach + taps - 1 - time))
+    copies = [padded[:, tap : tap + reach + 1 : stride] for tap in range(taps)]
+    weights = convolution.weight.transpose(1, 2).flatten(1)
+    return F.linear(torch.cat(copies, dim=2), weights, convolution.bias)

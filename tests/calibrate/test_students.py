@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from calibrate.encoders import load_encoder
+from calibrate.logmel import convolve, spec_augment
+from calibrate.students import (
+    CompactShape,
+    WhisperStudentShape,
+    build_student,
+    halve_frame_rate,
+    inherit,
+    is_student,
+    save_student,
+)
+from edge.errors import ModelError
+
+few = settings(max_examples=15, deadline=None)
+
+TINY_WHISPER = WhisperStudentShape(layers=2, width=16, heads=2, hidden=32, positions=50)
+TINY_COMPACT = CompactShape(layers=2, width=16, heads=2, hidden=32)
+SHAPES = {"whisper": TINY_WHISPER, "compact": TINY_COMPACT}
+
+
+@few
+@given(
+    time=st.integers(1, 40),
+    kernel_stride=st.sampled_from([(3, 1), (3, 2), (5, 4)]),
+    seed=st.integers(0, 10),
+)
+def test_a_convolution_as_a_product_is_that_of_torch(time: int, kernel_stride: tuple[int, int], seed: int) -> None:
+    torch.manual_seed(seed)
+    kernel, stride = kernel_stride
+    convolution = nn.Conv1d(4, 6, kernel, stride=stride)
+    features = torch.randn(2, time, 4)
+    ours = convolve(features, convolution)
+    theirs = convolution(F.pad(features.transpose(1, 2), (1, kernel + stride))).transpose(1, 2)
+    assert ours.shape[1] == -(-time // stride)
+    torch.testing.assert_close(ours, theirs[:, : ours.shape[1]], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@few
+@given(lengths=st.lists(st.integers(1, 9_000), min_size=1, max_size=3), extra=st.integers(1, 4_000))
+def test_padding_and_batch_mates_change_nothing(kind: str, lengths: list[int], extra: int) -> None:
+    torch.manual_seed(0)
+    student = build_student(SHAPES[kind]).eval()
+    rows = [0.1 * torch.randn(length) for length in lengths]
+    padded = torch.randn(len(rows), max(lengths) + extra)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    with torch.inference_mode():
+        together, tokens = student(padded, torch.tensor(lengths))
+        assert tokens.tolist() == [-(-length // 640) for length in lengths]
+        for place, row in enumerate(rows):
+            alone, _ = student(row[None], torch.tensor([len(row)]))
+            for found, expected in zip(together, alone, strict=True):
+                torch.testing.assert_close(found[place, : tokens[place]], expected[0], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_student_comes_back_from_its_folder(tmp_path: Path, kind: str) -> None:
+    student = build_student(SHAPES[kind]).eval()
+    save_student(student, SHAPES[kind], tmp_path)
+    assert is_student(tmp_path)
+    waveform, lengths = 0.1 * torch.randn(1, 8_000), torch.tensor([8_000])
+    loaded = load_encoder(str(tmp_path), 2, 1.0)
+    with torch.inference_mode():
+        for found, expected in zip(loaded(waveform, lengths)[0], student(waveform, lengths)[0], strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_a_damaged_student_is_named(tmp_path: Path) -> None:
+    save_student(build_student(TINY_COMPACT), TINY_COMPACT, tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="holds no whole student"):
+        load_encoder(str(tmp_path), 2)
+    with pytest.raises(ModelError, match="has 2 layers, so 3"):
+        save_student(build_student(TINY_COMPACT), TINY_COMPACT, tmp_path)
+        load_encoder(str(tmp_path), 3)
+
+
+def test_half_the_frames_are_the_mean_of_pairs_before_the_nonlinearity(encoders: dict[str, Path]) -> None:
+    whole, halved = (load_encoder(str(encoders["whisper"]), 2) for _ in range(2))
+    halve_frame_rate(halved)  # type: ignore[arg-type]
+    features = torch.randn(1, 40, 16)
+    pairs = convolve(features, whole.conv2).unflatten(1, (-1, 2)).mean(2)  # type: ignore[arg-type]
+    torch.testing.assert_close(convolve(features, halved.conv2), pairs, atol=1e-5, rtol=1e-5)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        _, frames = whole(torch.randn(1, 9_600), torch.tensor([9_600]))
+        _, tokens = halved(torch.randn(1, 9_600), torch.tensor([9_600]))
+    assert (int(frames), int(tokens)) == (30, 15)
+
+
+def test_a_student_inherits_and_prunes_what_weighs_least(encoders: dict[str, Path]) -> None:
+    teacher = load_encoder(str(encoders["whisper"]), 3)
+    block = teacher.transformer_layers()[0]
+    with torch.no_grad():
+        block.fc1.weight[5] = block.fc2.weight[:, 9] = 0  # type: ignore[union-attr, index, operator]
+    student = build_student(TINY_WHISPER.model_copy(update={"hidden": 30}))
+    inherit(student, teacher)
+    kept = [row for row in range(32) if row not in (5, 9)]
+    torch.testing.assert_close(student.transformer_layers()[0].fc1.weight, block.fc1.weight[kept])  # type: ignore[union-attr, index]
+    torch.testing.assert_close(
+        student.transformer_layers()[1].self_attn.q_proj.weight,  # type: ignore[union-attr]
+        teacher.transformer_layers()[1].self_attn.q_proj.weight,  # type: ignore[union-attr]
+    )
+    with pytest.raises(ModelError, match="inherits nothing"):
+        inherit(build_student(TINY_WHISPER.model_copy(update={"width": 32})), teacher)
+
+
+def test_masks_cover_some_and_not_all() -> None:
+    torch.manual_seed(1)
+    log_mel = torch.ones(8, 100, 80)
+    masked = spec_augment(log_mel)
+    share = float((masked == 0).float().mean())
+    assert 0.02 < share < 0.6
+    assert set(masked.unique().tolist()) == {0.0, 1.0}
