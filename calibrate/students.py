@@ -1,7 +1,7 @@
 """Small encoders that distillation trains: Whisper at half its frame rate, and a compact one from scratch.
 
-A student's folder holds ``config.json`` (``model_type`` ``affectd-student``) and ``model.safetensors``; it loads like any
-pretrained encoder.
+A student's folder holds ``config.json`` (``model_type`` ``affectd-student``) and ``model.safetensors``; it loads like
+any pretrained encoder.
 """
 
 from __future__ import annotations

@@ -1,0 +1,48 @@
+"""``affectd-export distil``: its options."""
+# ruff: noqa: PLC0415  (imports inside the commands, so that --help does not wait for torch)
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.commands.entry import examples
+from export.cli.app import Cache, Debug, Threads, app
+
+
+@app.command(
+    epilog=examples(
+        "affectd-export distil runs/teacher configs/distil-default.toml --data data --out students/default",
+        "affectd-calibrate train configs/default-train.toml --data data --encoder students/default",
+        "affectd-export bundle runs/default --data data --out bundles/mine",
+    )
+)
+def distil(
+    run: Annotated[Path, typer.Argument(help="The teacher: folder that affectd-calibrate train wrote.")],
+    recipe: Annotated[Path, typer.Argument(help="Student, losses and schedule in TOML, see configs/distil-*.toml.")],
+    *,
+    data: Annotated[Path, typer.Option(help="Folder of the corpora that the teacher trained on.", metavar="DIR")],
+    out: Annotated[Path, typer.Option(help="Folder of the student.", file_okay=False, metavar="DIR")],
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of more speech, without labels. Repeatable.", file_okay=False, metavar="DIR"),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Hub name or folder of the teacher's pretrained encoder, over the run's.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the student's checkpoint.")] = False,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    debug: Debug = False,
+) -> None:
+    """Train a small encoder to hear as a trained run does.
+
+    The student's folder then takes the place of a pretrained encoder: affectd-calibrate train --encoder DIR.
+    """
+    from export.distil_run import distil_run
+
+    distil_run(
+        run, recipe, data, out, unlabelled or [], encoder, resume=resume, cache=cache, threads=threads
+    )  # fmt: skip

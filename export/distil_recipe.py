@@ -1,0 +1,39 @@
+"""A distillation recipe: student, losses and schedule in one TOML file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from calibrate.students import StudentShape
+
+Share = Annotated[float, Field(ge=0)]
+
+
+class DistilRecipe(BaseModel):
+    """Everything that makes a student, besides its teacher."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    name: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    student: StudentShape
+    pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (1, 2, 3)
+    """Layers of the student whose mean and standard deviation make the embedding."""
+    weights: tuple[Share, Share, Share, Share] = (1.0, 1.0, 1.0, 0.0)
+    """Of the losses: hidden states, embedding, logits, labels."""
+    views: Annotated[int, Field(ge=1)] = 4
+    """Passes over the utterances that the teacher answers, the first clean and the others augmented."""
+    speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
+    """Views play up to this share faster or slower."""
+    mask: bool = True
+    """SpecAugment on what the student hears; the teacher hears everything."""
+    epochs: Annotated[int, Field(ge=1)] = 12
+    batch_s: Annotated[float, Field(gt=0)] = 96.0
+    """Audio a batch, padding included."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Decay of the running mean of the weights, which is what is kept."""

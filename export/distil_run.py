@@ -1,0 +1,74 @@
+"""The work behind ``affectd-export distil``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from calibrate.corpora import Utterance
+from calibrate.dataset import Part, read_parts
+from calibrate.recipe import read_toml
+from calibrate.run import load_run
+from edge.analyze import find_audio
+from edge.audio import open_audio
+from edge.errors import AudioFileError
+from export.distil import distil
+from export.distil_recipe import DistilRecipe
+from export.imitation import UNLABELLED
+
+logger = logging.getLogger(__name__)
+
+
+def distil_run(
+    run_folder: Path,
+    recipe_path: Path,
+    data: Path,
+    out: Path,
+    unlabelled: Sequence[Path],
+    encoder: str | None,
+    *,
+    resume: bool,
+    cache: Path,
+    threads: int,
+) -> None:
+    """Distil a run; see the command's help."""
+    recipe = read_toml(recipe_path, DistilRecipe)
+    torch.set_num_threads(threads)
+    teacher = load_run(run_folder, encoder)
+    parts = read_parts(teacher.recipe, data)
+    train, validation = readable(with_unlabelled(parts["train"], unlabelled)), readable(parts["validation"])
+    distil(teacher, (train, validation), recipe, out, cache, resume=resume)
+    size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
+    print(f"student written to {out}, {size / 1e6:.1f} MB in float32")
+
+
+def with_unlabelled(part: Part, folders: Sequence[Path]) -> Part:
+    """Return a part with the audio files of folders added, each folder a corpus of its own, unlabelled.
+
+    Raises:
+        UsageError: a folder is missing or holds no audio.
+    """
+    utterances = list(part.utterances)
+    for folder in folders:
+        utterances += [Utterance(path, corpus=str(folder), speaker="", emotion="") for path in find_audio([folder])]
+    labels = np.full(len(utterances), UNLABELLED)
+    labels[: len(part.labels)] = part.labels
+    return Part(utterances, labels, part.origins)
+
+
+def readable(part: Part) -> Part:
+    """Return the utterances whose files can be opened; the others are logged."""
+    return part.select(np.array([_opens(path) for path in part.paths], np.bool_))
+
+
+def _opens(path: Path) -> bool:
+    try:
+        open_audio(path).close()
+    except AudioFileError as error:
+        logger.warning("%s; it is left out", error)
+        return False
+    return True

@@ -1,0 +1,179 @@
+"""What a teacher says about an utterance, kept on disk, so that a student can hear it many times.
+
+A view is one pass over the utterances, clean or augmented. Its folder holds the audio as heard (``int16``), the
+teacher's hidden states at the student's frame rate (``float16``), its embeddings and where each utterance begins; it is
+moved into place when it is whole, so a killed run loses at most the view in hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from calibrate.augment import Augmentation
+from calibrate.features import middle, stamp
+from calibrate.progress import progress_bar
+from calibrate.run import Run
+from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.buckets import pad
+
+BATCH_S = 64.0
+ARRAYS = ("audio", "audio_at", "states", "states_at", "embeddings")
+
+
+@dataclass(frozen=True)
+class View:
+    """One pass over the utterances with the teacher's answers."""
+
+    audio: npt.NDArray[np.int16]
+    audio_at: npt.NDArray[np.int64]
+    """Where each utterance begins in ``audio``, and the end of the last."""
+    states: npt.NDArray[np.float16]
+    """``float16[tokens, layers, width]``, those of all utterances one after the other."""
+    states_at: npt.NDArray[np.int64]
+    embeddings: npt.NDArray[np.float32]
+    """``float32[utterances, dim]``."""
+
+    def waveform(self, row: int) -> Waveform:
+        """Return what was heard as ``float32[samples]``."""
+        samples = self.audio[self.audio_at[row] : self.audio_at[row + 1]]
+        return np.asarray(samples, np.float32) / np.float32(32768)
+
+    def target(self, row: int) -> npt.NDArray[np.float32]:
+        """Return the hidden states ``float32[tokens, layers, width]``."""
+        return self.states[self.states_at[row] : self.states_at[row + 1]].astype(np.float32)
+
+    @property
+    def samples(self) -> npt.NDArray[np.int64]:
+        """Length of each utterance."""
+        return np.diff(self.audio_at)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """How utterances are heard in a view."""
+
+    augmentation: Augmentation
+    speed: float
+    """Playback is up to this share faster or slower, which changes pitch and formants as another speaker would."""
+    max_s: float
+
+    def __call__(self, path: Path, view: int, row: int) -> npt.NDArray[np.int16]:
+        """Return ``int16[samples]`` of a file; view 0 is clean, the others depend on view and row alone."""
+        waveform = read_audio(path)
+        if view:
+            rng = np.random.default_rng([view, row])
+            factor = rng.uniform(1 - self.speed, 1 + self.speed)
+            waveform = soxr.resample(waveform, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ).astype(np.float32)
+            waveform = self.augmentation(waveform, rng)
+        heard = middle(waveform, round(self.max_s * SAMPLE_RATE_HZ))
+        return np.clip(np.round(heard * 32768), -32768, 32767).astype(np.int16)
+
+
+def view_of(teacher: Run, paths: Sequence[Path], listener: Listener, view: int, merged: int, cache: Path) -> View:
+    """Return a view, made if the cache has none.
+
+    Args:
+        teacher: its pooled layers are the hidden states kept.
+        paths: readable files, a row each.
+        listener: how they are heard.
+        view: number of the view, 0 is clean.
+        merged: frames of the teacher whose mean is one of the student's tokens.
+        cache: folder under which the views lie.
+    """
+    folder = cache / _key(teacher, paths, listener, merged) / f"view-{view}"
+    if not folder.is_dir():
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _make(teacher, [listener(path, view, row) for row, path in enumerate(paths)], merged, partial, f"view {view}")
+        partial.rename(folder)
+    return View(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS})
+
+
+def merge_frames(states: Tensor, frames: Tensor, merged: int) -> tuple[Tensor, Tensor]:
+    """Average ``float32[batch, time, width]`` over groups of valid frames; gives the groups and their number a row.
+
+    The last group of a row is the mean of those it has.
+    """
+    if merged == 1:
+        return states, frames
+    time = states.shape[1]
+    valid = (torch.arange(time)[None, :] < frames[:, None]).to(states.dtype).reshape(*states.shape[:2], 1)
+    missing = (0, 0, 0, -time % merged)
+    grouped, count = (
+        F.pad(part, missing).reshape(len(states), -1, merged, part.shape[2]).sum(2) for part in (states * valid, valid)
+    )
+    return grouped / count.clamp(min=1), torch.div(frames + merged - 1, merged, rounding_mode="floor")
+
+
+def _make(teacher: Run, audio: list[npt.NDArray[np.int16]], merged: int, folder: Path, title: str) -> None:
+    """Write a view: rows are encoded in batches of like length and land at their own place."""
+    lengths = np.array([len(row) for row in audio])
+    np.save(folder / "audio.npy", np.concatenate(audio))
+    np.save(folder / "audio_at.npy", np.concatenate([[0], np.cumsum(lengths)]))
+    order = np.argsort(lengths, kind="stable")
+    found: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(audio)
+    with progress_bar() as progress, torch.inference_mode():
+        task = progress.add_task(f"teacher, {title}", total=len(audio))
+        for batch in batches_of(lengths, order, BATCH_S):
+            waveforms = [audio[row].astype(np.float32) / 32768 for row in batch]
+            states, counts, embeddings = answers(teacher, waveforms, merged)
+            for place, row in enumerate(batch):
+                found[row] = states[place, : counts[place]].half(), embeddings[place]
+            progress.advance(task, len(batch))
+    tokens = [len(states) for states, _ in found]
+    kept = np.lib.format.open_memmap(
+        folder / "states.npy", "w+", np.dtype(np.float16), (sum(tokens), *found[0][0].shape[1:])
+    )
+    starts = np.concatenate([[0], np.cumsum(tokens)])
+    for row, (states, _) in enumerate(found):
+        kept[starts[row] : starts[row + 1]] = states.numpy()
+    kept.flush()
+    np.save(folder / "states_at.npy", starts)
+    np.save(folder / "embeddings.npy", torch.stack([embedding for _, embedding in found]).numpy())
+
+
+def answers(teacher: Run, waveforms: Sequence[Waveform], merged: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return states ``float32[batch, tokens, layers, width]``, tokens ``int64[batch]``, ``z`` of ``dim``."""
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    padded = torch.from_numpy(pad(waveforms, int(lengths.max())))
+    states, frames, pooled = teacher.encoder.states(padded, lengths)
+    z = teacher.classifier.embed(pooled.reshape(len(pooled), len(teacher.encoder.pooled), -1))
+    groups, counts = zip(*(merge_frames(state, frames, merged) for state in states), strict=True)
+    return torch.stack(groups, dim=2), counts[0], z
+
+
+def batches_of(
+    lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], batch_s: float
+) -> list[npt.NDArray[np.int64]]:
+    """Cut an order of rows into batches whose padded length stays within ``batch_s`` seconds."""
+    batches: list[list[int]] = [[]]
+    for row in order:
+        longest = max([lengths[row], *(lengths[other] for other in batches[-1])])
+        if batches[-1] and longest * (len(batches[-1]) + 1) > batch_s * SAMPLE_RATE_HZ:
+            batches.append([])
+        batches[-1].append(int(row))
+    return [np.array(batch, np.int64) for batch in batches]
+
+
+def _key(teacher: Run, paths: Sequence[Path], listener: Listener, merged: int) -> str:
+    weights = hashlib.sha256()
+    for module in (teacher.encoder, teacher.classifier):
+        for name, tensor in module.state_dict().items():
+            weights.update(name.encode())
+            weights.update(tensor.cpu().contiguous().numpy().data)
+    files = [(path, *stamp(path)) for path in paths]
+    described = json.dumps([weights.hexdigest(), files, listener, merged, list(teacher.encoder.pooled)], default=str)
+    return f"teacher-{hashlib.sha256(described.encode()).hexdigest()[:16]}"

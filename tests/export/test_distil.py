@@ -1,0 +1,189 @@
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from calling import exit_code
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import toml
+
+from calibrate.dataset import read_parts
+from calibrate.encoders import load_encoder
+from calibrate.recipe import Recipe
+from calibrate.run import Run, build_run, load_run, train_run
+from edge.errors import ModelError, UsageError
+from export import cli
+from export.distil import distil
+from export.distil_recipe import DistilRecipe
+from export.distil_run import with_unlabelled
+from export.imitation import UNLABELLED
+from export.teacher import Listener, batches_of, merge_frames, view_of
+
+STUDENTS: dict[str, dict[str, Any]] = {
+    "whisper": {"kind": "whisper", "layers": 2, "width": 16, "heads": 2, "hidden": 24, "positions": 25},
+    "compact": {"kind": "compact", "layers": 1, "width": 12, "heads": 2, "hidden": 16},
+}
+POOLED = {"whisper": [1, 2], "compact": [1]}
+
+
+@pytest.fixture(scope="module")
+def teacher_folder(
+    data: Path, recipe_of: Callable[..., Recipe], encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run with a dense head on two layers of a tiny random Whisper."""
+    folder = tmp_path_factory.mktemp("teacher")
+    recipe = recipe_of(
+        encoder={"layers": 2, "pooled": [1, 2]}, head={"kind": "dense", "dim": 8}, schedule={"epochs": 9}
+    )
+    run = build_run(recipe, str(encoders["whisper"]))
+    train_run(run, read_parts(recipe, data), folder, tmp_path_factory.mktemp("cache"))
+    return folder
+
+
+@pytest.fixture
+def teacher(teacher_folder: Path) -> Run:
+    return load_run(teacher_folder)
+
+
+def recipe_for(kind: str, **changes: Any) -> DistilRecipe:
+    described = {"name": kind, "student": STUDENTS[kind], "pooled": POOLED[kind], "views": 2, "epochs": 3, "batch_s": 4}
+    return DistilRecipe.model_validate(described | {"learning_rate": 3e-3, "averaging": 0.5} | changes)
+
+
+def log_of(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
+
+
+@settings(max_examples=30, deadline=None)
+@given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=4), merged=st.integers(1, 4))
+def test_merged_frames_are_means_of_the_valid_ones(counts: list[int], merged: int) -> None:
+    states = torch.randn(len(counts), max(counts) + 2, 3)
+    groups, tokens = merge_frames(states, torch.tensor(counts), merged)
+    for row, count in enumerate(counts):
+        expected = [states[row, start : min(start + merged, count)].mean(0) for start in range(0, count, merged)]
+        assert tokens[row] == len(expected)
+        torch.testing.assert_close(groups[row, : len(expected)], torch.stack(expected), atol=1e-5, rtol=1e-5)
+
+
+@given(lengths=st.lists(st.integers(1, 64_000), min_size=1, max_size=30), batch_s=st.floats(0.5, 10))
+def test_batches_hold_every_row_once_within_their_length(lengths: list[int], batch_s: float) -> None:
+    samples = np.array(lengths)
+    batches = batches_of(samples, np.argsort(samples), batch_s)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or samples[batch].max() * len(batch) <= batch_s * 16_000
+
+
+def test_a_view_is_made_once_and_holds_what_the_teacher_says(teacher: Run, data: Path, tmp_path: Path) -> None:
+    paths = read_parts(teacher.recipe, data)["train"].paths[:5]
+    listener = Listener(teacher.recipe.augmentation.build(), 0.1, 1.0)
+    clean, changed = (view_of(teacher, paths, listener, view, 2, tmp_path) for view in (0, 1))
+    for row in range(5):
+        waveform = torch.from_numpy(clean.waveform(row))[None]
+        states, frames, pooled = teacher.encoder.states(waveform, torch.tensor([waveform.shape[1]]))
+        expected, tokens = merge_frames(torch.stack(states, 2).flatten(2), frames, 2)
+        assert len(clean.target(row)) == int(tokens)
+        np.testing.assert_allclose(clean.target(row).reshape(int(tokens), -1), expected[0].detach(), atol=0.01)
+        z = teacher.classifier.embed(pooled.unflatten(1, (2, -1)))
+        np.testing.assert_allclose(clean.embeddings[row], z[0].detach(), atol=1e-4)
+    assert not np.array_equal(clean.samples, changed.samples)
+    (folder,) = tmp_path.glob("*/view-1")
+    before = folder.stat().st_mtime_ns
+    again = view_of(teacher, paths, listener, 1, 2, tmp_path)
+    assert folder.stat().st_mtime_ns == before
+    np.testing.assert_array_equal(again.audio, changed.audio)
+    (folder / "audio.npy").unlink()
+    (folder.parent / "view-2.partial").mkdir()
+    assert len(view_of(teacher, paths, listener, 2, 2, tmp_path).embeddings) == 5
+
+
+@pytest.mark.parametrize("kind", STUDENTS)
+def test_a_student_comes_nearer_and_goes_on_where_it_stopped(
+    teacher: Run, data: Path, tmp_path: Path, kind: str
+) -> None:
+    parts = read_parts(teacher.recipe, data)
+    pair, cache = (parts["train"], parts["validation"]), tmp_path / "cache"
+    distil(teacher, pair, recipe_for(kind), tmp_path / "whole", cache)
+    whole = log_of(tmp_path / "whole")
+    assert [row["epoch"] for row in whole] == ["1", "2", "3"]
+    assert float(whole[-1]["loss"]) < float(whole[0]["loss"])
+    assert float(whole[-1]["validation_cosine"]) > (0.9 if kind == "whisper" else 0.0)
+    distil(teacher, pair, recipe_for(kind), tmp_path / "parts", cache)
+    checkpoint = tmp_path / "parts" / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["epochs"] == 3
+    student = load_encoder(str(tmp_path / "whole"), STUDENTS[kind]["layers"], 1.0)
+    same = load_encoder(str(tmp_path / "parts"), STUDENTS[kind]["layers"], 1.0)
+    for name, tensor in student.state_dict().items():
+        torch.testing.assert_close(same.state_dict()[name], tensor, msg=name)
+
+
+def test_a_killed_distillation_resumes_with_the_same_numbers(
+    teacher: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = read_parts(teacher.recipe, data)
+    pair, cache, recipe = (parts["train"], parts["validation"]), tmp_path / "cache", recipe_for("compact")
+    distil(teacher, pair, recipe, tmp_path / "whole", cache)
+    killed = iter([None, None, KeyboardInterrupt()])
+
+    def dying(*arguments: Any) -> Any:
+        error = next(killed)
+        if error:
+            raise error
+        return save(*arguments)
+
+    save = __import__("export.distil", fromlist=["Training"]).Training.save
+    with monkeypatch.context() as patch:
+        patch.setattr("export.distil.Training.save", dying)
+        with pytest.raises(KeyboardInterrupt):
+            distil(teacher, pair, recipe, tmp_path / "killed", cache)
+    distil(teacher, pair, recipe, tmp_path / "killed", cache, resume=True)
+    assert log_of(tmp_path / "killed") == log_of(tmp_path / "whole")
+
+
+def test_the_command_makes_an_encoder_that_trains(
+    teacher_folder: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    described = recipe_for("compact", epochs=1).model_dump(mode="json") | {"corpora": []}
+    path = tmp_path / "distil.toml"
+    path.write_text("\n".join(line for line in toml(described).splitlines() if not line.startswith("corpora")))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> int:
+        return exit_code(cli.main, monkeypatch, "affectd-export", "distil", *arguments, "--threads", "1")
+
+    assert call(teacher_folder, path, "--data", data, "--out", tmp_path / "student") == 0
+    assert f"student written to {tmp_path / 'student'}" in capsys.readouterr().out
+    assert load_encoder(str(tmp_path / "student"), 1).layers == 1
+    path.write_text(path.read_text().replace("epochs", "epoch"))
+    assert call(teacher_folder, path, "--data", data, "--out", tmp_path / "other") == 2
+    assert "epochs" in capsys.readouterr().err
+
+
+def test_speech_without_labels_helps_and_an_empty_folder_is_named(teacher: Run, data: Path, tmp_path: Path) -> None:
+    part = read_parts(teacher.recipe, data)["train"]
+    more = with_unlabelled(part, [data / "team" / "dana"])
+    assert len(more.paths) == len(part.paths) + 6
+    assert more.labels[len(part.labels) :].tolist() == [UNLABELLED] * 6
+    weights = more.balanced_weights()
+    assert weights[len(part.labels) :].sum() == pytest.approx(1 / 3)
+    recipe = recipe_for("compact", epochs=1, weights=(1, 1, 1, 1))
+    distil(teacher, (more, more.select(more.labels != UNLABELLED)), recipe, tmp_path / "student", tmp_path / "cache")
+    assert np.isfinite([float(value) for value in log_of(tmp_path / "student")[0].values()]).all()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="audio"):
+        with_unlabelled(part, [tmp_path / "empty"])
+
+
+def test_a_linear_head_is_refused(run: Run, tmp_path: Path, data: Path) -> None:
+    parts = read_parts(run.recipe, data)
+    with pytest.raises(ModelError, match="linear"):
+        distil(run, (parts["train"], parts["validation"]), recipe_for("compact"), tmp_path, tmp_path)
