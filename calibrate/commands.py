@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from calibrate import household, verification_report
+from calibrate import household, processes, verification_report
 from calibrate.adaptation import Gain, evaluate_adaptation
 from calibrate.crossvalidation import cross_validate
 from calibrate.dataset import Part, read_parts
@@ -18,7 +18,7 @@ from calibrate.evaluation import evaluate_bundle, evaluate_run
 from calibrate.metrics import Figures
 from calibrate.recipe import read_recipe
 from calibrate.report import draw_training, summary, write_report
-from calibrate.run import RUN_NAME, build_run, load_run, train_run
+from calibrate.run import FROZEN_NAME, RUN_NAME, Run, build_run, load_run, train_run
 from calibrate.splits import SPLITS, Split
 from calibrate.verification import HOUSEHOLD
 from calibrate.verification_run import verify_speakers
@@ -40,23 +40,38 @@ def train_recipe(
     cache: Path,
     threads: int,
     device: str,
+    finetune: int | None = None,
 ) -> None:
     """Train by a recipe; see the command's help."""
+    here = processes.join(cpu=device.startswith("cpu")) or _device(device)
     torch.set_num_threads(threads)
     recipe = read_recipe(recipe_path).leave_out(without)
+    if finetune is not None:
+        recipe = recipe.with_finetune(finetune)
     folder = out or Path("runs") / recipe.name
     parts = read_parts(recipe, data, strict=strict)
     for split in SPLITS[:2]:
         _inhabited(parts, split)
     run = build_run(recipe, encoder or recipe.encoder.name)
-    run.to(_device(device))
+    run.to(here)
     train_run(run, parts, folder, cache, resume)
+    if recipe.encoder.finetune and recipe.schedule.epochs:
+        before = load_run(folder / FROZEN_NAME, run.encoder_name)
+        _report_training(before, parts["validation"], folder / FROZEN_NAME, cache)
+    _report_training(run, parts["validation"], folder, cache)
+    processes.leave()
+
+
+def _report_training(run: Run, validation: Part, folder: Path, cache: Path) -> None:
+    figures = evaluate_run(run, validation, cache)
+    if not processes.is_main():
+        return
     draw_training(folder / "training.png", folder / "log.csv")
-    figures = evaluate_run(run, parts["validation"], cache)
-    splits = recipe.splits.file or "a seeded draw"
+    splits = run.recipe.splits.file or "a seeded draw"
     protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, torch"
-    write_report(folder / "validation", figures, recipe.labels, protocol)
-    show_figures(figures, f"{recipe.name}: validation speakers")
+    write_report(folder / "validation", figures, run.recipe.labels, protocol)
+    stage = "validation speakers" if folder.name != FROZEN_NAME else "validation speakers, before fine-tuning"
+    show_figures(figures, f"{run.recipe.name}: {stage}")
     print(f"run written to {folder}")
 
 

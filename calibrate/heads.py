@@ -97,14 +97,13 @@ class Classifier(nn.Module):
         """Return logits ``float32[batch, labels]``."""
         return cast(Tensor, self.output(self.dropout(self.embed(layers))))
 
-    def both(self, layers: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor | None]:
+    def both(self, z: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return logits ``float32[batch, labels]`` of both heads; the regulars' reads ``z`` without the speaker.
 
         Args:
-            layers: ``float32[batch, layers, width]``.
+            z: embeddings ``float32[batch, dim]``.
             speakers: ``int64[batch]``, who is heard.
         """
-        z = self.embed(layers)
         strangers = self.output(self.dropout(z))
         if self.regulars is None:
             return strangers, None

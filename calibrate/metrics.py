@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -42,11 +42,18 @@ class Figures:
     classes: dict[str, ClassFigures]
     confusion: list[list[int]]
     """Rows are true labels, columns predicted ones."""
+    gender_ua: dict[str, float] = field(default_factory=dict)
+    """UA of the utterances of each known gender, ``f`` and ``m``."""
 
     @property
     def mean_speaker_ua(self) -> float:
         """Mean over speakers of their UA."""
         return float(np.mean(list(self.speaker_ua.values())))
+
+    @property
+    def gini(self) -> float:
+        """Gini coefficient of the speakers' UA: 0 when everyone is heard equally well."""
+        return gini_coefficient(list(self.speaker_ua.values()))
 
 
 def unweighted_accuracy(predicted: Indices, true: Indices) -> float:
@@ -66,18 +73,35 @@ def calibration_error(probabilities: Probabilities, true: Indices, bins: int = 1
     return float(error)
 
 
-def figures(probabilities: Probabilities, true: Indices, speakers: Sequence[str], labels: Sequence[str]) -> Figures:
+def gini_coefficient(values: Sequence[float]) -> float:
+    """Return the mean absolute difference of all pairs over twice the mean (Gini 1912); 0 where all are 0."""
+    shares = np.asarray(values, np.float64)
+    mean = shares.mean()
+    return float(np.abs(shares[:, None] - shares[None, :]).mean() / (2 * mean)) if mean > 0 else 0.0
+
+
+def figures(
+    probabilities: Probabilities,
+    true: Indices,
+    speakers: Sequence[str],
+    labels: Sequence[str],
+    genders: Sequence[str | None] | None = None,
+) -> Figures:
     """Evaluate ``float32[utterances, labels]`` against ``int64[utterances]``.
 
     Labels that never occur in ``true`` count neither in UA nor in macro F1, but predicting them is an error.
+
+    Args:
+        probabilities: of each utterance.
+        true: index of its label.
+        speakers: who says it.
+        labels: in the order of the columns.
+        genders: of the speakers; None is unknown, and counts in no gender's UA.
     """
     predicted = probabilities.argmax(axis=1)
     present = np.unique(true)
     precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=present, zero_division=0)
-    names = np.asarray(speakers)
-    speaker_ua = {
-        str(name): unweighted_accuracy(predicted[names == name], true[names == name]) for name in np.unique(names)
-    }
+    speaker_ua = _ua_by(speakers, predicted, true)
     worst = sorted(speaker_ua.values())[: max(1, round(len(speaker_ua) / 10))]
     return Figures(
         utterances=len(true),
@@ -93,4 +117,15 @@ def figures(probabilities: Probabilities, true: Indices, speakers: Sequence[str]
             for row, label in enumerate(present)
         },
         confusion=confusion_matrix(true, predicted, labels=range(len(labels))).tolist(),
+        gender_ua=_ua_by([gender or "" for gender in genders or ()], predicted, true),
     )
+
+
+def _ua_by(groups: Sequence[str], predicted: Indices, true: Indices) -> dict[str, float]:
+    """Return UA of each group that has a name."""
+    names = np.asarray(groups, np.str_)
+    return {
+        str(name): unweighted_accuracy(predicted[names == name], true[names == name])
+        for name in np.unique(names)
+        if name
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,7 +19,14 @@ else:
     import tomli as tomllib
 
 
+Section = TypeVar("Section", bound=BaseModel)
 Decay = Annotated[float, Field(ge=0.01, le=5)]
+Count = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
@@ -64,7 +71,7 @@ class EncoderRecipe(_Section):
     pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     """Layers whose mean and standard deviation are features; 0 is the input of the first."""
     finetune: Annotated[int, Field(ge=0)] = 0
-    """Last layers to train along with the head; 0 keeps the encoder frozen and its features cached."""
+    """Last layers to train by ``[finetune]`` once the head has learned; 0 keeps the encoder frozen."""
     max_s: Annotated[float, Field(gt=0, le=30)] = 12.0
     """Longest input; the exported position table ends here."""
 
@@ -72,15 +79,21 @@ class EncoderRecipe(_Section):
 class AugmentationRecipe(_Section):
     """Copies of the training audio, see :class:`calibrate.augment.Augmentation`."""
 
-    copies: Annotated[int, Field(ge=0)] = 3
-    """Augmented copies beside the clean one; when fine-tuning any number above 0 draws anew in every epoch."""
-    gain_db: Annotated[float, Field(ge=0)] = 12.0
-    noise_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    copies: Number = 3
+    """Augmented copies beside the clean one; where the encoder learns, any number above 0 draws anew in every epoch."""
+    gain_db: Weight = 12.0
+    noise_probability: Probability = 0.5
     snr_db: Annotated[tuple[float, float], AfterValidator(_ascending)] = (5.0, 30.0)
-    room_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
+    room_probability: Probability = 0.3
     decay_s: Annotated[tuple[Decay, Decay], AfterValidator(_ascending)] = (0.1, 0.5)
-    telephone_probability: Annotated[float, Field(ge=0, le=1)] = 0.15
-    trim_probability: Annotated[float, Field(ge=0, le=1)] = 0.7
+    telephone_probability: Probability = 0.15
+    trim_probability: Probability = 0.7
+    speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """0.1 is speed perturbation as usual: new pitch and formants, so new voices."""
+    tempo: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    codec_probability: Probability = 0.0
+    mask: Share = 0.0
+    """SpecAugment: longest share of time and of the mel scale that a mask covers, two masks each."""
 
     def build(self) -> Augmentation:
         """Return the augmentation itself."""
@@ -108,16 +121,57 @@ class HeadRecipe(_Section):
 
 
 class ScheduleRecipe(_Section):
-    """Optimisation."""
+    """Optimisation of the head, on features of the frozen encoder."""
 
-    epochs: Annotated[int, Field(ge=1)] = 30
-    batch: Annotated[int, Field(ge=1)] = 256
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    encoder_learning_rate: Annotated[float, Field(gt=0)] = 2e-5
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Share of the steps in which the learning rate rises; it then falls as a cosine."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    epochs: Number = 30
+    """0 leaves the head to ``[finetune]``, untrained."""
+    batch: Count = 256
+    """Utterances a step, over all processes together."""
+    learning_rate: Positive = 1e-3
+    encoder_learning_rate: Positive = 2e-5
+    """Of the encoder's last layer, where it learns: speech encoders do by ``[finetune]``."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the encoder's learning rate from each layer to the one below."""
+    weight_decay: Weight = 0.1
+    warmup: Share = 0.05
+    """Share of the steps in which the learning rate rises."""
+    decay: Literal["cosine", "none"] = "cosine"
+    """How the learning rate falls after that."""
+    label_smoothing: Share = 0.0
+    average: Share = 0.0
+    """Decay a step of the moving average of the weights that is validated and kept; 0 keeps the last weights."""
+    evaluate_every: Number = 0
+    """Steps between evaluations on validation speakers; 0: once an epoch."""
+    patience: Number = 0
+    """Evaluations without a better loss, beyond which the learning rates fall to a tenth; 0: never."""
+    stop_after: Number = 0
+    """Evaluations without a better loss that end training, which keeps the best weights; 0: never."""
+    mixup: Weight = 0.0
+    """Both parameters of the beta distribution by which pairs of features are mixed (Zhang et al. 2018)."""
+    adversarial: Weight = 0.0
+    """Weight of telling speakers apart, by reversed gradients (Ganin & Lempitsky 2015)."""
+    contrastive: Weight = 0.0
+    """Weight of the supervised contrastive loss (Khosla et al. 2020)."""
+
+
+class FinetuneRecipe(ScheduleRecipe):
+    """Optimisation of the head and the last layers of the encoder together, after ``[schedule]``."""
+
+    epochs: Count = 3
+    batch: Count = 32
+    learning_rate: Positive = 1e-4
+    encoder_learning_rate: Positive = 2e-4
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    warmup: Share = 0.1
+    label_smoothing: Share = 0.1
+    average: Share = 0.99
+    rank: Number = 8
+    """Of the change to every matrix (LoRA, Hu et al. 2022); 0 trains whole layers."""
+    front: bool = False
+    """Train what is below the layers too, convolutions for one; needs ``encoder.finetune = encoder.layers``."""
+    memory_gb: Weight = 4.0
+    """Decoded audio that each process keeps, 35 hours at 4; what does not fit is decoded anew in every epoch."""
+    augmentation: AugmentationRecipe = AugmentationRecipe(speed=0.1, tempo=0.1, codec_probability=0.1, mask=0.1)
 
 
 class Recipe(_Section):
@@ -132,6 +186,7 @@ class Recipe(_Section):
     augmentation: AugmentationRecipe = AugmentationRecipe()
     head: HeadRecipe = HeadRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
+    finetune: FinetuneRecipe = FinetuneRecipe()
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -148,7 +203,24 @@ class Recipe(_Section):
             raise ValueError(
                 f"encoder.finetune = {self.encoder.finetune} exceeds encoder.layers = {self.encoder.layers}"
             )
+        if self.finetune.front and 0 < self.encoder.finetune < self.encoder.layers:
+            raise ValueError(f"finetune.front needs encoder.finetune = {self.encoder.layers}, all of encoder.layers")
+        if not self.schedule.epochs and not self.encoder.finetune:
+            raise ValueError("schedule.epochs = 0 trains nothing while encoder.finetune = 0")
         return self
+
+    def with_finetune(self, layers: int) -> Recipe:
+        """Return the recipe with as many layers to fine-tune; 0 is its frozen stage.
+
+        Raises:
+            UsageError: that does not fit the rest of the recipe.
+        """
+        described = self.model_dump()
+        described["encoder"]["finetune"] = layers
+        try:
+            return Recipe.model_validate(described)
+        except ValidationError as error:
+            raise UsageError(f"fine-tuning {layers} layers: {error.errors()[0]['msg']}") from None
 
     def leave_out(self, names: Collection[str]) -> Recipe:
         """Return the recipe without these corpora.
@@ -164,13 +236,18 @@ class Recipe(_Section):
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read and validate a recipe.
+    """Read and validate a training recipe, see ``read_toml``."""
+    return read_toml(path, Recipe)
+
+
+def read_toml(path: Path, kind: type[Section]) -> Section:
+    """Read and validate a recipe of some kind.
 
     Raises:
         UsageError: the file cannot be read, or a key or value is not valid; names the key and the nearest valid one.
     """
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -178,10 +255,16 @@ def read_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
-        hint = nearest(str(first["loc"][-1]), _known_keys()) if first["type"] == "extra_forbidden" else ""
+        hint = nearest(str(first["loc"][-1]), _known_keys(kind)) if first["type"] == "extra_forbidden" else ""
         raise UsageError(f"recipe {path}: {where or 'recipe'}: {first['msg']}{hint}") from None
 
 
-def _known_keys() -> list[str]:
-    sections = (CorpusRecipe, SplitRecipe, EncoderRecipe, AugmentationRecipe, HeadRecipe, ScheduleRecipe, Recipe)
-    return [key for section in sections for key in section.model_fields]
+def _known_keys(kind: type[BaseModel]) -> list[str]:
+    """Return the keys of a recipe and of its sections."""
+    keys = list(kind.model_fields)
+    for field in kind.model_fields.values():
+        inner = get_args(field.annotation) or (field.annotation,)
+        for section in inner:
+            if isinstance(section, type) and issubclass(section, BaseModel):
+                keys += _known_keys(section)
+    return keys

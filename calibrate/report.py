@@ -17,6 +17,8 @@ from calibrate.metrics import Figures
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+GENDERS = {"f": "female", "m": "male"}
+
 
 def write_report(folder: Path, corpora: Mapping[str, Figures], labels: Sequence[str], protocol: str) -> None:
     """Write ``report.md``, ``metrics.json`` and one ``confusion-<corpus>.png`` each to ``folder``."""
@@ -31,7 +33,7 @@ def write_report(folder: Path, corpora: Mapping[str, Figures], labels: Sequence[
 def summary(figure: Figures) -> dict[str, Any]:
     """Return the figures as JSON values, rounded to four digits."""
     rounded: dict[str, Any] = json.loads(json.dumps(asdict(figure)), parse_float=lambda text: round(float(text), 4))
-    return rounded | {"mean_speaker_ua": round(figure.mean_speaker_ua, 4)}
+    return rounded | {"mean_speaker_ua": round(figure.mean_speaker_ua, 4), "gini": round(figure.gini, 4)}
 
 
 def markdown(corpora: Mapping[str, Figures], protocol: str) -> str:
@@ -45,18 +47,24 @@ def markdown(corpora: Mapping[str, Figures], protocol: str) -> str:
         ]
         lines += ["", "| speaker | UA |", "|---|---|"]
         lines += [f"| {speaker} | {ua:.3f} |" for speaker, ua in sorted(figure.speaker_ua.items())]
+        if figure.gender_ua:
+            lines += ["", "| gender | UA |", "|---|---|"]
+            lines += [f"| {GENDERS[gender]} | {ua:.3f} |" for gender, ua in figure.gender_ua.items()]
         lines += ["", f"![confusion matrix](confusion-{name}.png)"]
     return "\n".join(lines) + "\n"
 
 
 def figures_table(corpora: Mapping[str, Figures]) -> list[str]:
-    """Return the Markdown table of the headline figures, a row a corpus."""
+    """Return the Markdown table of the headline figures, a row a corpus.
+
+    The worst decile is the mean UA of the worst tenth of the speakers; Gini is that coefficient of the speakers' UA.
+    """
     return [
-        "| corpus | utterances | speakers | UA | WA | macro F1 | ECE | mean speaker UA | worst decile |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| corpus | utterances | speakers | UA | WA | macro F1 | ECE | mean speaker UA | worst decile | Gini |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(
             f"| {name} | {row.utterances} | {row.speakers} | {row.ua:.3f} | {row.wa:.3f} | {row.macro_f1:.3f} "
-            f"| {row.ece:.3f} | {row.mean_speaker_ua:.3f} | {row.worst_decile:.3f} |"
+            f"| {row.ece:.3f} | {row.mean_speaker_ua:.3f} | {row.worst_decile:.3f} | {row.gini:.3f} |"
             for name, row in corpora.items()
         ),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from calibrate import processes
 from calibrate.dataset import Part
 from calibrate.encoders import PooledEncoder, load_encoder
 from calibrate.heads import Classifier
@@ -25,6 +26,8 @@ from edge.errors import ModelError
 
 MODEL_NAME = "model.safetensors"
 RUN_NAME = "run.json"
+FROZEN_NAME = "frozen"
+"""Folder, within that of a fine-tuned run, of the run that it started from."""
 
 
 @dataclass
@@ -49,8 +52,8 @@ class Run:
 
     @property
     def encoder_label(self) -> str:
-        """The encoder's name without the folder or account it came from."""
-        return self.encoder_name.rstrip("/").rpartition("/")[2]
+        """The encoder's own label, or its name without the folder or account it came from."""
+        return self.encoder.encoder.label or self.encoder_name.rstrip("/").rpartition("/")[2]
 
     def to(self, device: torch.device) -> None:
         """Move encoder and head to a device."""
@@ -65,9 +68,7 @@ class Run:
         return logits.cpu()
 
     def source(self, cache: Path) -> FeatureSource:
-        """Return where features for this run's encoder come from."""
-        if self.recipe.encoder.finetune:
-            return LiveFeatures(self.encoder, self.recipe)
+        """Return where features for this run's encoder, as it is now, come from."""
         return FrozenFeatures(self.encoder, self.encoder_name, cache, self.recipe)
 
     def save(self, folder: Path) -> None:
@@ -120,13 +121,23 @@ def build_run(recipe: Recipe, encoder_name: str) -> Run:
 
 
 def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, resume: bool = False) -> None:
-    """Train a run in place, scale its temperature on the validation speakers, and save it to ``folder``."""
+    """Train a run in place, scale its temperature on the validation speakers, and save it to ``folder``.
+
+    Where the encoder is to learn, the head learns first, on the frozen encoder, as a run of its own in
+    ``folder/frozen``: a head that knows nothing would distort the encoder (Kumar et al. 2022).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    source = run.source(cache)
     train, validation = parts["train"], parts["validation"]
-    schedule, seed = run.recipe.schedule, run.recipe.seed
-    train_classifier(run.classifier, source, (train, validation), schedule, folder, seed=seed, resume=resume)
-    readable, features = source.clean(validation, spoken_only=True)
+    recipe, seed = run.recipe, run.recipe.seed
+    if recipe.encoder.finetune:
+        if recipe.schedule.epochs:
+            frozen = replace(run, recipe=recipe.with_finetune(0))
+            train_run(frozen, parts, folder / FROZEN_NAME, cache, resume)
+        finetune_run(run, (train, validation), folder, seed=seed, resume=resume)
+    else:
+        source = run.source(cache)
+        train_classifier(run.classifier, source, (train, validation), recipe.schedule, folder, seed=seed, resume=resume)
+    readable, features = run.source(cache).clean(validation, spoken_only=True)
     run.temperature = fit_temperature(run.logits(features), readable)
     run.corpora = [
         CorpusRecord(
@@ -140,7 +151,27 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
         if (train.corpora == name).any()
     ]
     run.speakers = np.unique(train.speakers).tolist()
-    run.save(folder)
+    if processes.is_main():
+        run.save(folder)
+    processes.meet()
+
+
+def finetune_run(run: Run, parts: tuple[Part, Part], folder: Path, *, seed: int = 0, resume: bool = False) -> None:
+    """Let the last layers of a run's encoder learn together with its head, by ``[finetune]`` of its recipe.
+
+    Args:
+        run: its head has learned on the encoder as it is, unless the recipe leaves that out.
+        parts: training and validation utterances.
+        folder: of the log and the checkpoint.
+        seed: of the draws.
+        resume: continue from the checkpoint, if there is one.
+    """
+    torch.manual_seed(seed)
+    source = LiveFeatures(run.encoder, run.recipe)
+    readable = (source.readable(parts[0]), source.readable(parts[1], spoken_only=True))
+    fit = not run.recipe.schedule.epochs
+    train_classifier(run.classifier, source, readable, run.recipe.finetune, folder, seed=seed, resume=resume, fit=fit)
+    source.finish()
 
 
 def fit_temperature(logits: torch.Tensor, part: Part) -> float:

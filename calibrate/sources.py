@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -11,17 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from calibrate import processes
+from calibrate.audio_store import AudioStore
 from calibrate.augment import Augmentation
 from calibrate.dataset import Part, Rows
 from calibrate.encoders import PooledEncoder
-from calibrate.features import embed, encode, middle
+from calibrate.features import FeatureTable, embed, middle
+from calibrate.lowrank import add_adapters, merge_adapters
 from calibrate.recipe import Recipe
-from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import pad
-from edge.errors import UsageError
-from edge.segmenter import spoken
+from edge.errors import AudioFileError, UsageError
 
 logger = logging.getLogger(__name__)
+
+GROUP = 8
+"""Utterances of like length that a learning encoder hears at once; a batch of many lengths would be half padding."""
 
 BatchFeatures = Callable[[Rows, np.random.Generator], Tensor]
 """Rows ``int64[batch]`` to features ``float32[batch, layers, width]``, augmented anew with the generator."""
@@ -31,7 +37,7 @@ class FeatureSource(Protocol):
     """Pooled layers of utterances."""
 
     learns: nn.Module | None
-    """The part of the encoder that is trained, None when it is frozen."""
+    """Its children are the parts of the encoder that are trained, lowest first; None when it is frozen."""
 
     def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
         """Return the readable utterances of a part and their features ``float32[n, layers, width]``.
@@ -54,83 +60,120 @@ class FrozenFeatures:
 
     def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
         """See ``FeatureSource``; unreadable files are logged and left out."""
-        table = embed(
-            self.encoder,
-            self.encoder_name,
-            part.paths,
-            self.cache,
-            spoken_only=spoken_only,
-            max_s=self.recipe.encoder.max_s,
-        )
-        if not table.readable.any():
-            raise UsageError(f"none of {len(part.paths)} files can be read, the first of them {part.paths[0]}")
-        for row in np.flatnonzero(~table.readable):
-            logger.warning("%s: cannot be read and is left out", part.paths[row])
-        return part.select(table.readable), torch.from_numpy(table.features[table.readable].astype(np.float32))
+        table = self._embed(part, spoken_only=spoken_only)
+        readable = _readable(part, table.readable)
+        return readable, torch.from_numpy(table.features[table.readable].astype(np.float32))
 
     def augmented(self, part: Part) -> BatchFeatures:
         """See ``FeatureSource``."""
         copies = [self.clean(part)[1]]
         for seed in range(1, self.recipe.augmentation.copies + 1):
-            table = embed(
-                self.encoder,
-                self.encoder_name,
-                part.paths,
-                self.cache,
-                augmentation=self.recipe.augmentation.build(),
-                seed=seed,
-                max_s=self.recipe.encoder.max_s,
-            )
+            table = self._embed(part, augmentation=self.recipe.augmentation.build(), seed=seed)
             copies.append(torch.from_numpy(table.features.astype(np.float32)))
         stacked = torch.stack(copies)
         return lambda rows, rng: stacked[rng.integers(len(copies), size=len(rows)), rows]
 
+    def _embed(
+        self, part: Part, *, augmentation: Augmentation | None = None, seed: int = 0, spoken_only: bool = False
+    ) -> FeatureTable:
+        with processes.main_first():
+            return embed(
+                self.encoder,
+                self.encoder_name,
+                part.paths,
+                self.cache,
+                augmentation=augmentation,
+                seed=seed,
+                spoken_only=spoken_only,
+                max_s=self.recipe.encoder.max_s,
+            )
+
 
 class LiveFeatures:
-    """Features of an encoder that learns: every batch is read, augmented and encoded with gradients."""
+    """Features of an encoder that learns: every batch is augmented anew and encoded with gradients.
+
+    Made once for a training; ``finish`` leaves an encoder as it would be loaded.
+    """
 
     def __init__(self, encoder: PooledEncoder, recipe: Recipe) -> None:
-        self.encoder, self.recipe = encoder, recipe
+        self.encoder, self.max_samples = encoder, round(recipe.encoder.max_s * SAMPLE_RATE_HZ)
+        self.augmentation = recipe.finetune.augmentation.build() if recipe.finetune.augmentation.copies else None
+        self.audio = AudioStore(recipe.finetune.memory_gb * 1e9)
+        self.pool = ThreadPoolExecutor(torch.get_num_threads())
+        layers = encoder.encoder.transformer_layers()[-recipe.encoder.finetune :]
+        inside = {id(parameter) for parameter in encoder.encoder.transformer_layers().parameters()}
+        below = [each for each in encoder.parameters() if each.requires_grad and id(each) not in inside]
         encoder.requires_grad_(False)
-        self.learns: nn.Module | None = encoder.encoder.transformer_layers()[-recipe.encoder.finetune :]
-        self.learns.requires_grad_(True)
+        layers.requires_grad_(True)
+        if recipe.finetune.rank:
+            add_adapters(layers, recipe.finetune.rank)
+        front = [nn.ParameterList(below).requires_grad_(True)] if recipe.finetune.front else []
+        self.learns: nn.Module | None = nn.ModuleList([*front, *layers])
+
+    def finish(self) -> None:
+        """Merge adapters, freeze the encoder and let go of audio and threads."""
+        merge_adapters(self.encoder)
+        self.encoder.requires_grad_(False).eval()
+        self.pool.shutdown()
+        self.audio = AudioStore(0)
+
+    def readable(self, part: Part, spoken_only: bool = False) -> Part:
+        """Return the utterances of a part whose files can be read, the others logged; their audio is then in memory."""
+
+        def is_readable(path: Path) -> bool:
+            try:
+                self.audio.read(path, spoken_only)
+            except AudioFileError:
+                return False
+            return True
+
+        return _readable(part, np.array(list(self.pool.map(is_readable, part.paths)), np.bool_))
 
     def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
-        """See ``FeatureSource``; an unreadable file is an error here."""
+        """See ``FeatureSource``; an unreadable file is an error here, see ``readable``."""
         self.encoder.eval()
-        chunks = [
-            encode(self.encoder, [self._read(path, spoken_only) for path in part.paths[start : start + 16]])
-            for start in range(0, len(part.paths), 16)
-        ]
-        return part, self._layers(torch.from_numpy(np.concatenate(chunks)))
+        rows = processes.share(np.arange(len(part.paths)))
+        with torch.no_grad():
+            chunks = [
+                self._encode([self._cut(self.audio.read(part.paths[row], spoken_only)) for row in chunk])
+                for chunk in np.array_split(rows, -(-len(rows) // 256))
+            ]
+        return part, processes.gather(torch.cat(chunks), len(part.paths)).cpu()
 
     def augmented(self, part: Part) -> BatchFeatures:
         """See ``FeatureSource``."""
-        augmentation = self.recipe.augmentation.build() if self.recipe.augmentation.copies else None
+
+        def waveform(row: int, seed: int) -> Waveform:
+            read = self.audio.read(part.paths[row])
+            return self._cut(self.augmentation(read, np.random.default_rng(seed)) if self.augmentation else read)
 
         def batch(rows: Rows, rng: np.random.Generator) -> Tensor:
             self.encoder.train()
-            waveforms = [self._read(part.paths[row], False, augmentation, rng) for row in rows]
-            lengths = torch.tensor([len(waveform) for waveform in waveforms])
-            device = next(self.encoder.parameters()).device
-            padded = torch.from_numpy(pad(waveforms, int(lengths.max())))
-            return self._layers(self.encoder(padded.to(device), lengths.to(device)))
+            seeds = rng.integers(2**63, size=len(rows))
+            waveforms = self.pool.map(waveform, processes.share(rows), processes.share(seeds))
+            return processes.gather(self._encode(list(waveforms)), len(rows))
 
         return batch
 
-    def _read(
-        self,
-        path: Path,
-        spoken_only: bool,
-        augmentation: Augmentation | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> Waveform:
-        waveform = read_audio(path)
-        if spoken_only:
-            waveform = spoken(waveform)
-        if augmentation is not None and rng is not None:
-            waveform = augmentation(waveform, rng)
-        return middle(waveform, round(self.recipe.encoder.max_s * SAMPLE_RATE_HZ))
+    def _encode(self, waveforms: Sequence[Waveform]) -> Tensor:
+        """Return ``float32[batch, layers, width]``, encoded in groups of like length."""
+        order = np.argsort([len(waveform) for waveform in waveforms], kind="stable")
+        device = next(self.encoder.parameters()).device
+        pooled = []
+        for start in range(0, len(order), GROUP):
+            group = [waveforms[row] for row in order[start : start + GROUP]]
+            lengths = torch.tensor([len(waveform) for waveform in group])
+            padded = torch.from_numpy(pad(group, int(lengths.max())))
+            pooled.append(self.encoder(padded.to(device), lengths.to(device)))
+        return torch.cat(pooled)[np.argsort(order)].reshape(len(order), len(self.encoder.pooled), -1)
 
-    def _layers(self, pooled: Tensor) -> Tensor:
-        return pooled.reshape(len(pooled), len(self.encoder.pooled), -1)
+    def _cut(self, waveform: Waveform) -> Waveform:
+        return middle(waveform, self.max_samples)
+
+
+def _readable(part: Part, readable: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Part:
+    if not readable.any():
+        raise UsageError(f"none of {len(part.paths)} files can be read, the first of them {part.paths[0]}")
+    for row in np.flatnonzero(~readable):
+        logger.warning("%s: cannot be read and is left out", part.paths[row])
+    return part.select(readable)

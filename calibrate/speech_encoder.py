@@ -17,6 +17,8 @@ class SpeechEncoder(nn.Module, ABC):
 
     width: int
     """Size of a hidden state."""
+    label: str = ""
+    """What it is called, where its folder or hub name does not tell."""
 
     @abstractmethod
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:

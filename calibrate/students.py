@@ -88,7 +88,7 @@ class CompactEncoder(SpeechEncoder):
         log_mel, mel_frames = self.front(waveform, lengths)
         stack = self.shape.stack
         short = (log_mel.shape[1] + stack - 1) // stack * stack - log_mel.shape[1]
-        stacked = F.pad(log_mel, (0, 0, 0, short)).reshape(len(log_mel), -1, stack * log_mel.shape[2])
+        stacked = F.pad(log_mel, (0, 0, 0, short)).reshape(log_mel.shape[0], -1, stack * log_mel.shape[2])
         frames = torch.div(mel_frames + stack - 1, stack, rounding_mode="floor")
         inside = frame_mask(frames, stacked)
         keep = inside[:, :, None].to(stacked.dtype)
@@ -199,12 +199,14 @@ def _prune(block: Any, hidden: int) -> None:
     block.fc2.load_state_dict({"weight": second.weight[:, kept], "bias": second.bias})
 
 
-def save_student(student: SpeechEncoder, shape: WhisperStudentShape | CompactShape, folder: Path) -> None:
-    """Write a student's folder."""
+def save_student(
+    student: SpeechEncoder, shape: WhisperStudentShape | CompactShape, folder: Path, label: str
+) -> None:
+    """Write a student's folder; the label is what model cards call it."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
     save_file(state, folder / WEIGHTS_NAME)
-    described = {"model_type": MODEL_TYPE, "shape": shape.model_dump()}
+    described = {"model_type": MODEL_TYPE, "label": label, "shape": shape.model_dump()}
     (folder / CONFIG_NAME).write_text(json.dumps(described, indent=2) + "\n")
 
 
@@ -215,8 +217,9 @@ def load_student(folder: Path) -> SpeechEncoder:
         ModelError: the folder is damaged.
     """
     try:
-        shape = SHAPE.validate_python(json.loads((folder / CONFIG_NAME).read_text())["shape"])
-        student = build_student(shape)
+        described = json.loads((folder / CONFIG_NAME).read_text())
+        student = build_student(SHAPE.validate_python(described["shape"]))
+        student.label = str(described["label"])
         student.load_state_dict(load_file(folder / WEIGHTS_NAME))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder}: holds no whole student: {' '.join(str(error).split())}") from None

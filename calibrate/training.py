@@ -1,11 +1,11 @@
-"""The trainer: one loop for frozen and fine-tuned encoders, resumable after every epoch."""
+"""The trainer: one loop for frozen and fine-tuned encoders, resumable after every epoch, in one or many processes."""
 
 from __future__ import annotations
 
 import csv
 import math
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TextIO
 
@@ -14,13 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from calibrate import processes
+from calibrate.checkpoint import Checkpoint, KeptWeights, Stateful
 from calibrate.dataset import Part, Rows
 from calibrate.heads import Classifier
 from calibrate.metrics import unweighted_accuracy
+from calibrate.objective import Objective
 from calibrate.progress import progress_bar
 from calibrate.recipe import ScheduleRecipe
+from calibrate.schedule import Plateau, parameter_groups, rate_factor
 from calibrate.sources import FeatureSource
-from edge.errors import ModelError
 
 LOG_COLUMNS = ("epoch", "train_loss", "validation_loss", "validation_ua", "learning_rate")
 SPEAKERS_A_BATCH = 4
@@ -36,12 +39,13 @@ def train_classifier(
     *,
     seed: int = 0,
     resume: bool = False,
+    fit: bool = True,
 ) -> None:
     """Train a classifier, and the encoder layers its source lets learn, for the schedule's epochs.
 
-    AdamW with warm-up and cosine decay; batches are drawn so that corpora, and labels within them, weigh the same.
-    Where a head for regulars learns along, a batch holds few speakers of each corpus, so that each shows an offset.
-    ``log.csv`` and ``checkpoint.pt`` in ``folder`` grow with every epoch; a resumed run ends with the same numbers.
+    AdamW; batches are drawn so that corpora, and labels within them, weigh the same. Where a head for regulars learns
+    along, a batch holds few speakers of each corpus, so that each shows an offset. ``log.csv`` and ``checkpoint.pt`` in
+    ``folder`` grow with every epoch; a resumed run ends with the same numbers.
 
     Args:
         classifier: trained in place.
@@ -51,47 +55,109 @@ def train_classifier(
         folder: of the log and the checkpoint.
         seed: of the draws.
         resume: continue from the checkpoint, if there is one.
+        fit: standardise the features anew; False for a classifier that has been trained on a source like this, whose
+            parts hold readable files only.
     """
     torch.manual_seed(seed)
-    device = next(classifier.parameters()).device
-    train, features = source.clean(parts[0])
-    classifier.fit(features)
-    speakers = torch.from_numpy(np.unique(train.speakers, return_inverse=True)[1])
-    gather = SPEAKERS_A_BATCH if classifier.regulars is not None else None
-    batch_features = source.augmented(train)
-    batches = math.ceil(len(train.labels) / schedule.batch)
-    optimiser = torch.optim.AdamW(_parameter_groups(classifier, source, schedule), weight_decay=schedule.weight_decay)
-    rates = torch.optim.lr_scheduler.LambdaLR(optimiser, _warmup_cosine(schedule, schedule.epochs * batches))
-    checkpoint = Checkpoint(folder / "checkpoint.pt", classifier, source.learns, optimiser, rates)
-    done = checkpoint.load() if resume else 0
-    validation = parts[1] if source.learns is not None else source.clean(parts[1], spoken_only=True)[0]
-    with progress_bar() as progress, _open_log(folder / "log.csv", done) as file:
-        log = csv.writer(file)
+    train = parts[0]
+    if fit:
+        train, features = source.clean(train)
+        classifier.fit(features)
+    training = _Training(classifier, source, (train, parts[1]), schedule, folder / "checkpoint.pt")
+    done = training.checkpoint.load() if resume else 0
+    processes.agree_on(training.kept.parameters)
+    writes = processes.is_main()
+    progress = progress_bar()
+    progress.disable |= not writes
+    with progress, _open_log(folder / "log.csv", done) if writes else nullcontext() as log:
         task = progress.add_task("training", total=schedule.epochs, completed=done)
         for epoch in range(done, schedule.epochs):
-            classifier.train()
-            losses = []
-            for rows, rng in _draws(train, schedule.batch, batches, (seed, epoch), gather):
-                strangers, regulars = classifier.both(batch_features(rows, rng).to(device), speakers[rows].to(device))
-                target = torch.from_numpy(train.labels[rows]).to(device)
-                loss = F.cross_entropy(strangers, target, label_smoothing=schedule.label_smoothing)
-                if regulars is not None:
-                    second = F.cross_entropy(regulars, target, label_smoothing=schedule.label_smoothing)
-                    loss = torch.lerp(loss, second, classifier.regulars_share)
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                for group in optimiser.param_groups:
-                    nn.utils.clip_grad_norm_(group["params"], 1.0)
-                optimiser.step()
-                rates.step()
-                losses.append(loss.item())
-            validation_loss, ua = validate(classifier, source.clean(validation, spoken_only=True)[1], validation)
-            values = (float(np.mean(losses)), validation_loss, ua, rates.get_last_lr()[0])
-            log.writerow([epoch + 1, *(f"{value:.5g}" for value in values)])
-            file.flush()
-            checkpoint.save(epoch + 1)
+            if training.plateau.ended:
+                break
+            loss = training.run_epoch((seed, epoch))
+            validation_loss, ua = training.evaluate(noted=not schedule.evaluate_every)
+            if log is not None:
+                values = (loss, validation_loss, ua, training.rates.get_last_lr()[0])
+                csv.writer(log).writerow([epoch + 1, *(f"{value:.5g}" for value in values)])
+                log.flush()
+            training.checkpoint.save(epoch + 1)
             progress.update(task, advance=1, description=f"training, validation UA {ua:.3f}")
+    training.kept.settle()
     classifier.eval()
+
+
+class _Training:
+    """What changes while a classifier trains."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        source: FeatureSource,
+        parts: tuple[Part, Part],
+        schedule: ScheduleRecipe,
+        checkpoint: Path,
+    ) -> None:
+        self.classifier, self.source, self.schedule = classifier, source, schedule
+        self.train, self.validation = parts
+        self.device = next(classifier.parameters()).device
+        names, speakers = np.unique(self.train.speakers, return_inverse=True)
+        self.speakers = torch.from_numpy(speakers)
+        self.batch_features = source.augmented(self.train)
+        self.frozen_features: Tensor | None = None
+        if source.learns is None:
+            self.validation, self.frozen_features = source.clean(self.validation, spoken_only=True)
+        self.objective = Objective(classifier, schedule, len(names)).to(self.device)
+        head = [each for each in (*classifier.parameters(), *self.objective.parameters()) if each.requires_grad]
+        groups = parameter_groups(head, source.learns, schedule)
+        self.batches = math.ceil(len(self.train.labels) / schedule.batch)
+        self.plateau = Plateau(schedule.patience, schedule.stop_after)
+        factor = rate_factor(schedule, schedule.epochs * self.batches, self.plateau)
+        self.kept = KeptWeights([each for group in groups for each in group["params"]], schedule)
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
+        self.rates = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
+        states: dict[str, Stateful] = {"classifier": classifier, "objective": self.objective}
+        if source.learns is not None:
+            states["encoder"] = source.learns
+        states |= {"optimiser": self.optimiser, "plateau": self.plateau, "kept": self.kept}
+        self.checkpoint = Checkpoint(checkpoint, states, self.rates)
+
+    def run_epoch(self, seed: tuple[int, int]) -> float:
+        """Train for an epoch, or until a validation within it says that it is enough; returns the mean loss."""
+        gathered = SPEAKERS_A_BATCH if self.classifier.regulars is not None else None
+        losses = []
+        for rows, rng in _draws(self.train, self.schedule.batch, self.batches, seed, gathered):
+            losses.append(self._step(rows, rng))
+            if self.schedule.evaluate_every and self.rates.last_epoch % self.schedule.evaluate_every == 0:
+                self.evaluate(noted=True)
+                if self.plateau.ended:
+                    break
+        return float(np.mean(losses))
+
+    def evaluate(self, noted: bool) -> tuple[float, float]:
+        """Return validation loss and UA of the weights that would be kept; ``noted`` ones steer rates and ending."""
+        with self.kept.applied():
+            features = self.frozen_features
+            if features is None:
+                features = self.source.clean(self.validation, spoken_only=True)[1]
+            loss, ua = processes.agree(validate(self.classifier, features, self.validation))
+            if noted and self.plateau.note(loss):
+                self.kept.note_best()
+        return loss, ua
+
+    def _step(self, rows: Rows, rng: np.random.Generator) -> float:
+        self.classifier.train()
+        features = self.batch_features(rows, rng).to(self.device)
+        target = torch.from_numpy(self.train.labels[rows]).to(self.device)
+        loss: Tensor = self.objective(self.classifier, features, target, self.speakers[rows].to(self.device), rng)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for group in self.optimiser.param_groups:
+            processes.average_gradients(group["params"])
+            nn.utils.clip_grad_norm_(group["params"], 1.0)
+        self.optimiser.step()
+        self.rates.step()
+        self.kept.update()
+        return loss.item()
 
 
 def _open_log(path: Path, done: int) -> TextIO:
@@ -114,70 +180,6 @@ def validate(classifier: Classifier, features: Tensor, part: Part) -> tuple[floa
         for corpus in np.unique(part.corpora)
     ]
     return float(loss), float(np.mean(ua))
-
-
-class Checkpoint:
-    """The state of a run on disk, replaced as a whole after every epoch."""
-
-    def __init__(
-        self,
-        path: Path,
-        classifier: Classifier,
-        learns: nn.Module | None,
-        optimiser: torch.optim.Optimizer,
-        rates: torch.optim.lr_scheduler.LambdaLR,
-    ) -> None:
-        self.path, self.optimiser, self.rates = path, optimiser, rates
-        self.modules = {"classifier": classifier} | ({"encoder": learns} if learns is not None else {})
-
-    def save(self, epochs: int) -> None:
-        """Write the state after this many epochs."""
-        state = {
-            "epochs": epochs,
-            "modules": {name: module.state_dict() for name, module in self.modules.items()},
-            "optimiser": self.optimiser.state_dict(),
-            "steps": self.rates.last_epoch,
-            "random": torch.get_rng_state(),
-        }
-        partial = self.path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.path)
-
-    def load(self) -> int:
-        """Restore the state and return the epochs it holds; 0 when there is no checkpoint."""
-        if not self.path.is_file():
-            return 0
-        try:
-            state = torch.load(self.path, weights_only=True)
-            for name, module in self.modules.items():
-                module.load_state_dict(state["modules"][name])
-            self.optimiser.load_state_dict(state["optimiser"])
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-            raise ModelError(f"{self.path}: is no checkpoint of this recipe; train anew, without --resume") from error
-        self.rates.last_epoch = state["steps"]
-        torch.set_rng_state(state["random"])
-        return int(state["epochs"])
-
-
-def _parameter_groups(
-    classifier: Classifier, source: FeatureSource, schedule: ScheduleRecipe
-) -> list[dict[str, object]]:
-    head = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-    groups: list[dict[str, object]] = [{"params": head, "lr": schedule.learning_rate}]
-    if source.learns is not None:
-        groups.append({"params": list(source.learns.parameters()), "lr": schedule.encoder_learning_rate})
-    return groups
-
-
-def _warmup_cosine(schedule: ScheduleRecipe, steps: int) -> Callable[[int], float]:
-    warm = max(1, round(steps * schedule.warmup))
-
-    def rate(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-    return rate
 
 
 def _draws(

@@ -122,7 +122,8 @@ def draw(path: Path, figures: Figures) -> None:
             place.set_xticks(DURATIONS_S)
     axes[0][0].set_ylabel("equal error rate")
     axes[1][0].set_ylabel(f"household of {HOUSEHOLD}: attributed\ndotted: strangers accepted")
-    axes[0][0].legend(title="enrolment clips")
+    lines = axes[0][0].get_legend_handles_labels()
+    picture.legend(*lines, loc="outside upper center", ncols=len(COUNTS), title="enrolment clips")
     picture.savefig(path, dpi=120)
     plt.close(picture)
 

@@ -43,6 +43,8 @@ class EncoderRecord(_Record):
 
     architecture: str
     precision: Literal["fp32", "fp16", "int8"]
+    quantisation: Literal["dynamic", "static"] | None = None
+    """Of int8: whether every run measures the range of its activations, or calibration did for good."""
     opset: int
     embedding_dim: int
     max_s: FiniteFloat

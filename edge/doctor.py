@@ -12,6 +12,7 @@ import numpy as np
 
 from edge import __version__
 from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.errors import AffectdError, AudioDeviceError, ModelError
 from edge.microphone import list_devices
@@ -49,6 +50,7 @@ def diagnose(loaded: LoadedSettings) -> list[Check]:
         _settings_check(loaded),
         _attempt("onnxruntime", _onnxruntime),
         _attempt("bundle", lambda: _bundle(encoder)),
+        _attempt("provider", lambda: _provider(encoder)),
         _attempt("self-test", lambda: _self_test(encoder)),
         _attempt("microphones", _microphones, otherwise=Verdict.ABSENT),
     ]
@@ -89,8 +91,32 @@ def _bundle(settings: EncoderSettings) -> str:
     return f"{bundle!r} in {bundle.folder}, {megabytes:.1f} MB, sha256 of {len(bundle.manifest.files)} files verified"
 
 
+def _provider(settings: EncoderSettings) -> str:
+    """Return what will be used and why; TensorRT needs its engines before a run, or the run compiles for minutes."""
+    import onnxruntime  # noqa: PLC0415  (its absence is a finding)
+
+    from edge.engines import Engines  # noqa: PLC0415  (the same)
+    from edge.providers import choose_provider  # noqa: PLC0415
+
+    bundle = Bundle.load(settings.bundle_folder)
+    choice = choose_provider(settings.provider, onnxruntime.get_available_providers(), bundle.encoder_path)
+    if choice.provider != "tensorrt":
+        return f"{choice.provider}: {choice.why}"
+    engines = Engines.of(bundle.encoder_path, settings)
+    buckets = Buckets(bundle.manifest.buckets_s).samples
+    missing = engines.missing(buckets)
+    if missing:
+        raise ModelError(
+            f"tensorrt, but {len(missing)} of {len(buckets)} engines are not built: "
+            f"{engines.build_command(bundle.folder)}"
+        )
+    return f"{choice.provider}: {choice.why}; {len(buckets)} engines in {engines.folder}"
+
+
 def _self_test(settings: EncoderSettings) -> str:
     from edge.recognizer import Recognizer  # noqa: PLC0415  (needs onnxruntime, whose absence is a finding)
+
+    _provider(settings)  # without its engines TensorRT would compile for minutes
 
     recognizer = Recognizer(Bundle.load(settings.bundle_folder), settings.model_copy(update={"require_provider": True}))
     recognizer.load()

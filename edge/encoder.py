@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,15 +12,18 @@ import onnxruntime
 
 from edge.audio import Waveform
 from edge.buckets import Buckets, pad
+from edge.engines import Engines, fix_shapes
 from edge.errors import ModelError
 from edge.head import Matrix
-from edge.providers import check_provider, provider_requests
+from edge.providers import PROVIDERS, ProviderRequest, check_provider, choose_provider, provider_requests
 from edge.settings import EncoderSettings
 from edge.speaker import unit
 
+logger = logging.getLogger(__name__)
+
 
 class Encoder:
-    """One onnxruntime session. The constructor is cheap; ``load`` does the work.
+    """One onnxruntime session, or with TensorRT one for each bucket. The constructor is cheap; ``load`` does the work.
 
     The graph takes ``waveform float32[batch, samples]`` and ``lengths int64[batch]`` and gives
     ``embedding float32[batch, dim]``.
@@ -31,7 +35,16 @@ class Encoder:
     def __init__(self, path: Path, dim: int, buckets: Buckets, settings: EncoderSettings) -> None:
         self.path, self.dim, self.buckets, self.settings = path, dim, buckets, settings
         self.provider = ""
+        """Execution provider that is really in use."""
+        self.why = ""
+        """Why that one."""
         self._session: onnxruntime.InferenceSession | None = None
+        self._engines: dict[int, onnxruntime.InferenceSession] = {}
+
+    @property
+    def wanted(self) -> str:
+        """The provider that the settings ask for."""
+        return self.settings.provider
 
     def load(self) -> None:
         """Open the session and run every bucket once.
@@ -39,11 +52,7 @@ class Encoder:
         Raises:
             ModelError: the graph does not load, breaks the contract, or runs on another provider than required.
         """
-        requests = provider_requests(self.settings.provider, onnxruntime.get_available_providers())
-        try:
-            session = onnxruntime.InferenceSession(self.path, self.options(), providers=requests)
-        except Exception as error:  # onnxruntime raises its own unrelated classes
-            raise ModelError(f"{self.path}: onnxruntime cannot load it: {error}") from None
+        session = self._open_best()
         inputs = {node.name: node.type for node in session.get_inputs()}
         outputs = [node.name for node in session.get_outputs()]
         if inputs != {"waveform": "tensor(float)", "lengths": "tensor(int64)"} or outputs != [self.output]:
@@ -51,7 +60,7 @@ class Encoder:
                 f"{self.path}: has inputs {inputs} and outputs {outputs}, not waveform, lengths -> {self.output}"
             )
         self.provider = session.get_providers()[0]
-        check_provider(self.settings.provider, self.provider, self.settings.require_provider)
+        check_provider(self.wanted, self.provider, self.why, self.settings.require_provider)
         self._session = session
         for samples in self.buckets:
             try:
@@ -74,23 +83,89 @@ class Encoder:
         """Return ``float32[batch, dim]`` for ``float32[batch, samples]`` of which ``int64[batch]`` are valid."""
         if self._session is None:
             raise ModelError(f"{self.path}: embed before load")
-        (embedding,) = self._session.run([self.output], {"waveform": padded, "lengths": lengths})
+        session = self._engines.get(padded.shape[1], self._session)
+        (embedding,) = session.run([self.output], {"waveform": padded, "lengths": lengths})
         return np.asarray(embedding, np.float32)
+
+    def open_engine(self, engines: Engines, samples: int) -> onnxruntime.InferenceSession:
+        """Open the TensorRT session of a bucket, which compiles its engine when there is none."""
+        for folder in (engines.bucket_folder(samples), engines.timings):
+            folder.mkdir(parents=True, exist_ok=True)
+        options = self.options()
+        fix_shapes(options, samples, 1 if self.settings.max_batch == 1 else None)
+        return self._open(options, engines.requests(samples, onnxruntime.get_available_providers()))
+
+    def _open_best(self) -> onnxruntime.InferenceSession:
+        """Open the graph on the provider of choice, or on the next one that works."""
+        available = onnxruntime.get_available_providers()
+        choice = choose_provider(self.wanted, available, self.path)
+        self.why = choice.why
+        if choice.provider == "tensorrt":
+            try:
+                return self._open_engines()
+            except Exception as error:  # onnxruntime raises its own unrelated classes
+                self.why = f"TensorRT fails: {_first_line(error)}"
+        if choice.provider != "cpu":
+            try:
+                session = self._open(self.options(), provider_requests("cuda", available, self.settings))
+            except Exception as error:  # the same
+                self.why = f"CUDA fails: {_first_line(error)}"
+            else:
+                if choice.provider == "cuda" and session.get_providers()[0] != PROVIDERS["cuda"]:
+                    self.why = "CUDA fails: onnxruntime cannot load its libraries, see the messages above"
+                return session
+        try:
+            return self._open(self.options(), provider_requests("cpu", available, self.settings))
+        except Exception as error:  # the same
+            raise ModelError(f"{self.path}: onnxruntime cannot load it: {error}") from None
+
+    def _open_engines(self) -> onnxruntime.InferenceSession:
+        """Open a TensorRT session for each bucket, and return that of the longest."""
+        engines = Engines.of(self.path, self.settings)
+        missing = engines.missing(self.buckets)
+        if missing:
+            logger.warning(
+                "%d of %d TensorRT engines are not built yet, which takes minutes now; ahead of time: %s",
+                len(missing), len(self.buckets.samples), engines.build_command(self.path.parent),
+            )  # fmt: skip
+        opened = {}
+        for samples in self.buckets:
+            opened[samples] = session = self.open_engine(engines, samples)
+            if session.get_providers()[0] != PROVIDERS["tensorrt"]:
+                raise ModelError("onnxruntime cannot load its libraries, see the messages above")
+        self._engines = opened
+        return opened[self.buckets.longest]
+
+    def _open(
+        self, options: onnxruntime.SessionOptions, requests: list[ProviderRequest]
+    ) -> onnxruntime.InferenceSession:
+        # onnxruntime's own fallback prints to standard output, where the events go.
+        return onnxruntime.InferenceSession(self.path, options, providers=requests, enable_fallback=0)
 
 
 class SpeakerEncoder(Encoder):
     """The same for ``voiceprint float32[batch, dim]`` of unit length.
 
-    Any graph that keeps this contract can take the place of the one in the bundle.
+    Any graph that keeps this contract can take the place of the one in the bundle. It runs one utterance at a time and
+    may loop over rows, so TensorRT never gets it, and a GPU only when one is asked for.
     """
 
     output = "voiceprint"
+
+    @property
+    def wanted(self) -> str:
+        """See ``Encoder``."""
+        return {"auto": "cpu", "tensorrt": "cuda"}.get(self.settings.provider, self.settings.provider)
 
     def voiceprint(self, waveform: Waveform) -> Matrix:
         """Return ``float32[dim]`` of unit length for speech of any length: beyond the longest bucket, parts' mean."""
         parts = np.array_split(waveform, max(1, -(-len(waveform) // self.buckets.longest)))
         prints = np.concatenate([self.embed([part], self.buckets.fit(len(part))) for part in parts])
         return unit(prints.mean(axis=0))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def session_options(settings: EncoderSettings) -> onnxruntime.SessionOptions:

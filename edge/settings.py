@@ -81,7 +81,7 @@ class EncoderSettings(_Section):
     bundle: str = ""
     """Bundle folder; empty is the one inside the package."""
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
-    """Preferred execution provider; ``auto`` takes the best one installed."""
+    """Preferred execution provider; ``auto`` takes CUDA where it is installed, unless the bundle is int8."""
     require_provider: bool = False
     """Fail when the wanted provider is not the one in use, instead of falling back to the CPU."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -90,11 +90,24 @@ class EncoderSettings(_Section):
     """Most utterances of one length bucket per inference; ``affectd run`` batches what waits while it is busy."""
     queue_utterances: Annotated[int, Field(ge=1, le=1_000)] = 8
     """Utterances that may wait for the encoder; beyond it the oldest is dropped with a ``skipped`` event."""
+    gpu_device: Annotated[int, Field(ge=0, le=63)] = 0
+    """Which GPU, as CUDA numbers them."""
+    gpu_memory_mb: Annotated[int, Field(ge=0, le=1_048_576)] = 0
+    """Most memory in MB for CUDA's arena, and for TensorRT's workspace; 0 is no limit."""
+    engines: str = ""
+    """Folder of the TensorRT engines, see ``affectd-export engines``; empty is `affectd` in the XDG cache folder."""
+    trt_optimization: Annotated[int, Field(ge=0, le=5)] = 3
+    """How hard TensorRT tries when it builds an engine: from 0, built soon, to 5, built in many times as long."""
 
     @property
     def bundle_folder(self) -> Path | None:
         """The bundle's folder; None is the one inside the package."""
         return Path(self.bundle).expanduser() if self.bundle else None
+
+    @property
+    def engine_folder(self) -> Path | None:
+        """The engines' folder; None is the one in the XDG cache folder."""
+        return Path(self.engines).expanduser() if self.engines else None
 
 
 class SpeakerSettings(_Section):

@@ -29,6 +29,7 @@ from export.imitation import LOSSES, Imitation, Scale, losses
 from export.teacher import Listener, View, answers, batches_of, view_of
 
 LOG_COLUMNS = ("epoch", "loss", *LOSSES, "validation_cosine", "validation_ua")
+STUDENTS = {"whisper": "half the frame rate of", "compact": "compact encoder taught by"}
 JUDGE_BATCH_S = 64.0
 
 
@@ -64,6 +65,7 @@ def distil(
     views = [view_of(teacher, train.paths, listener, view, merged, cache) for view in range(recipe.views)]
     scale, judge = Scale.of(views[0]), Judge(teacher, validation)
     folder.mkdir(parents=True, exist_ok=True)
+    label = f"{STUDENTS[recipe.student.kind]} {teacher.encoder_label}"
     done = student.load() if resume else 0
     log = _read_log(folder / "log.csv", done)
     with progress_bar() as progress:
@@ -75,7 +77,7 @@ def distil(
             log.append((str(epoch + 1), *(f"{figure:.4f}" for figure in (*figures, *heard))))
             with (folder / "log.csv").open("w", newline="") as file:
                 csv.writer(file).writerows(log)
-            save_student(kept.encoder.encoder, recipe.student, folder)
+            save_student(kept.encoder.encoder, recipe.student, folder, label)
             student.save(epoch + 1)
             progress.update(task, advance=1, description=f"distilling, validation UA {heard[1]:.3f}")
 

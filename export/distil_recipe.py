@@ -27,13 +27,13 @@ class DistilRecipe(BaseModel):
     """Passes over the utterances that the teacher answers, the first clean and the others augmented."""
     speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     """Views play up to this share faster or slower."""
-    mask: bool = True
+    mask: bool = False
     """SpecAugment on what the student hears; the teacher hears everything."""
     epochs: Annotated[int, Field(ge=1)] = 12
     batch_s: Annotated[float, Field(gt=0)] = 96.0
     """Audio a batch, padding included."""
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the running mean of the weights, which is what is kept."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from onnxscript.optimizer import fold_constants
+from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
 from calibrate.encoders import ConvolutionalEncoder, PooledEncoder
@@ -21,6 +21,8 @@ from edge.errors import ModelError
 
 OPSET = 20
 PRODUCER = "affectd-export"
+FOLDED = {"Transpose": True, "Reshape": True, "Mul": False, "Mod": False}
+"""Besides what is small: weights laid out anew for a product become constants; the Fourier basis stays a formula."""
 SUPPORTED = "Whisper, and layer-norm HuBERT, wav2vec 2.0 and WavLM"
 
 
@@ -72,13 +74,12 @@ def write_onnx(graph: nn.Module, path: Path, description: str, output: str = "em
                 input_names=["waveform", "lengths"],
                 output_names=[output],
                 dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
-                optimize=True,
+                optimize=False,
                 verbose=False,
             )
         assert program is not None
         _free_name(program, output)
-        # Weights laid out anew for a product become constants; the exporter itself folds small ones only.
-        fold_constants(program.model, should_fold=lambda node: node.op_type in ("Transpose", "Reshape") or None)
+        optimize_ir(program.model, should_fold=lambda node: FOLDED.get(node.op_type))
         model = program.model_proto
         onnx.checker.check_model(model)
     except (torch.onnx.OnnxExporterError, onnx.checker.ValidationError) as error:
@@ -86,6 +87,17 @@ def write_onnx(graph: nn.Module, path: Path, description: str, output: str = "em
         raise ModelError(f"the encoder cannot be exported ({SUPPORTED} can): {reason}") from error
     model.producer_name, model.doc_string = PRODUCER, description
     del model.graph.value_info[:]  # stale once a quantiser rewrites a node
+    # Stack traces, which give this machine's paths away and change with every edited line: profiles of people are kept
+    # by the encoder's hash, so that the same model must be the same bytes.
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.initializer,
+        *model.graph.input,
+        *model.graph.output,
+    ):
+        del part.metadata_props[:]
     onnx.save(model, path)
     return model
 

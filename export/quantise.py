@@ -2,53 +2,104 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxscript import ir
+from onnxscript.optimizer import optimize_ir
 
-from export.graph import PRODUCER, quiet_libraries
+from edge.audio import Waveform
+from edge.buckets import Buckets, pad
+from edge.errors import ModelError
+from export.graph import FOLDED, PRODUCER, quiet_libraries
 
 HALF_MINIMUM = 100_000
 """Smaller tensors are not worth a cast."""
+EVERY_SIZE = 1 << 30
+
+Feed = dict[str, Any]
+"""What one run takes: ``waveform float32[batch, samples]`` and ``lengths int64[batch]``."""
+Range = tuple[float, float]
 
 
-def quantise_int8(source: Path, target: Path) -> None:
+def calibration_feeds(waveforms: Sequence[Waveform], buckets: Buckets) -> list[Feed]:
+    """Return each utterance padded to its bucket, as the device runs it."""
+    return [
+        {"waveform": pad([waveform], buckets.fit(len(waveform))), "lengths": np.array([len(waveform)], np.int64)}
+        for waveform in waveforms
+    ]
+
+
+def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) -> None:
     """Write the int8 form of a float graph.
 
-    Matrix products with constant weights become int8: weights per output channel and symmetric, activations per tensor
-    and measured at run time. Convolutions stay in float, since their dynamic form is slower and costs accuracy.
+    Matrix products with constant weights become int8: weights per output channel and symmetric, activations per tensor.
+    Convolutions stay in float, and so does the log-mel front end.
+
+    Args:
+        source: float graph.
+        target: int8 graph.
+        calibration: speech whose least and greatest activations set their ranges for good (static). Without, every run
+            measures its own (dynamic), over all of its batch.
+
+    Raises:
+        ModelError: there is no product to quantise.
     """
+    model = _prepared(source)
+    products = _products(model.graph)
+    if not products:
+        raise ModelError(f"{source}: has no matrix product with constant weights that int8 could have")
     with quiet_libraries():
         quantize_dynamic(
-            source,
+            onnx.ModelProto.FromString(model.SerializeToString()),
             target,
-            op_types_to_quantize=["MatMul", "Gemm"],
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=products,
             per_channel=True,
             weight_type=QuantType.QInt8,
             extra_options={"MatMulConstBOnly": True},
         )
-    model = onnx.load(target)
-    model.producer_name, model.producer_version = PRODUCER, onnx.load(source).producer_version
-    store_half(model)
-    onnx.checker.check_model(model)
-    onnx.save(model, target)
+    quantised = onnx.load(target)
+    if calibration:
+        measured = {node.input[0] for node in quantised.graph.node if node.op_type == "DynamicQuantizeLinear"}
+        _freeze(quantised.graph, activation_ranges(model, sorted(measured), calibration))
+    quantised.producer_name, quantised.producer_version = PRODUCER, model.producer_version
+    store_half(quantised)
+    onnx.checker.check_model(quantised)
+    onnx.save(quantised, target)
+
+
+def activation_ranges(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Range]:
+    """Return the least and the greatest value of inner values of a graph over all feeds; zero is always between."""
+    opened_up = onnx.ModelProto.FromString(model.SerializeToString())
+    del opened_up.graph.output[:]
+    opened_up.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(opened_up.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    least, greatest = np.zeros(len(names)), np.zeros(len(names))
+    for feed in feeds:
+        values = session.run(names, feed)
+        least = np.minimum(least, [value.min() for value in values])
+        greatest = np.maximum(greatest, [value.max() for value in values])
+    return {name: (float(low), float(high)) for name, low, high in zip(names, least, greatest, strict=True)}
 
 
 def store_half(model: onnx.ModelProto) -> None:
     """Store large float tensors as float16 behind a cast, in place.
 
-    onnxruntime folds the cast when it loads the graph, so the arithmetic stays float32. The Fourier basis of the front
-    end keeps its precision: it must resolve 80 dB.
+    onnxruntime folds the cast when it loads the graph, so the arithmetic stays float32. The log-mel front end keeps its
+    precision: it must resolve 80 dB.
     """
     graph = model.graph
-    spectral = {
-        node.input[1]
-        for node in graph.node
-        if node.op_type == "Conv" and _strides(node) > 2  # the hop of the frames
-    }
+    spectral = {name for node in front_end(graph) for name in node.input}
     for tensor in list(graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or tensor.name in spectral:
             continue
@@ -61,5 +112,63 @@ def store_half(model: onnx.ModelProto) -> None:
         graph.node.insert(0, cast)
 
 
-def _strides(node: onnx.NodeProto) -> int:
-    return next((max(attribute.ints) for attribute in node.attribute if attribute.name == "strides"), 1)
+def front_end(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the nodes that a logarithm depends on: Fourier transform and mel filters, whose values span 80 dB."""
+    wanted: set[str] = set()
+    found = []
+    for node in reversed(graph.node):
+        if node.op_type == "Log" or wanted.intersection(node.output):
+            found.append(node)
+            wanted.update(node.input)
+    return found
+
+
+def _prepared(source: Path) -> onnx.ModelProto:
+    """Return the graph with every weight of a product as one constant matrix of a MatMul."""
+    graph = ir.from_proto(onnx.load(source))
+    with quiet_libraries():
+        optimize_ir(
+            graph,
+            input_size_limit=EVERY_SIZE,
+            output_size_limit=EVERY_SIZE,
+            should_fold=lambda node: FOLDED.get(node.op_type),
+        )
+    model = ir.to_proto(graph)
+    ONNXModel(model).replace_gemm_with_matmul()
+    del model.graph.value_info[:]
+    return model
+
+
+def _products(graph: onnx.GraphProto) -> list[str]:
+    weights = {tensor.name for tensor in graph.initializer}
+    front = {node.name for node in front_end(graph)}
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == "MatMul" and node.input[1] in weights and node.name not in front
+    ]
+
+
+def _freeze(graph: onnx.GraphProto, ranges: dict[str, Range]) -> None:
+    """Replace the measuring of activations by constants, in place.
+
+    A scale passes through a DequantizeLinear of one, since onnxruntime, which fuses a product with its bias only where
+    the scale is computed, would fold a constant.
+    """
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        if node.op_type != "DynamicQuantizeLinear":
+            graph.node.append(node)
+            continue
+        (value,), (quantised, scale, zero) = node.input, node.output
+        low, high = ranges[value]
+        step = np.float32(max(high - low, np.finfo(np.float32).tiny) / 255)
+        constants = {f"{scale}_step": step, f"{scale}_one": np.int8(1), zero: np.uint8(round(-low / float(step)))}
+        graph.initializer.extend(numpy_helper.from_array(np.array(array), name) for name, array in constants.items())
+        graph.node.extend(
+            [
+                helper.make_node("QuantizeLinear", [value, f"{scale}_step", zero], [quantised], name=node.name),
+                helper.make_node("DequantizeLinear", [f"{scale}_one", f"{scale}_step"], [scale], name=f"{scale}_node"),
+            ]
+        )

@@ -48,7 +48,7 @@ class View:
     def waveform(self, row: int) -> Waveform:
         """Return what was heard as ``float32[samples]``."""
         samples = self.audio[self.audio_at[row] : self.audio_at[row + 1]]
-        return np.asarray(samples, np.float32) / np.float32(32768)
+        return np.divide(samples, 32768, dtype=np.float32)
 
     def target(self, row: int) -> npt.NDArray[np.float32]:
         """Return the hidden states ``float32[tokens, layers, width]``."""

@@ -32,6 +32,8 @@ def corpus(
         "affectd-calibrate train configs/default-train.toml --data data",
         "affectd-calibrate train my.toml --data data --encoder models/whisper-base --resume",
         "affectd-calibrate train configs/default-train.toml --data data --without ravdess --without nemo",
+        "affectd-calibrate train configs/default-train.toml --data data --finetune 2 --out runs/finetuned",
+        "accelerate launch --multi_gpu -m calibrate train configs/finetune.toml --data data --device cuda",
     )
 )
 def train(
@@ -47,13 +49,22 @@ def train(
     encoder: EncoderName = None,
     without: Annotated[list[str] | None, typer.Option(help="Corpus to leave out. Repeatable.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A file that breaks a corpus's naming is an error.")] = False,
+    finetune: Annotated[
+        int | None,
+        typer.Option(min=0, help="Last encoder layers to train after the head.", show_default="the recipe's"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
-    device: Annotated[str, typer.Option(help="torch device: cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="torch device: cpu, cuda, cuda:1; many processes on cuda take one GPU each.")
+    ] = "cpu",
     debug: Debug = False,
 ) -> None:
-    """Train a model by a recipe and report on its validation speakers.
+    r"""Train a model by a recipe and report on its validation speakers.
+
+    By --finetune, or by encoder.finetune in the recipe, the encoder learns too, once the head has learned: see
+    \[finetune] in configs/finetune.toml. The frozen run lies beside it, in frozen/.
 
     The run folder gets the model, the training log with its picture, and a report with confusion matrices.
     """
@@ -61,7 +72,7 @@ def train(
 
     train_recipe(
         recipe, data, out, encoder, without=without or [], strict=strict, resume=resume, cache=cache, threads=threads,
-        device=device,
+        device=device, finetune=finetune,
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def adaptation(
 
 @app.command(epilog=examples("affectd-calibrate crossvalidate configs/default-train.toml --data data --out report"))
 def crossvalidate(
-    recipe: Annotated[Path, typer.Argument(help="Training recipe with a frozen encoder.")],
+    recipe: Annotated[Path, typer.Argument(help="Training recipe; a fine-tuned encoder learns anew for every fold.")],
     *,
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the table, the plot and the JSON.", metavar="DIR")],

@@ -14,7 +14,7 @@ _MODALITIES = {"03": "audio only", "01": "audio only"}
 _CHANNELS = {"01": "speech"}
 _EMOTIONS = {"01": "happy", "02": "sad", "03": "angry", "04": "surprise", "05": "neutral"}
 _INTENSITIES = {"01": 1.0, "02": 2.0}
-_SENTENCES = {"01": 1, "02": 2, "03": 3}
+_SENTENCES = {"01": "01", "02": "02", "03": "03"}
 _TAKES = {"01": 1, "02": 2, "03": 3}
 _ACTORS: dict[str, Gender] = {f"{actor:02d}": "m" if actor % 2 else "f" for actor in range(1, 35)}
 
@@ -28,7 +28,6 @@ def parse(path: PurePath) -> Utterance:
     code(_MODALITIES, modality, "modality", path)
     code(_CHANNELS, channel, "vocal channel", path)
     code(_INTENSITIES, intensity, "intensity", path)
-    code(_SENTENCES, sentence, "sentence", path)
     code(_TAKES, take, "repetition", path)
     return Utterance(
         path=Path(path),
@@ -36,6 +35,7 @@ def parse(path: PurePath) -> Utterance:
         speaker=f"banglaser-{actor}",
         emotion=code(_EMOTIONS, emotion, "emotion", path),
         gender=code(_ACTORS, actor, "actor", path),
+        sentence=code(_SENTENCES, sentence, "sentence", path),
     )
 
 

@@ -36,6 +36,15 @@ class Utterance:
     """Valence, arousal and dominance are in the corpus's own scale: MSP-Podcast 1 to 7."""
     arousal: float | None = None
     dominance: float | None = None
+    sentence: str | None = None
+    """The corpus's own code of what is said: the same words have the same code, whoever says them and how."""
+    age: int | None = None
+    """In years, at the recording."""
+    race: str | None = None
+    """Race and ethnicity as the corpus names them."""
+    ethnicity: str | None = None
+    perceived: str | None = None
+    """What most listeners heard, in the words of ``emotion``; ``happy:neutral`` when they were divided."""
 
 
 class Refusal(NamedTuple):

@@ -12,6 +12,7 @@ from edge.errors import UsageError
 
 LAYOUT = "ACTOR_SENTENCE_EMOTION_LEVEL, such as 1001_IEO_DIS_LO.wav"
 DEMOGRAPHICS = "VideoDemographics.csv"
+VOTES = "summaryTable.csv"
 SENTENCES = {
     "IEO": "It's eleven o'clock",
     "TIE": "That is exactly what happened",
@@ -30,6 +31,7 @@ SENTENCES = {
 _NAME = re.compile(r"([0-9]{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
 _ACTORS = {str(actor): f"crema-d-{actor}" for actor in range(1001, 1092)}
 _EMOTIONS = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
+_LETTERS = {name[0]: emotion for name, emotion in _EMOTIONS.items()}
 # One file of the release, 1040_ITH_SAD_X.wav, spells the unspecified level with one X.
 _LEVELS = {"LO": 0.0, "MD": 1.0, "HI": 2.0, "XX": None, "X": None}
 
@@ -55,6 +57,7 @@ def parse(path: PurePath) -> Utterance:
         emotion=code(_EMOTIONS, emotion, "emotion", path),
         intensity=code(_LEVELS, level, "level", path),
         text=code(SENTENCES, sentence, "sentence", path),
+        sentence=sentence,
     )
 
 
@@ -72,13 +75,34 @@ def read_demographics(folder: Path) -> dict[str, Demographics]:
     return speakers
 
 
+def read_votes(folder: Path) -> dict[str, str]:
+    """Return name → what most heard in the voice alone, empty when ``summaryTable.csv`` is not there.
+
+    It is looked for in the folder, above it, and in ``processedResults`` beside it, as in the release.
+    """
+    table = find_beside(folder, VOTES, f"processedResults/{VOTES}")
+    rows = read_rows(table, ("FileName", "VoiceVote")) if table else []
+    votes = {}
+    for row in rows:
+        letters = row["VoiceVote"].split(":")
+        for letter in letters:
+            if letter not in _LETTERS:
+                raise UsageError(f"{table}: {row['FileName']}: vote {letter!r} is not one of {', '.join(_LETTERS)}")
+        votes[row["FileName"]] = ":".join(_LETTERS[letter] for letter in letters)
+    return votes
+
+
 def annotator(folder: Path) -> Callable[[Utterance], Utterance]:
-    """Add the actor's gender."""
-    speakers = read_demographics(folder)
+    """Add the actor's demographics and the listeners' votes."""
+    speakers, votes = read_demographics(folder), read_votes(folder)
 
     def annotate(utterance: Utterance) -> Utterance:
+        heard = replace(utterance, perceived=votes.get(utterance.path.stem))
         actor = speakers.get(utterance.speaker)
-        return replace(utterance, gender=actor.gender) if actor else utterance
+        if actor is None:
+            return heard
+        race = None if actor.race == "Unknown" else actor.race or None
+        return replace(heard, gender=actor.gender, age=actor.age, race=race, ethnicity=actor.ethnicity or None)
 
     return annotate
 

@@ -55,6 +55,7 @@ def parse(path: PurePath) -> Utterance:
         emotion=code(_EMOTIONS, emotion, "emotion", path),
         gender=code(_SPEAKERS, speaker, "speaker", path),
         text=code(_TEXTS, sentence, "sentence", path),
+        sentence=sentence,
     )
 
 

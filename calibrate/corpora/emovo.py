@@ -24,13 +24,14 @@ _EMOTIONS = {
 
 def parse(path: PurePath) -> Utterance:
     """Read ``dis-f1-b1``: emotion, speaker, sentence."""
-    emotion, speaker, _ = fields(_NAME, path, LAYOUT)
+    emotion, speaker, sentence = fields(_NAME, path, LAYOUT)
     return Utterance(
         path=Path(path),
         corpus="emovo",
         speaker=f"emovo-{speaker}",
         emotion=code(_EMOTIONS, emotion, "emotion", path),
         gender=code(_SPEAKERS, speaker, "speaker", path),
+        sentence=sentence,
     )
 
 

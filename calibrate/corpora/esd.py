@@ -14,6 +14,8 @@ from edge.errors import UsageError
 LAYOUT = "SPEAKER/Emotion/SPEAKER_NUMBER, such as 0011/Angry/0011_000351.wav"
 MANDARIN = tuple(f"esd-{speaker:04d}" for speaker in range(1, 11))
 ENGLISH = tuple(f"esd-{speaker:04d}" for speaker in range(11, 21))
+PARALLEL = 350
+"""Sentences of a language, which every speaker says in one emotion after the other."""
 
 _NAME = re.compile(r"([0-9]{4})_([0-9]{6})")
 _FEMALE = {1, 2, 3, 7, 9, 15, 16, 17, 18, 19}
@@ -24,7 +26,7 @@ _PARTITIONS = {"train", "evaluation", "test"}
 
 def parse(path: PurePath) -> Utterance:
     """Read ``0011/Angry/0011_000351``, also inside a ``train``, ``evaluation`` or ``test`` folder."""
-    speaker, _ = fields(_NAME, path, LAYOUT)
+    speaker, number = fields(_NAME, path, LAYOUT)
     folders = [part for part in path.parent.parts if part not in _PARTITIONS]
     if not folders:
         raise UsageError(f"{path.name!r} is in no emotion folder: the layout is {LAYOUT}")
@@ -34,6 +36,7 @@ def parse(path: PurePath) -> Utterance:
         speaker=f"esd-{speaker}",
         emotion=code(_EMOTIONS, folders[-1], "emotion folder", path),
         gender=code(_SPEAKERS, speaker, "speaker", path),
+        sentence=f"{'zh' if f'esd-{speaker}' in MANDARIN else 'en'}-{(int(number) - 1) % PARALLEL + 1:03d}",
     )
 
 

@@ -18,17 +18,18 @@ _EMOTIONS = {name: name for name in ("neutral", "happiness", "sadness", "anger",
 
 def parse(path: PurePath) -> Utterance:
     """Read ``SPK_emotion_sentence``."""
-    speaker, emotion, _ = fields(_NAME, path, LAYOUT)
+    speaker, emotion, sentence = fields(_NAME, path, LAYOUT)
     return Utterance(
         path=Path(path),
         corpus="nemo",
         speaker=f"nemo-{speaker}",
         emotion=code(_EMOTIONS, emotion, "emotion", path),
+        sentence=sentence,
     )
 
 
 def annotator(folder: Path) -> Callable[[Utterance], Utterance]:
-    """Add gender and text from the transcripts in or above the folder (the release calls the file ``data.tsv``)."""
+    """Add gender, age and text from the transcripts in or above the folder (``data.tsv`` in the release)."""
     table = find_beside(folder, *TRANSCRIPTS)
     rows = read_rows(table, ("file_id", "raw_text", "gender"), delimiter="\t") if table else []
     by_stem = {PurePath(row["file_id"]).stem: row for row in rows}
@@ -37,7 +38,13 @@ def annotator(folder: Path) -> Callable[[Utterance], Utterance]:
         row = by_stem.get(utterance.path.stem)
         if row is None:
             return utterance
-        return replace(utterance, gender=GENDERS.get(row["gender"].lower()), text=row["raw_text"] or None)
+        age = row.get("age", "")
+        return replace(
+            utterance,
+            gender=GENDERS.get(row["gender"].lower()),
+            text=row["raw_text"] or None,
+            age=int(age) if age.isdecimal() else None,
+        )
 
     return annotate
 

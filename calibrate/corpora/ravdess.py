@@ -41,6 +41,7 @@ def parse(path: PurePath) -> Utterance:
         gender=code(_ACTORS, actor, "actor", path),
         intensity=code(_INTENSITIES, intensity, "intensity", path),
         text=code(_TEXTS, sentence, "sentence", path),
+        sentence=sentence,
     )
 
 

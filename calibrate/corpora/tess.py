@@ -33,6 +33,7 @@ def parse(path: PurePath) -> Utterance:
         emotion=code(_EMOTIONS, emotion, "emotion", path),
         gender="f",
         text=f"Say the word {word.lower()}",
+        sentence=word.lower(),
     )
 
 

@@ -19,7 +19,7 @@ from export.bench.memory import peak_mb
 from export.bench.plan import Plan, conversation, label, recognizer_of
 from export.bench.report import Section, Table, Target
 from export.bench.rounds import Timing, alternate, digits
-from export.bundle import MOST_PADDING_ERROR
+from export.check import MOST_PADDING_ERROR
 
 CLIPS = 128
 FACTOR = 1.5

@@ -24,7 +24,12 @@ Shape = tuple[int, ...]
 
 
 def graph_flops(path: Path, samples: int) -> int:
-    """Return the operations of an encoder for one waveform of this many samples.
+    """Return the operations of an encoder for one waveform of this many samples."""
+    return sum(flops for _, flops in node_flops(path, samples))
+
+
+def node_flops(path: Path, samples: int) -> list[tuple[onnx.NodeProto, int]]:
+    """Return the convolutions and matrix products of an encoder, each with its operations for one waveform.
 
     Shape inference leaves the attention's shapes open, since they are computed within the graph; so they are read
     from a run.
@@ -33,7 +38,7 @@ def graph_flops(path: Path, samples: int) -> int:
     nodes = [node for node in model.graph.node if node.op_type in PRODUCTS + CONVOLUTIONS]
     feed = {"waveform": np.zeros((1, samples), np.float32), "lengths": np.array([samples], np.int64)}
     shapes = _shapes(model, {name for node in nodes for name in (*node.input[:2], node.output[0])}, feed)
-    return sum(_node_flops(node, *(shapes[name] for name in (*node.input[:2], node.output[0]))) for node in nodes)
+    return [(node, _node_flops(node, *(shapes[name] for name in (*node.input[:2], node.output[0])))) for node in nodes]
 
 
 def module_flops(model: PreTrainedModel, inputs: torch.Tensor) -> int:

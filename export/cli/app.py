@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ app = new_app(
 
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads of torch and onnxruntime.")]
+Cache = Annotated[Path, typer.Option(help="Folder for what encoders said, kept for the next time.", metavar="DIR")]
 Debug = Annotated[bool, typer.Option("--debug", callback=set_debug, help="Show tracebacks.")]
 
 

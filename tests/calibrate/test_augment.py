@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate.augment import Augmentation, add_noise, add_room, telephone, trim_silence
+from calibrate.perturb import CODECS, change_speed, change_tempo, code, mask
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 lengths = st.one_of(st.integers(1, 50), st.integers(50, 20_000))
@@ -18,21 +21,39 @@ def power(waveform: Waveform) -> float:
     return float(np.mean(np.square(waveform, dtype=np.float64)))
 
 
+QUIET = Augmentation(gain_db=0, noise_probability=0, room_probability=0, telephone_probability=0, trim_probability=0)
+
+
+@settings(max_examples=50, deadline=None)
 @given(lengths, seeds, st.sampled_from([0.0, 1e-6, 0.1, 1.0]))
-def test_copies_are_valid_audio_never_longer_never_empty(samples: int, seed: int, level: float) -> None:
-    everything = Augmentation(
-        noise_probability=1.0, room_probability=1.0, telephone_probability=1.0, trim_probability=1.0
-    )
+def test_copies_are_valid_audio_never_empty(samples: int, seed: int, level: float) -> None:
+    channel = Augmentation(noise_probability=1, room_probability=1, telephone_probability=1, trim_probability=1)
+    everything = replace(channel, speed=0.2, tempo=0.2, codec_probability=1, mask=0.3)
     waveform = np.clip(noise(samples, seed, level), -1, 1)
     before = waveform.copy()
-    for augmentation in (everything, Augmentation()):
+    for augmentation, longest in ((channel, samples), (Augmentation(), samples), (everything, samples * 1.6 + 1)):
         copy = augmentation(waveform, np.random.default_rng(seed))
         assert copy.dtype == np.float32
-        assert 1 <= len(copy) <= samples
+        assert 1 <= len(copy) <= longest
         assert np.isfinite(copy).all()
         assert np.abs(copy).max() <= 1
         np.testing.assert_array_equal(copy, augmentation(waveform, np.random.default_rng(seed)))
     np.testing.assert_array_equal(waveform, before)
+
+
+def test_a_step_that_is_off_changes_neither_the_draws_nor_the_name() -> None:
+    augmentation = Augmentation(speed=0.0, codec_probability=0.0)
+    assert repr(augmentation) == (
+        "Augmentation(gain_db=12.0, noise_probability=0.5, snr_db=(5.0, 30.0), room_probability=0.3, "
+        "decay_s=(0.1, 0.5), telephone_probability=0.15, trim_probability=0.7)"
+    )
+    assert repr(replace(QUIET, mask=0.1)) == "Augmentation(snr_db=(5.0, 30.0), decay_s=(0.1, 0.5), mask=0.1)"
+    rng = np.random.default_rng(0)
+    QUIET(noise(8_000), rng)
+    untouched = np.random.default_rng(0)
+    untouched.random(4)
+    untouched.uniform(-1, 1)
+    assert rng.random() == untouched.random()
 
 
 def test_copies_differ_from_each_other() -> None:
@@ -100,3 +121,58 @@ def test_trimming_cuts_lead_and_tail_but_no_pause() -> None:
     np.testing.assert_array_equal(trim_silence(waveform, keep_s=0.25), waveform[4_000:-4_000])
     np.testing.assert_array_equal(trim_silence(waveform, keep_s=9.0), waveform)
     np.testing.assert_array_equal(trim_silence(silence), silence)
+
+
+def peak_hz(waveform: Waveform) -> float:
+    spectrum = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))
+    return float(spectrum.argmax() * SAMPLE_RATE_HZ / len(waveform))
+
+
+def tone(frequency_hz: float, seconds: float = 1.0) -> Waveform:
+    time_s = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return (0.5 * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.8, 1.25), st.sampled_from([110.0, 220.0, 700.0]))
+def test_speed_moves_pitch_and_tempo_does_not(factor: float, pitch_hz: float) -> None:
+    faster, shorter = (change(tone(pitch_hz), factor) for change in (change_speed, change_tempo))
+    assert len(faster) == pytest.approx(SAMPLE_RATE_HZ / factor, rel=1e-3)
+    assert len(shorter) == round(SAMPLE_RATE_HZ / factor)
+    assert peak_hz(faster) == pytest.approx(pitch_hz * factor, abs=2)
+    assert peak_hz(shorter) == pytest.approx(pitch_hz, abs=2)
+    for copy in (faster, shorter):
+        assert power(copy) == pytest.approx(power(tone(pitch_hz)), rel=0.05)
+
+
+def test_tempo_1_is_the_utterance_itself() -> None:
+    waveform = noise(20_000)
+    np.testing.assert_allclose(change_tempo(waveform, 1.0)[500:-500], waveform[500:-500], atol=1e-6)
+
+
+def test_a_codec_loses_a_little_and_keeps_length_and_level() -> None:
+    waveform = tone(600.0)
+    copies = [code(waveform, np.random.default_rng(seed)) for seed in range(12)]
+    assert len({copy.tobytes() for copy in copies}) == len(CODECS)
+    for copy in copies:
+        assert len(copy) == pytest.approx(len(waveform), abs=2)
+        assert peak_hz(copy) == pytest.approx(600, abs=2)
+        assert power(copy) == pytest.approx(power(waveform), rel=0.3)
+        assert not np.allclose(copy[:15_000], waveform[:15_000], atol=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.floats(0.05, 0.4))
+def test_masks_silence_time_and_frequency_up_to_their_share(seed: int, share: float) -> None:
+    waveform = noise(16_000, seed)
+    masked = mask(waveform, share, np.random.default_rng(seed))
+    assert (masked == 0).sum() <= 2 * share * len(waveform) + 4
+    assert power(masked) <= power(waveform) * 1.0001
+    np.testing.assert_allclose(mask(waveform, 0.0, np.random.default_rng(seed)), waveform, atol=1e-6)
+
+
+def test_a_masked_band_is_gone() -> None:
+    waveform = noise(16_000)
+    before, after = (np.abs(np.fft.rfft(each)) for each in (waveform, mask(waveform, 0.3, np.random.default_rng(3))))
+    assert (after[1:] < 0.4 * before[1:]).mean() > 0.05
+    assert (after[1:] > 0.5 * before[1:]).mean() > 0.3

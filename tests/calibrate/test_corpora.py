@@ -89,6 +89,30 @@ def test_names_of_the_official_layout(tmp_path: Path, corpus: str, name: str, sa
     assert utterance.text == text
 
 
+@pytest.mark.parametrize(
+    ("corpus", "names"),
+    [
+        ("ravdess", ("03-01-06-01-02-01-12", "03-01-02-02-02-02-07")),
+        ("nemo", ("WR0_surprised_64", "EB0_neutral_64")),
+        ("banglaser", ("03-01-01-01-03-02-34", "03-01-04-02-03-01-15")),
+        ("crema-d", ("1001_IEO_DIS_LO", "1091_IEO_HAP_HI")),
+        ("esd", ("0011/Angry/0011_000351", "0020/Neutral/0020_000001", "0011/Surprise/0011_001401")),
+        ("emodb", ("03a01Fa", "16a01Lb")),
+        ("emovo", ("dis-f1-b1", "gio-m3-b1")),
+        ("tess", ("OAF_back_angry", "YAF_back_ps")),
+    ],
+)
+def test_the_same_words_have_the_same_code(corpus: str, names: tuple[str, ...]) -> None:
+    sentences = {NAMED[corpus].parse(PurePosixPath(f"{name}.wav")).sentence for name in names}
+    assert len(sentences) == 1
+    assert sentences != {None}
+
+
+def test_parallel_sentences_of_two_languages_are_not_the_same() -> None:
+    names = ("0001/Angry/0001_000351.wav", "0011/Angry/0011_000351.wav", "0011/Angry/0011_000352.wav")
+    assert [NAMED["esd"].parse(PurePosixPath(name)).sentence for name in names] == ["zh-001", "en-001", "en-002"]
+
+
 @pytest.mark.parametrize(("corpus", "name", "rule"), BAD)
 def test_other_names_are_refused_with_the_rule(tmp_path: Path, corpus: str, name: str, rule: str) -> None:
     good = clip(tmp_path / next(good for reader, good, *_ in GOOD if reader == corpus))
@@ -180,12 +204,31 @@ def test_crema_d_demographics_lie_beside_or_above(tmp_path: Path, place: str) ->
     clip(tmp_path / "AudioWAV" / "1001_IEO_DIS_LO.wav")
     clip(tmp_path / "AudioWAV" / "1002_IEO_DIS_LO.wav")
     (tmp_path / place).write_text(
-        "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n"
-        "1002,21,Female,African American,Hispanic\n"
+        "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n1002,21,Female,Unknown,Hispanic\n"
     )
     folder = tmp_path / "AudioWAV"
-    assert [utterance.gender for utterance in read_corpus("crema-d", folder).utterances] == ["m", "f"]
+    first, second = read_corpus("crema-d", folder).utterances
+    assert (first.gender, first.age, first.race, first.ethnicity) == ("m", 51, "Caucasian", "Not Hispanic")
+    assert (second.gender, second.age, second.race) == ("f", 21, None)
     assert read_demographics(folder)["crema-d-1001"] == Demographics("m", 51, "Caucasian", "Not Hispanic")
+
+
+@pytest.mark.parametrize("place", ["summaryTable.csv", "processedResults/summaryTable.csv"])
+def test_crema_d_votes_for_the_voice(tmp_path: Path, place: str) -> None:
+    names = ("1001_IEO_DIS_LO", "1001_IEO_FEA_XX", "1001_IEO_HAP_LO")
+    for name in names:
+        clip(tmp_path / "AudioWAV" / f"{name}.wav")
+    table = tmp_path / place
+    table.parent.mkdir(exist_ok=True)
+    header = '"","FileName","VoiceVote","VoiceLevel","FaceVote","FaceLevel","MultiModalVote","MultiModalLevel"\n'
+    table.write_text(
+        f'{header}"1","{names[0]}","N","69","D","92","D","64"\n"2","{names[1]}","A:F","1:2","F","9","F","6"\n'
+    )
+    heard = [utterance.perceived for utterance in read_corpus("crema-d", tmp_path / "AudioWAV").utterances]
+    assert heard == ["neutral", "anger:fear", None]
+    table.write_text(f'{header}"1","{names[0]}","Q","69","D","92","D","64"\n')
+    with pytest.raises(UsageError, match="1001_IEO_DIS_LO: vote 'Q' is not one of A, D, F, H, N, S"):
+        read_corpus("crema-d", tmp_path / "AudioWAV")
 
 
 def test_crema_d_demographics_are_checked(tmp_path: Path) -> None:
@@ -209,7 +252,7 @@ def test_nemo_transcripts_lie_beside_or_above(tmp_path: Path, name: str) -> None
         encoding="utf-8",
     )
     without, described = read_corpus("nemo", tmp_path / "nemo").utterances
-    assert (described.gender, described.text) == ("m", "Ucho wykrywa dźwięki.")
+    assert (described.gender, described.text, described.age) == ("m", "Ucho wykrywa dźwięki.", 23)
     assert (without.gender, without.text) == (None, None)
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from calibrate import commands
-from calibrate.crossvalidation import JoinedFeatures, speaker_folds
+from calibrate.crossvalidation import JoinedFeatures, Retrainer, set_aside, speaker_folds
 from calibrate.dataset import read_parts
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
@@ -67,7 +68,32 @@ def test_folds_deal_out_each_corpus(recipe_of: Callable[..., Recipe], data: Path
         speaker_folds(part, 3, seed=0)
 
 
-def test_a_fine_tuned_encoder_is_refused(recipe_file: Write, data: Path, tmp_path: Path) -> None:
-    recipe = recipe_file(encoder={"finetune": 1})
-    with pytest.raises(UsageError, match="finetune must be 0"):
-        commands.validate_recipe(recipe, data, tmp_path, None, folds=2, cache=tmp_path, threads=1)
+def test_a_fine_tuned_encoder_learns_anew_for_every_fold(
+    recipe_of: Callable[..., Recipe], data: Path, encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = recipe_of(encoder={"finetune": 1}, schedule={"epochs": 1}, finetune={"epochs": 1})
+    train = read_parts(recipe, data)["train"]
+    trainer = Retrainer(recipe, str(encoders["whisper"]), tmp_path, [train])
+    before = {name: tensor.clone() for name, tensor in trainer._run.encoder.state_dict().items()}
+    first, source = trainer.train(train, None, seed=0)
+    again, _ = trainer.train(train, None, seed=0)
+    assert first.encoder is not again.encoder
+    for name, tensor in first.encoder.state_dict().items():
+        torch.testing.assert_close(tensor, again.encoder.state_dict()[name])
+        torch.testing.assert_close(trainer._run.encoder.state_dict()[name], before[name])
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in first.encoder.state_dict().items())
+    assert first.probabilities(train, source)[1].shape == (len(train.paths), 3)
+
+
+def test_nobody_is_set_aside_unless_training_listens(recipe_of: Callable[..., Recipe], data: Path) -> None:
+    train = read_parts(recipe_of(), data)["train"]
+    kept, logged = set_aside(recipe_of(), train, seed=0)
+    assert kept is train
+    assert 0 < len(logged.paths) < len(train.paths)
+    kept, aside = set_aside(recipe_of(schedule={"stop_after": 3}), train, seed=0)
+    assert not set(kept.speakers) & set(aside.speakers)
+    assert set(aside.corpora) == {"ravdess", "office"}
+    assert len(kept.paths) + len(aside.paths) == len(train.paths)
+    alone = train.select(train.speakers == "office-anna")
+    with pytest.raises(UsageError, match="needs validation speakers"):
+        set_aside(recipe_of(schedule={"patience": 3}), alone, seed=0)

@@ -118,7 +118,8 @@ def test_the_regulars_head_does_not_hear_who_speaks() -> None:
     torch.nn.init.normal_(classifier.output.weight)
     torch.nn.init.normal_(classifier.regulars.weight)
     layers, speakers = features(6), torch.tensor([0, 0, 0, 1, 1, 1])
-    strangers, regulars = classifier.both(layers, speakers)
+    z = classifier.embed(layers)
+    strangers, regulars = classifier.both(z, speakers)
     torch.testing.assert_close(strangers, classifier(layers))
-    torch.testing.assert_close(regulars, classifier.regulars(without_speaker(classifier.embed(layers), speakers)))
-    assert fitted(kind="dense").both(layers, speakers)[1] is None
+    torch.testing.assert_close(regulars, classifier.regulars(without_speaker(z, speakers)))
+    assert fitted(kind="dense").both(z, speakers)[1] is None

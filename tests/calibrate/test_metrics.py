@@ -4,11 +4,11 @@ from dataclasses import asdict
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
 
-from calibrate.metrics import calibration_error, figures, unweighted_accuracy
+from calibrate.metrics import calibration_error, figures, gini_coefficient, unweighted_accuracy
 
 LABELS = ("neutral", "happy", "sad", "angry", "fear")
 
@@ -18,6 +18,7 @@ def one_hot(predicted: npt.NDArray[np.int64], confidence: float = 0.8) -> npt.ND
     return np.where(np.eye(len(LABELS), dtype=bool)[predicted], confidence, rest).astype(np.float32)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 6)), min_size=1, max_size=80))
 def test_figures_are_those_of_scikit_learn(rows: list[tuple[int, int, int]]) -> None:
     predicted, true, speakers = (np.array(column) for column in zip(*rows, strict=True))
@@ -55,6 +56,32 @@ def test_the_worst_decile_of_twenty_speakers_is_two() -> None:
     result = figures(one_hot(predicted), true, [str(row // 2) for row in range(40)], LABELS)
     assert result.worst_decile == pytest.approx((0.0 + 0.5) / 2)
     assert result.mean_speaker_ua == pytest.approx((0.0 + 0.5 + 18) / 20)
+
+
+def test_genders_are_heard_apart_and_the_unknown_nowhere() -> None:
+    true = np.array([0, 1, 0, 1, 0, 1])
+    predicted = np.array([0, 1, 0, 0, 2, 2])
+    result = figures(one_hot(predicted), true, list("aabbcc"), LABELS, ["f", "f", "m", "m", None, None])
+    assert result.gender_ua == {"f": 1.0, "m": 0.5}
+    assert result.speaker_ua == {"a": 1.0, "b": 0.5, "c": 0.0}
+    assert figures(one_hot(predicted), true, list("aabbcc"), LABELS).gender_ua == {}
+
+
+def test_gini_by_hand() -> None:
+    assert gini_coefficient([0.5, 0.5, 0.5]) == 0
+    assert gini_coefficient([1.0, 0.0]) == pytest.approx(0.5)
+    assert gini_coefficient([0.9, 0.7, 0.5]) == pytest.approx((2 * (0.2 + 0.4 + 0.2)) / (2 * 9 * 0.7))
+    assert gini_coefficient([0.0, 0.0]) == 0
+    result = figures(one_hot(np.array([0, 1, 0, 0])), np.array([0, 1, 0, 1]), list("aabb"), LABELS)
+    assert result.gini == pytest.approx(gini_coefficient([1.0, 0.5]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1, width=16), min_size=1, max_size=20), st.floats(0.1, 10))
+def test_gini_is_a_share_that_knows_no_scale(values: list[float], scale: float) -> None:
+    gini = gini_coefficient(values)
+    assert 0 <= gini < 1
+    assert gini_coefficient([scale * value for value in values]) == pytest.approx(gini, abs=1e-9)
 
 
 def test_calibration_error_by_hand() -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 Write = Callable[..., Path]
 
-SECTIONS = ("splits", "encoder", "augmentation", "head", "schedule")
+SECTIONS = ("splits", "encoder", "augmentation", "head", "schedule", "finetune")
 KEYS = [("", "name"), ("", "seed"), ("", "labels")]
 KEYS += [(section, key) for section in SECTIONS for key in Recipe.model_fields[section].annotation.model_fields]
 
@@ -31,7 +31,10 @@ anything = st.one_of(
 )
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*train*.toml")), ids=lambda path: path.name)
+RECIPES = [ROOT / "configs" / name for name in ("default-train.toml", "finetune.toml", "staged.toml")]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_shipped_recipes_are_valid(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.corpora
@@ -62,6 +65,11 @@ def test_what_is_not_given_has_its_default(recipe_file: Write) -> None:
         ({"encoder": {"pooled": []}}, ("encoder.pooled", "at least 1")),
         ({"encoder": {"pooled": [-1]}}, ("encoder.pooled.0", "greater than or equal to 0")),
         ({"encoder": {"finetune": 3}}, ("encoder.finetune = 3 exceeds encoder.layers = 2",)),
+        ({"encoder": {"finetune": 1}, "finetune": {"front": True}}, ("finetune.front needs encoder.finetune = 2",)),
+        ({"schedule": {"epochs": 0}}, ("schedule.epochs = 0 trains nothing",)),
+        ({"finetune": {"rnk": 4}}, ("finetune.rnk", "did you mean 'rank'?")),
+        ({"finetune": {"layer_decay": 0}}, ("finetune.layer_decay", "greater than 0")),
+        ({"augmentation": {"tempo": 0.6}}, ("augmentation.tempo", "less than or equal to 0.5")),
         ({"encoder": {"max_s": 31}}, ("encoder.max_s", "less than or equal to 30")),
         ({"corpora": []}, ("at least one [[corpora]] is needed",)),
         ({"labels": ["happy", "angy"]}, ("label 'angy' is not one of", "did you mean 'angry'?")),
@@ -88,6 +96,13 @@ def test_an_unknown_key_is_told_before_the_key_it_was_meant_to_be(recipe_file: W
     path = recipe_file()
     path.write_text(path.read_text().replace("layers = ", "layer = "))
     with pytest.raises(UsageError, match=r"encoder\.layer: .*did you mean 'layers'"):
+        read_recipe(path)
+
+
+def test_a_mistake_in_a_section_of_a_section_is_told(recipe_file: Write) -> None:
+    path = recipe_file()
+    path.write_text(path.read_text() + "[finetune.augmentation]\nspeeed = 0.1\n")
+    with pytest.raises(UsageError, match=r"finetune\.augmentation\.speeed: .*did you mean 'speed'"):
         read_recipe(path)
 
 
@@ -139,3 +154,18 @@ def test_corpora_are_left_out_by_name(recipe_of: Callable[..., Recipe]) -> None:
     assert recipe.leave_out(["csv", "ravdess"]).corpora == ()
     with pytest.raises(UsageError, match=r"--without ravdes: the recipe has ravdess, csv \(did you mean 'ravdess'\?\)"):
         recipe.leave_out(["ravdes"])
+
+
+def test_layers_to_fine_tune_are_chosen_on_the_command_line(recipe_of: Callable[..., Recipe]) -> None:
+    recipe = recipe_of()
+    assert recipe.with_finetune(2) == recipe_of(encoder={"finetune": 2})
+    assert recipe.with_finetune(2).with_finetune(0) == recipe
+    with pytest.raises(UsageError, match=r"fine-tuning 3 layers: .*encoder\.finetune = 3 exceeds encoder\.layers = 2"):
+        recipe.with_finetune(3)
+
+
+def test_fine_tuning_has_defaults_of_its_own(recipe_of: Callable[..., Recipe]) -> None:
+    recipe = recipe_of()
+    assert recipe.finetune.augmentation.build().speed > recipe.augmentation.build().speed == 0
+    assert recipe.finetune.batch < type(recipe.schedule)().batch
+    assert recipe.finetune.average > recipe.schedule.average == 0

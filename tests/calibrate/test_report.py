@@ -18,7 +18,8 @@ def made(right: int, speakers: int = 12) -> Figures:
     true = np.array([0, 1, 3] * 8)
     predicted = np.where(np.arange(24) < right, true, 2)
     probabilities = np.where(np.eye(4, dtype=bool)[predicted], 0.7, 0.1).astype(np.float32)
-    return figures(probabilities, true, [f"s{row % speakers:02d}" for row in range(24)], LABELS)
+    genders = [("f", "m", None)[row % 3] for row in range(24)]
+    return figures(probabilities, true, [f"s{row % speakers:02d}" for row in range(24)], LABELS, genders)
 
 
 @pytest.fixture
@@ -50,9 +51,10 @@ def test_the_markdown_reads_right(corpora: dict[str, Figures]) -> None:
     text = markdown(corpora, PROTOCOL)
     assert text.startswith(f"Protocol: {PROTOCOL}.\n")
     assert "| ravdess | 24 | 12 | 0.750 | 0.750 |" in text
-    assert "| office | 24 | 12 | 0.000 | 0.000 | 0.000 | 0.700 | 0.000 | 0.000 |" in text
+    assert "| office | 24 | 12 | 0.000 | 0.000 | 0.000 | 0.700 | 0.000 | 0.000 | 0.000 |" in text
     assert "| happy | 1.000 | 0.750 | 0.857 | 8 |" in text
     assert "| s11 | 0.500 |" in text
+    assert "| gender | UA |\n|---|---|\n| female | 0.750 |\n| male | 0.750 |\n" in text
     assert "![confusion matrix](confusion-office.png)" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
@@ -63,6 +65,8 @@ def test_a_summary_is_rounded_json(corpora: dict[str, Figures]) -> None:
     described = summary(made(17))
     assert described == json.loads(json.dumps(described))
     assert described["ua"] == round(made(17).ua, 4)
+    assert described["gini"] == round(made(17).gini, 4) > 0
+    assert described["gender_ua"] == {"f": 0.75, "m": 0.75}
     assert described["mean_speaker_ua"] == round(made(17).mean_speaker_ua, 4)
 
 

@@ -68,15 +68,23 @@ def test_a_saved_run_loads_to_the_same_answers(data: Path, frozen: tuple[Run, Pa
 def test_a_fine_tuned_run_carries_its_encoder(
     data: Path, recipe_of: MakeRecipe, encoders: dict[str, Path], tmp_path: Path
 ) -> None:
-    recipe = recipe_of(encoder={"finetune": 1}, schedule={"epochs": 1, "encoder_learning_rate": 1e-2})
+    recipe = recipe_of(
+        encoder={"finetune": 1}, schedule={"epochs": 1}, finetune={"epochs": 1, "encoder_learning_rate": 1e-2}
+    )
     parts = read_parts(recipe, data)
     run = build_run(recipe, str(encoders["hubert"]))
+    before_finetuning = {name: each.clone() for name, each in run.encoder.state_dict().items()}
     train_run(run, parts, tmp_path / "run", tmp_path / "cache")
+    frozen = load_run(tmp_path / "run" / "frozen")
+    assert frozen.recipe == recipe.with_finetune(0)
+    assert frozen.speakers == run.speakers
+    torch.testing.assert_close(frozen.encoder.state_dict(), before_finetuning, rtol=0, atol=0)
     loaded = load_run(tmp_path / "run")
     torch.testing.assert_close(loaded.encoder.state_dict(), run.encoder.state_dict(), rtol=0, atol=0)
     (_, before), (_, after) = (each.probabilities(parts["test"], each.source(tmp_path)) for each in (run, loaded))
     np.testing.assert_allclose(after, before, atol=1e-6)
-    assert not (tmp_path / "cache").exists()
+    _, frozen_answers = frozen.probabilities(parts["test"], frozen.source(tmp_path))
+    assert not np.allclose(frozen_answers, before, atol=1e-3)
 
 
 def test_an_encoder_can_lie_elsewhere(frozen: tuple[Run, Path], encoders: dict[str, Path], tmp_path: Path) -> None:

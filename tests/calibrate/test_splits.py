@@ -2,11 +2,20 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate.corpora import Gender, Utterance
-from calibrate.splits import Split, folds_of, make_splits, read_splits, speaker_folds, split_by_speaker
+from calibrate.splits import (
+    Protocol,
+    Split,
+    folds_of,
+    make_splits,
+    protocol_folds,
+    read_splits,
+    speaker_folds,
+    split_by_speaker,
+)
 from edge.errors import UsageError
 
 FRACTIONS = [(0.7, 0.15, 0.15), (0.6, 0.2, 0.2), (0.8, 0.0, 0.2), (1.0, 0.0, 0.0), (0.34, 0.33, 0.33)]
@@ -28,6 +37,7 @@ def speakers(utterances: list[Utterance]) -> set[str]:
     return {utterance.speaker for utterance in utterances}
 
 
+@settings(deadline=None)
 @given(corpora, st.sampled_from(FRACTIONS), seeds)
 def test_random_splits_share_no_speaker_and_lose_nothing(
     utterances: list[Utterance], fractions: tuple[float, float, float], seed: int
@@ -39,6 +49,7 @@ def test_random_splits_share_no_speaker_and_lose_nothing(
     assert [bool(part) for part in parts.values()] == [fraction > 0 for fraction in fractions]
 
 
+@settings(deadline=None)
 @given(corpora, st.integers(2, 30), seeds)
 def test_folds_share_no_speaker_and_test_everyone_once(utterances: list[Utterance], k: int, seed: int) -> None:
     k = min(k, len(speakers(utterances)))
@@ -53,6 +64,7 @@ def test_folds_share_no_speaker_and_test_everyone_once(utterances: list[Utteranc
     assert max(sizes) - min(sizes) <= 1
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_genders_are_balanced_in_every_part(seed: int) -> None:
     utterances = recordings(["f"] * 10 + ["m"] * 10)
@@ -128,3 +140,90 @@ def test_speakers_without_a_split_are_named() -> None:
     splits: dict[str, Split] = {"mine-0": "train"}
     with pytest.raises(UsageError, match=r"no split is given for mine-1, mine-2.*did you mean 'mine-0'"):
         split_by_speaker(recordings(["f", "m", "f"]), splits)
+
+
+EMOTIONS = ("neutral", "happy", "sad")
+
+
+def shown(speakers: int, clips: int = 4, corpus: str = "mine", first: int = 1) -> list[Utterance]:
+    """Speakers who show each of three emotions equally often."""
+    return [
+        Utterance(Path(f"{speaker}-{emotion}-{clip}.wav"), corpus, f"{corpus}-{speaker}", emotion)
+        for speaker in range(first, first + speakers)
+        for emotion in EMOTIONS
+        for clip in range(clips)
+    ]
+
+
+unseen: list[Protocol] = ["speaker", "emobox", "loso"]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(unseen), st.integers(7, 30), seeds)
+def test_protocols_of_unseen_speakers_test_everyone_once(protocol: Protocol, count: int, seed: int) -> None:
+    utterances = shown(count, clips=1)
+    folds = protocol_folds(utterances, protocol, k=5, seed=seed)
+    assert Counter(utterance for fold in folds for utterance in fold.test) == Counter(utterances)
+    for fold in folds:
+        assert Counter(fold.train + fold.test) == Counter(utterances)
+        assert (fold.shared_speakers, fold.validation) == (set(), [])
+    sizes = {len(speakers(fold.test)) for fold in folds}
+    assert len(folds) == {"speaker": 5, "emobox": count // 4, "loso": count}[protocol]
+    if protocol == "loso":
+        assert sizes == {1}
+    if protocol == "emobox":
+        assert min(sizes) >= 4
+
+
+def test_emobox_draws_folds_of_four() -> None:
+    ravdess = [utterance for utterance in shown(20) if utterance.path.name != "7-happy-0.wav"]
+    folds = protocol_folds(ravdess, "emobox", seed=1)
+    assert [len(speakers(fold.test)) for fold in folds] == [4] * 5
+    assert folds == protocol_folds(ravdess, "emobox", seed=1) != protocol_folds(ravdess, "emobox", seed=2)
+
+
+@pytest.mark.parametrize("count", [4, 5, 6])
+def test_emobox_leaves_one_of_few_speakers_out(count: int) -> None:
+    assert [len(speakers(fold.test)) for fold in protocol_folds(shown(count), "emobox")] == [1] * count
+
+
+@pytest.mark.parametrize(
+    "utterances", [shown(3), [*shown(20), *shown(1, clips=9, first=30)]], ids=["few", "unbalanced"]
+)
+def test_emobox_disregards_few_or_unbalanced_speakers(utterances: list[Utterance]) -> None:
+    (fold,) = protocol_folds(utterances, "emobox")
+    for emotion in EMOTIONS:
+        of_it = sum(utterance.emotion == emotion for utterance in utterances)
+        assert sum(utterance.emotion == emotion for utterance in fold.test) == of_it // 4
+    assert Counter(fold.train + fold.test) == Counter(utterances)
+    assert fold.shared_speakers
+
+
+def test_emobox_has_no_folds_where_a_corpus_has_its_own() -> None:
+    with pytest.raises(UsageError, match="splits emodb as its makers do"):
+        protocol_folds(shown(10, corpus="emodb"), "emobox")
+
+
+def test_emosuperb_has_the_blocks_of_crema_d() -> None:
+    folds = protocol_folds(shown(91, clips=1, corpus="crema-d", first=1001), "emosuperb")
+    assert [len(speakers(fold.test)) for fold in folds] == [18, 18, 18, 18, 19]
+    assert "crema-d-1018" in speakers(folds[0].test)
+    assert "crema-d-1019" in speakers(folds[1].test)
+    assert not any(fold.shared_speakers for fold in folds)
+    few = protocol_folds(shown(20, clips=1, corpus="crema-d", first=1001), "emosuperb")
+    assert [len(speakers(fold.test)) for fold in few] == [18, 2], "the actors at hand"
+    with pytest.raises(UsageError, match="has folds for crema-d, not for mine"):
+        protocol_folds(shown(20), "emosuperb")
+    with pytest.raises(UsageError, match="at least two of its blocks: 1001 to 1018"):
+        protocol_folds(shown(5, corpus="crema-d", first=1001), "emosuperb")
+
+
+@settings(deadline=None)
+@given(st.integers(1, 12), st.integers(5, 20), seeds)
+def test_random_has_everyone_on_all_sides(count: int, clips: int, seed: int) -> None:
+    utterances = shown(count, clips)
+    (fold,) = protocol_folds(utterances, "random", seed=seed)
+    assert Counter(fold.train + fold.validation + fold.test) == Counter(utterances)
+    assert speakers(fold.train) == speakers(fold.validation) == speakers(fold.test) == fold.shared_speakers
+    assert abs(len(fold.train) - 0.6 * len(utterances)) <= count
+    assert abs(len(fold.test) - 0.2 * len(utterances)) <= count

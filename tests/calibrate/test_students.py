@@ -66,22 +66,23 @@ def test_padding_and_batch_mates_change_nothing(kind: str, lengths: list[int], e
 @pytest.mark.parametrize("kind", SHAPES)
 def test_a_student_comes_back_from_its_folder(tmp_path: Path, kind: str) -> None:
     student = build_student(SHAPES[kind]).eval()
-    save_student(student, SHAPES[kind], tmp_path)
+    save_student(student, SHAPES[kind], tmp_path, "small")
     assert is_student(tmp_path)
     waveform, lengths = 0.1 * torch.randn(1, 8_000), torch.tensor([8_000])
     loaded = load_encoder(str(tmp_path), 2, 1.0)
+    assert loaded.label == "small"
     with torch.inference_mode():
         for found, expected in zip(loaded(waveform, lengths)[0], student(waveform, lengths)[0], strict=True):
             torch.testing.assert_close(found, expected)
 
 
 def test_a_damaged_student_is_named(tmp_path: Path) -> None:
-    save_student(build_student(TINY_COMPACT), TINY_COMPACT, tmp_path)
+    save_student(build_student(TINY_COMPACT), TINY_COMPACT, tmp_path, "small")
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelError, match="holds no whole student"):
         load_encoder(str(tmp_path), 2)
-    save_student(build_student(TINY_COMPACT), TINY_COMPACT, tmp_path)
+    save_student(build_student(TINY_COMPACT), TINY_COMPACT, tmp_path, "small")
     with pytest.raises(ModelError, match="has 2 layers, so 3"):
         load_encoder(str(tmp_path), 3)
 

@@ -4,12 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gpu import TENSORRT, PretendedGpu, gpu
 
 from edge import doctor
+from edge.buckets import Buckets
+from edge.bundle import Bundle
 from edge.doctor import Check, Verdict, diagnose, self_test_waveform
+from edge.encoder import Encoder
 from edge.errors import AudioDeviceError
 from edge.microphone import Device
 from edge.settings import load_settings
+
+__all__ = ["gpu"]
 
 MICROPHONE = Device(0, "USB Mic", 48_000, 1, is_default=True, host_api="ALSA")
 
@@ -31,6 +37,7 @@ def test_a_healthy_device(bundle_folder: Path) -> None:
     assert {check.verdict for check in checks.values()} == {Verdict.GOOD}
     assert "sha256 of 4 files verified" in checks["bundle"].found
     assert "on CPUExecutionProvider, 1 thread(s)" in checks["self-test"].found
+    assert checks["provider"].found == "cpu: the installed onnxruntime offers cpu"
     assert checks["settings"].found == "encoder.bundle (command line)"
     assert checks["microphones"].found == "USB Mic (default)"
     assert f"numpy {np.__version__}" in checks["packages"].found
@@ -52,6 +59,29 @@ def test_a_provider_that_is_wanted_but_not_in_use_is_broken(bundle_folder: Path)
     assert checks["bundle"].verdict is Verdict.GOOD
     assert checks["self-test"].verdict is Verdict.BROKEN
     assert "'cuda' was wanted, CPUExecutionProvider is in use" in checks["self-test"].found
+
+
+def test_a_gpu_is_told_with_the_reason(bundle_folder: Path, gpu: PretendedGpu) -> None:
+    checks = diagnosis(bundle_folder)
+    assert checks["provider"].found == "cuda: the best that the installed onnxruntime offers"
+    assert "on CUDAExecutionProvider" in checks["self-test"].found
+
+
+def test_tensorrt_without_engines_is_broken_and_not_compiled(
+    bundle_folder: Path, bundle: Bundle, gpu: PretendedGpu
+) -> None:
+    checks = diagnosis(bundle_folder, **{"encoder.provider": "tensorrt"})
+    assert checks["provider"].verdict is checks["self-test"].verdict is Verdict.BROKEN
+    command = f"3 of 3 engines are not built: affectd-export engines {bundle_folder}"
+    assert command in checks["provider"].found
+    assert command in checks["self-test"].found
+    assert not gpu.opened
+    settings = load_settings(environment={}, overrides={"encoder.provider": "tensorrt"}).settings.encoder
+    Encoder(bundle.encoder_path, 3, Buckets(bundle.manifest.buckets_s), settings).load()
+    checks = diagnosis(bundle_folder, **{"encoder.provider": "tensorrt"})
+    assert {check.verdict for check in checks.values()} == {Verdict.GOOD}
+    assert checks["provider"].found.startswith("tensorrt: it was asked for; 3 engines in ")
+    assert f"on {TENSORRT}" in checks["self-test"].found
 
 
 def test_microphones_may_be_absent(

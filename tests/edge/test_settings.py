@@ -44,6 +44,19 @@ def test_the_documented_file_is_the_defaults_and_nothing_else() -> None:
         assert lines[index - 1].startswith("# "), f"{key} lacks its meaning"
 
 
+@pytest.mark.parametrize("name", ["gpu", "jetson"])
+def test_the_files_for_devices_say_what_each_setting_is_for(name: str) -> None:
+    file = DEFAULT.with_name(f"{name}.toml")
+    loaded = load_settings(file, environment={})
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for key in [key for key, origin in loaded.origins.items() if origin != "default"]:
+        (index,) = [index for index, line in enumerate(lines) if line.startswith(f"{key.split('.')[1]} = ")]
+        assert lines[index - 1].startswith("# "), f"{key} lacks its reason"
+    encoder = loaded.settings.encoder
+    assert encoder.provider in ("cuda", "tensorrt")
+    assert encoder.bundle, "the default bundle is for CPUs"
+
+
 def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
     file = toml(tmp_path, "[vad]\naggressiveness = 1\ngate_dbfs = -50\nabove_noise_db = 3\n")
     environment = {"AFFECTD_VAD_AGGRESSIVENESS": "3", "AFFECTD_VAD_GATE_DBFS": "-40", "PATH": "/bin"}

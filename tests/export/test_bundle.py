@@ -16,20 +16,35 @@ from edge.errors import ModelError, UsageError
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 from export import bundle as module
+from export import check, precision
 from export.bundle import Export, Identity, Model, export_bundle, head_of
 from export.card import CARD_NAME
+from export.precision import Trial
 
 FLOAT = Identity("tiny", "7", "fp32")
-BOTH = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @pytest.fixture
-def export(run: Run, data: Path, speaker_model: SpeakerModel, test_part: Part, tmp_path: Path, traced: None) -> Any:
-    """Export the tiny run to a folder; keyword arguments change the identity."""
+def export(run: Run, data: Path, speaker_model: SpeakerModel, tmp_path: Path, traced: None) -> Any:
+    """Export the tiny run to a folder; keyword arguments change the identity, the parts and the size allowed."""
     parts = read_parts(run.recipe, data)
     population = population_of(run, parts["train"], parts["validation"], run.source(tmp_path / "cache"))
     model = Model(run, population, speaker_model)
-    return lambda target, **changes: export_bundle(model, test_part, target, replace(FLOAT, **changes), "by a test")
+
+    def export(target: Path, max_mb: float | None = None, without: str = "", **changes: Any) -> Export:
+        kept = parts | ({without: parts[without].select(np.zeros(len(parts[without].paths), bool))} if without else {})
+        return export_bundle(model, kept, target, replace(FLOAT, **changes), "by a test", max_mb)
+
+    return export
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow for what 16 channels lose by quantisation."""
+    monkeypatch.setattr(check, "LEAST_COSINE", dict.fromkeys(PRECISIONS, 0.9))
+    monkeypatch.setattr(check, "MOST_PADDING_ERROR", dict.fromkeys(PRECISIONS, 0.1))
+    monkeypatch.setattr(check, "MOST_UA_DROP", 0.5)
 
 
 @pytest.fixture
@@ -76,28 +91,83 @@ def test_the_head_is_the_classifiers_last_layer(run: Run) -> None:
     np.testing.assert_array_equal(head.bias, run.classifier.output.bias.detach().numpy())
 
 
-def test_an_int8_bundle_is_checked_against_torch_and_the_float_graph(
-    export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LEAST_COSINE", {"fp32": 0.999, "int8": 0.9})  # 16 channels quantise coarsely
-    monkeypatch.setattr(module, "MOST_PADDING_ERROR", {"fp32": 1e-3, "int8": 0.1})
-    monkeypatch.setattr(module, "MOST_UA_DROP", 0.5)
-    written: Export = export(tmp_path / "deep" / "er" / "bundle", precision="int8")
-    assert written.bundle.manifest.encoder.precision == "int8"
+def test_an_int8_bundle_is_checked_against_torch_and_the_float_graph(export: Any, tmp_path: Path, coarse: None) -> None:
+    written: Export = export(tmp_path / "deep" / "er" / "bundle", precision="int8", quantisation="dynamic")
+    encoder = written.bundle.manifest.encoder
+    assert (encoder.precision, encoder.quantisation) == ("int8", "dynamic")
     assert [check.name for check in written.checks] == [
         "least cosine of fp32 to torch",
         "padding error of fp32",
+        "batch mates move fp32 by",
         "least cosine of int8 to torch",
         "padding error of int8",
+        "batch mates move int8 by",
         "UA drop on ravdess",
         "UA drop on office",
         "padding error of voiceprints",
     ]
     assert all(check.passed for check in written.checks)
+    assert not written.trials
     card = (written.bundle.folder / CARD_NAME).read_text()
-    assert "int8" in card
+    assert "int8 (dynamic)" in card
     assert "by a test" in card
     assert len(loaded(written.bundle.folder).probabilities([np.zeros(900, np.float32)] * 3)) == 3
+
+
+def test_int8_is_quantised_in_the_better_of_two_ways(export: Any, tmp_path: Path, coarse: None) -> None:
+    written: Export = export(tmp_path / "int8", precision="int8")
+    kept, other = written.trials
+    assert {kept.quantisation, other.quantisation} == {"dynamic", "static"}
+    assert min(kept.cosine, other.cosine) > 0.97
+    assert precision.prefer_static(*sorted(written.trials, key=lambda trial: trial.quantisation)) is (
+        kept.quantisation == "static"
+    )
+    manifest = written.bundle.manifest
+    assert manifest.encoder.quantisation == kept.quantisation
+    assert manifest.metrics["quantisation"]["trials"][0]["cosine"] == kept.cosine
+    card = (written.bundle.folder / CARD_NAME).read_text()
+    assert f"| {kept.quantisation} | {kept.cosine:.4f} | {kept.latency_ms:.1f} | kept |" in card
+    assert set(content(tmp_path / "int8")) == {*manifest.files, MANIFEST_NAME}, "the other way leaves no file"
+
+
+@pytest.mark.parametrize(
+    ("static_cosine", "static_ms", "expected"),
+    [(0.996, 10.9, True), (0.996, 11.1, False), (0.9941, 9.0, True), (0.9939, 1.0, False), (0.9981, 99.0, True)],
+)
+def test_the_rule_of_the_better_way(static_cosine: float, static_ms: float, expected: bool) -> None:
+    dynamic, static = Trial("dynamic", 0.996, 10.0), Trial("static", static_cosine, static_ms)
+    assert precision.prefer_static(dynamic, static) is expected
+
+
+def test_without_speech_to_calibrate_on_int8_is_dynamic(export: Any, tmp_path: Path, coarse: None) -> None:
+    written: Export = export(tmp_path / "int8", precision="int8", without="train")
+    assert written.bundle.manifest.encoder.quantisation == "dynamic"
+    with pytest.raises(UsageError, match="calibrates on training utterances, and there are none"):
+        export(tmp_path / "static", precision="int8", quantisation="static", without="train")
+
+
+def test_a_half_precision_bundle_runs_on_the_cpu(export: Any, tmp_path: Path) -> None:
+    written: Export = export(tmp_path / "fp16", precision="fp16")
+    encoder = written.bundle.manifest.encoder
+    assert (encoder.precision, encoder.quantisation) == ("fp16", None)
+    assert "least cosine of fp16 to torch" in [check.name for check in written.checks]
+    assert "fp16, opset" in (tmp_path / "fp16" / CARD_NAME).read_text()
+
+
+def test_the_version_is_not_in_the_encoder(export: Any, tmp_path: Path) -> None:
+    first, second = (export(tmp_path / version, version=version).bundle for version in ("1", "2"))
+    assert first.encoder_hash == second.encoder_hash, "people's profiles outlive a version that hears alike"
+
+
+def test_a_bundle_beyond_its_size_is_refused(export: Any, tmp_path: Path, old: Path) -> None:
+    before = content(old.parent)
+    size_mb = sum(path.stat().st_size for path in export(tmp_path / "fits").bundle.folder.iterdir()) / 1e6
+    assert export(tmp_path / "exactly", max_mb=size_mb).bundle.manifest.name == "tiny"
+    with pytest.raises(
+        ModelError, match=r"the bundle has 0\.\d+ MB of at most 0\.05: encoder\.onnx 0\.\d+, population"
+    ):
+        export(old, max_mb=0.05)
+    assert content(old.parent) == before
 
 
 @pytest.mark.parametrize(
@@ -105,19 +175,19 @@ def test_an_int8_bundle_is_checked_against_torch_and_the_float_graph(
     [
         (
             "LEAST_COSINE",
-            dict.fromkeys(BOTH, 1.1),
+            dict.fromkeys(PRECISIONS, 1.1),
             r"least cosine of fp32 to torch is (1|0\.9999\d*), allowed is >= 1.1",
         ),
-        ("MOST_PADDING_ERROR", dict.fromkeys(BOTH, -1.0), r"padding error of fp32 is \S+, allowed is <= -1.0"),
-        ("MOST_UA_DROP", -1.0, r"UA drop on ravdess is 0, allowed is <= -1.0; UA drop on office is 0"),
-        ("padding_error", lambda *_: {1.0: 0.0, 2.0: float("nan")}, "padding error of fp32 is nan"),
+        ("MOST_PADDING_ERROR", dict.fromkeys(PRECISIONS, -1.0), r"padding error of fp32 is \S+, allowed is <= -1"),
+        ("MOST_UA_DROP", -1.0, r"UA drop on ravdess is 0, allowed is <= -1; UA drop on office is 0"),
+        ("padding_errors", lambda *_: {1.0: 0.0, 2.0: float("nan")}, "padding error of fp32 is nan"),
     ],
 )
 def test_a_failed_check_leaves_the_old_bundle_alone(
     export: Any, old: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: object, message: str
 ) -> None:
     before = content(old.parent)
-    monkeypatch.setattr(module, limit, value)
+    monkeypatch.setattr(check, limit, value)
     with pytest.raises(ModelError, match=f"the export fails its checks: {message}"):
         export(old)
     assert content(old.parent) == before

@@ -7,8 +7,8 @@ from calibrate.metrics import ClassFigures, Figures
 from calibrate.recipe import CorpusRecipe
 from calibrate.run import Run
 from edge.bundle import Bundle, Manifest
-from export.bundle import Check
 from export.card import CARD_NAME, model_card
+from export.check import Check
 
 FIGURES = Figures(120, 4, 0.7251, 0.75, 0.7, 0.08, {"a": 0.5, "b": 0.9}, 0.5, {"sad": ClassFigures(1, 1, 1, 1)}, [[1]])
 CHECKS = [Check("least cosine", 0.99961, ">= 0.99", True), Check("UA drop", -0.0045, "<= 0.01", True)]
@@ -45,6 +45,21 @@ def test_the_card_says_what_the_model_is_and_how_good(run: Run, manifest: Manife
     assert "| least cosine | 0.9996 | >= 0.99 |" in card
     assert "| UA drop | -0.0045 | <= 0.01 |" in card
     assert "no medical, hiring, policing or disciplinary use" in card
+
+
+def test_the_card_says_why_int8_is_quantised_as_it_is(run: Run, manifest: Manifest) -> None:
+    trials = [
+        {"quantisation": "static", "cosine": 0.99723, "latency_ms": 13.04},
+        {"quantisation": "dynamic", "cosine": 0.99834, "latency_ms": 13.31},
+    ]
+    encoder = manifest.encoder.model_copy(update={"precision": "int8", "quantisation": "static"})
+    metrics = manifest.metrics | {"quantisation": {"rule": "the truer", "trials": trials}}
+    card = model_card(
+        manifest.model_copy(update={"encoder": encoder, "metrics": metrics}), run, {"ravdess": FIGURES}, CHECKS
+    )
+    assert "layers 1 to 1, int8 (static), opset" in card
+    assert "Both were tried, and one kept: the truer.\n" in card
+    assert "| static | 0.9972 | 13.0 | kept |\n| dynamic | 0.9983 | 13.3 |  |\n" in card
 
 
 def test_the_card_warns_of_licences_that_forbid_commerce(run: Run, manifest: Manifest) -> None:

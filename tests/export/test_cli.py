@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,7 +87,19 @@ def test_a_misspelt_precision_is_refused_before_any_work(
     call: Call, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("runs/nothing", "--data", data, "--out", "out", "--precision", "int88") == 2
-    assert complaint(capsys) == ("affectd-export: precision 'int88' is not one of fp32, int8 (did you mean 'int8'?)")
+    said = "precision 'int88' is not one of fp32, fp16, int8 (did you mean 'int8'?)"
+    assert complaint(capsys) == f"affectd-export: {said}"
+    assert call("runs/nothing", "--data", data, "--out", "out", "--quantisation", "statical") == 2
+    said = "quantisation 'statical' is not one of dynamic, static, auto (did you mean 'static'?)"
+    assert complaint(capsys) == f"affectd-export: {said}"
+
+
+def test_a_bundle_that_is_too_large_is_refused_before_the_long_checks(
+    call: Call, data: Path, run_folder: Path, traced: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(run_folder, "--data", data, "--out", "out", "--quantisation", "static", "--max-mb", 0.1) == 3
+    assert re.match(r"affectd-export: the bundle has 0\.\d+ MB of at most 0\.1: encoder\.onnx", complaint(capsys))
+    assert not Path("out").exists()
 
 
 def test_an_export_without_test_speakers_is_refused(

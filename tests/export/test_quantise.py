@@ -1,22 +1,33 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 from signals import speech_like
 
 from calibrate.run import Run
 from edge.buckets import Buckets
 from edge.bundle import ENCODER_NAME
 from edge.encoder import Encoder
+from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from export import quantise
 from export.graph import OPSET, EmbeddingGraph
-from export.parity import bucketed_embeddings, least_cosine, torch_embeddings
-from export.quantise import quantise_int8, store_half
+from export.parity import batch_error, bucketed_embeddings, least_cosine, padding_errors, torch_embeddings
+from export.quantise import activation_ranges, calibration_feeds, front_end, quantise_int8, store_half
 
-BUCKETS_S = (1.0, 2.0, 3.0)
+ROOT = Path(__file__).resolve().parents[2]
+BUCKETS = Buckets((1.0, 2.0, 3.0))
+SPEECH = [speech_like(duration_s, seed) for seed, duration_s in enumerate((0.4, 1.0, 1.7, 3.0))]
+FRONT = 3
+"""Products of the log-mel front end: cosines, sines, mel filters."""
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +36,11 @@ def float_path(exported: object) -> Path:
 
 
 @pytest.fixture(scope="session")
-def int8_path(float_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("int8") / ENCODER_NAME
-    quantise_int8(float_path, path)
-    return path
+def int8_paths(float_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("int8")
+    quantise_int8(float_path, folder / "dynamic.onnx")
+    quantise_int8(float_path, folder / "static.onnx", calibration_feeds(SPEECH, BUCKETS))
+    return {way: folder / f"{way}.onnx" for way in ("dynamic", "static")}
 
 
 def operators(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:
@@ -39,24 +51,33 @@ def tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     return {tensor.name: tensor for tensor in model.graph.initializer}
 
 
-def opened(path: Path) -> Encoder:
-    encoder = Encoder(path, 16, Buckets(BUCKETS_S), EncoderSettings(provider="cpu", threads=1))
+def opened(path: Path, dim: int = 16) -> Encoder:
+    encoder = Encoder(path, dim, BUCKETS, EncoderSettings(provider="cpu", threads=1))
     encoder.load()
     return encoder
 
 
-def test_only_matrix_products_with_constant_weights_become_int8(float_path: Path, int8_path: Path) -> None:
-    before, after = onnx.load(float_path), onnx.load(int8_path)
-    weights = tensors(before)
-    constant = [node for node in operators(before, "MatMul") if node.input[1] in weights]
-    assert len(operators(after, "MatMulInteger")) == len(constant) + len(operators(before, "Gemm")) > 5
-    assert len(operators(after, "MatMul")) == len(operators(before, "MatMul")) - len(constant) > 0
-    assert len(operators(after, "Conv")) == len(operators(before, "Conv")) > 0
-    assert not operators(after, "ConvInteger") + operators(after, "QLinearConv") + operators(after, "Gemm")
+@pytest.mark.parametrize("way", ["dynamic", "static"])
+def test_products_with_constant_weights_become_int8_but_not_the_front_end(
+    float_path: Path, int8_paths: dict[str, Path], way: str
+) -> None:
+    before, after = onnx.load(float_path), onnx.load(int8_paths[way])
+    attention = 2  # of one layer: queries by keys, weights by values
+    products = len(operators(before, "MatMul")) + len(operators(before, "Gemm")) - FRONT - attention
+    assert len(operators(after, "MatMulInteger")) == products == 2 + 6 + 1, "convolutions, a layer, the projection"
+    floating = operators(after, "MatMul")
+    assert len(floating) == FRONT + attention
+    for node in front_end(after.graph):
+        assert node.op_type != "MatMulInteger"
+    assert not operators(after, "Gemm") + operators(after, "ConvInteger") + operators(after, "QLinearConv")
+    measuring = len(operators(after, "DynamicQuantizeLinear"))
+    assert (measuring > 0) == (way == "dynamic")
+    assert len(operators(after, "QuantizeLinear")) == (0 if way == "dynamic" else 7), "queries, keys and values share"
 
 
-def test_weights_are_int8_per_output_channel_and_symmetric(int8_path: Path) -> None:
-    model = onnx.load(int8_path)
+@pytest.mark.parametrize("way", ["dynamic", "static"])
+def test_weights_are_int8_per_output_channel_and_symmetric(int8_paths: dict[str, Path], way: str) -> None:
+    model = onnx.load(int8_paths[way])
     held = tensors(model)
     for node in operators(model, "MatMulInteger"):
         weight, zero = held[node.input[1]], held[node.input[3]]
@@ -68,43 +89,152 @@ def test_weights_are_int8_per_output_channel_and_symmetric(int8_path: Path) -> N
         assert len(np.unique(numpy_helper.to_array(scale))) > 1
 
 
-def test_the_int8_graph_says_what_it_is(float_path: Path, int8_path: Path) -> None:
-    before, after = onnx.load(float_path), onnx.load(int8_path)
-    assert after.producer_name == "affectd-export"
-    assert after.producer_version == before.producer_version
-    assert after.doc_string == before.doc_string == "tiny 7: whisper, layers [0, 1] pooled"
-    assert ("", OPSET) in [(opset.domain, opset.version) for opset in after.opset_import]
-    assert [value.name for value in (*after.graph.input, *after.graph.output)] == ["waveform", "lengths", "embedding"]
+def test_the_int8_graph_says_what_it_is(float_path: Path, int8_paths: dict[str, Path]) -> None:
+    before = onnx.load(float_path)
+    for path in int8_paths.values():
+        after = onnx.load(path)
+        assert after.producer_name == "affectd-export"
+        assert after.producer_version == before.producer_version
+        assert after.doc_string == before.doc_string == "whisper, layers [0, 1] pooled"
+        assert [(opset.domain, opset.version) for opset in after.opset_import if not opset.domain] == [("", OPSET)]
+        names = [value.name for value in (*after.graph.input, *after.graph.output)]
+        assert names == ["waveform", "lengths", "embedding"]
 
 
-def test_int8_stays_close_and_shrinks_the_file(run: Run, float_path: Path, int8_path: Path) -> None:
-    waveforms = [speech_like(duration_s, seed) for seed, duration_s in enumerate((0.4, 1.0, 1.7, 3.0))]
-    expected = torch_embeddings(EmbeddingGraph.of(run), waveforms)
-    assert least_cosine(bucketed_embeddings(opened(int8_path), waveforms), expected) > 0.97
-    held = tensors(onnx.load(int8_path))
-    assert sum(tensor.data_type == TensorProto.INT8 for tensor in held.values()) > 5
+@pytest.mark.parametrize("way", ["dynamic", "static"])
+def test_int8_stays_close_and_feels_no_padding(run: Run, int8_paths: dict[str, Path], way: str) -> None:
+    encoder = opened(int8_paths[way])
+    expected = torch_embeddings(EmbeddingGraph.of(run), SPEECH)
+    assert least_cosine(bucketed_embeddings(encoder, SPEECH), expected) > 0.97
+    assert max(padding_errors(encoder, SPEECH).values()) < 0.02
 
 
-def test_large_tensors_are_stored_in_half_precision_except_the_fourier_basis(
+def test_only_static_ranges_are_blind_to_batch_mates(int8_paths: dict[str, Path]) -> None:
+    mates = [SPEECH[1], 30 * SPEECH[3], *SPEECH]
+    dynamic, static = (batch_error(opened(int8_paths[way]), mates) for way in ("dynamic", "static"))
+    assert static < 1e-4 < dynamic
+
+
+def test_the_same_run_exports_to_the_same_bytes(
+    run_folder: Path, float_path: Path, int8_paths: dict[str, Path], tmp_path: Path
+) -> None:
+    code = """
+import sys
+from pathlib import Path
+import torch
+from calibrate.run import load_run
+from export.graph import EmbeddingGraph, write_onnx
+from export.quantise import quantise_int8
+torch.set_num_threads(1)
+run, out = load_run(Path(sys.argv[1])), Path(sys.argv[2])
+write_onnx(EmbeddingGraph.of(run), out / "float.onnx", f"{run.encoder_label}, layers {list(run.encoder.pooled)} pooled")
+quantise_int8(out / "float.onnx", out / "dynamic.onnx")
+"""
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    environment = os.environ | {"PYTHONHASHSEED": seed, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", code, str(run_folder), str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, env=environment, timeout=300, check=True, capture_output=True)
+    assert (tmp_path / "float.onnx").read_bytes() == float_path.read_bytes()
+    assert (tmp_path / "dynamic.onnx").read_bytes() == int8_paths["dynamic"].read_bytes()
+    quantise_int8(float_path, tmp_path / "static.onnx", calibration_feeds(SPEECH, BUCKETS))
+    assert (tmp_path / "static.onnx").read_bytes() == int8_paths["static"].read_bytes()
+
+
+def test_no_graph_tells_where_it_was_made(float_path: Path, int8_paths: dict[str, Path]) -> None:
+    for path in (float_path, *int8_paths.values()):
+        content = path.read_bytes()
+        assert b'File "' not in content
+        assert str(ROOT).encode() not in content
+
+
+def spectral(path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Write samples in frames of 400 to |x| W1, log, W2, tanh, W3 and its mean; both families of weights are large."""
+    weights = {
+        "basis": np.abs(rng.standard_normal((400, 300))).astype(np.float32) / 400,
+        "hidden": rng.standard_normal((300, 400)).astype(np.float32) / 300,
+        "last": rng.standard_normal((400, 300)).astype(np.float32) / 20,
+    }
+    constants = weights | {"shape": np.array([0, -1, 400]), "floor": np.float32(1e-6), "one": np.array([1])}
+    nodes = [
+        helper.make_node("Reshape", ["waveform", "shape"], ["frames"]),
+        helper.make_node("Abs", ["frames"], ["magnitudes"]),
+        helper.make_node("MatMul", ["magnitudes", "basis"], ["bands"], name="spectrum"),
+        helper.make_node("Add", ["bands", "floor"], ["positive"]),
+        helper.make_node("Log", ["positive"], ["levels"]),
+        helper.make_node("MatMul", ["levels", "hidden"], ["first"], name="first_product"),
+        helper.make_node("Tanh", ["first"], ["bent"]),
+        helper.make_node("MatMul", ["bent", "last"], ["second"], name="second_product"),
+        helper.make_node("ReduceMean", ["second", "one"], ["embedding"], keepdims=0),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", "samples"]),
+        helper.make_tensor_value_info("lengths", TensorProto.INT64, ["batch"]),
+    ]
+    outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 300])]
+    initialisers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "spectral", inputs, outputs, initialisers)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9), path)
+    return weights
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_what_leads_to_a_logarithm_stays_as_it_is(tmp_path: Path, calibrated: bool) -> None:
+    weights = spectral(tmp_path / "float.onnx", np.random.default_rng(0))
+    feeds = calibration_feeds(SPEECH, BUCKETS) if calibrated else []
+    quantise_int8(tmp_path / "float.onnx", tmp_path / "int8.onnx", feeds)
+    model = onnx.load(tmp_path / "int8.onnx")
+    held = tensors(model)
+    np.testing.assert_array_equal(numpy_helper.to_array(held["basis"]), weights["basis"])
+    assert [node.name for node in operators(model, "MatMul")] == ["spectrum"]
+    assert [node.input[1] for node in operators(model, "MatMulInteger")] == ["hidden_quantized", "last_quantized"]
+    found, expected = (
+        bucketed_embeddings(opened(tmp_path / name, 300), SPEECH) for name in ("int8.onnx", "float.onnx")
+    )
+    assert least_cosine(found, expected) > 0.99
+
+
+def test_a_graph_of_nothing_but_a_front_end_has_nothing_to_quantise(tmp_path: Path) -> None:
+    spectral(tmp_path / "float.onnx", np.random.default_rng(0))
+    model = onnx.load(tmp_path / "float.onnx")
+    del model.graph.node[5:]
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("levels", TensorProto.FLOAT, ["batch", "time", 300]))
+    onnx.save(model, tmp_path / "front.onnx")
+    with pytest.raises(ModelError, match=r"front\.onnx: has no matrix product with constant weights"):
+        quantise_int8(tmp_path / "front.onnx", tmp_path / "int8.onnx")
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=5))
+def test_ranges_hold_every_value_and_zero(levels: list[float]) -> None:
+    node = helper.make_node("Identity", ["waveform"], ["copy"])
+    value = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", "samples"])
+    output = helper.make_tensor_value_info("copy", TensorProto.FLOAT, ["batch", "samples"])
+    graph = helper.make_graph([node], "copy", [value], [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    feeds: list[dict[str, Any]] = [{"waveform": np.full((1, 3), level, np.float32)} for level in levels]
+    assert activation_ranges(model, ["copy"], feeds) == {"copy": (min(0, *levels), max(0, *levels))}
+
+
+def test_large_tensors_are_stored_in_half_precision_except_the_front_end(
     float_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = onnx.load(float_path)
     large = {name for name, tensor in tensors(model).items() if np.prod(tensor.dims) >= 2_000}
-    (basis,) = (name for name in large if "basis" in name)
+    spectral = {name for name in large if "front" in name}
+    assert len(spectral) == FRONT
     monkeypatch.setattr(quantise, "HALF_MINIMUM", 2_000)
     store_half(model)
     store_half(model)
     onnx.checker.check_model(model, full_check=True)
     held = tensors(model)
-    assert held[basis].data_type == TensorProto.FLOAT
+    assert all(held[name].data_type == TensorProto.FLOAT for name in spectral)
     halves = {name for name, tensor in held.items() if tensor.data_type == TensorProto.FLOAT16}
-    assert halves == {f"{name}_half" for name in large - {basis}}
-    assert len(halves) >= 3, "positions, convolution, mel filters"
+    assert halves == {f"{name}_half" for name in large - spectral}
+    assert len(halves) >= 2, "positions, a convolution"
     path = tmp_path / ENCODER_NAME
     onnx.save(model, path)
-    assert path.stat().st_size < float_path.stat().st_size - 30_000
-    waveforms = [speech_like(duration_s, seed) for seed, duration_s in enumerate((0.4, 1.7, 3.0))]
-    found, expected = (bucketed_embeddings(opened(each), waveforms) for each in (path, float_path))
+    assert path.stat().st_size < float_path.stat().st_size - 10_000
+    found, expected = (bucketed_embeddings(opened(each), SPEECH) for each in (path, float_path))
     assert least_cosine(found, expected) > 0.9999
     assert np.abs(found - expected).max() < 1e-2 * np.abs(expected).max()
 

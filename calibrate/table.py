@@ -1,0 +1,197 @@
+"""A corpus as one table, a row an utterance, with plots of its lengths, emotions and speakers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import soundfile
+from rich.console import Console
+from rich.table import Table
+
+from calibrate.corpora import Utterance, read_corpus
+from calibrate.labels import LABELS, to_label
+from calibrate.progress import progress_bar
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+FACTS = ("intensity", "gender", "age", "race", "ethnicity", "perceived", "valence", "arousal", "dominance", "text")
+QUANTILES = {"shortest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "longest": 1.0}
+"""Of the clip lengths, as the summary names them."""
+
+
+def tabulate_corpus(name: str, folder: Path, out: Path, *, strict: bool, as_json: bool) -> None:
+    """Write a corpus's table, its summary and its plots to ``out``; see the command's help."""
+    utterances = read_corpus(name, folder, strict).utterances
+    lengths_s = measure_lengths(utterances)
+    out.mkdir(parents=True, exist_ok=True)
+    table = out / f"{utterances[0].corpus}.csv"
+    write_table(table, utterances, lengths_s)
+    summary = summarise(utterances, lengths_s)
+    (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draw_lengths(out / "lengths.png", lengths_s)
+    draw_emotions(out / "emotions.png", utterances)
+    draw_speakers(out / "speakers.png", utterances)
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        show_summary(summary, name)
+        print(f"table written to {table}")
+
+
+def measure_lengths(utterances: Sequence[Utterance]) -> list[float | None]:
+    """Return the duration of each file in seconds, None for what cannot be opened."""
+    lengths_s: list[float | None] = []
+    with progress_bar() as progress:
+        for utterance in progress.track(utterances, description="measuring"):
+            try:
+                lengths_s.append(float(soundfile.info(utterance.path).duration))
+            except (soundfile.LibsndfileError, OSError):
+                lengths_s.append(None)
+    return lengths_s
+
+
+def write_table(path: Path, utterances: Sequence[Utterance], lengths_s: Sequence[float | None]) -> None:
+    """Write the table. The plain CSV reader reads it back: paths are relative to it, speakers the corpus's own.
+
+    Columns: ``path,speaker,sentence,emotion``, a column of 0 and 1 for every label that occurs, what the corpus knows
+    (empty where it does not), and ``length_s``.
+    """
+    labels = labels_of(utterances)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "speaker", "sentence", "emotion", *labels, *FACTS, "length_s"])
+        for utterance, length_s in zip(utterances, lengths_s, strict=True):
+            label = to_label(utterance.emotion, LABELS)
+            writer.writerow(
+                [
+                    os.path.relpath(utterance.path, path.parent),
+                    utterance.speaker.removeprefix(f"{utterance.corpus}-"),
+                    utterance.sentence or "",
+                    utterance.emotion,
+                    *(int(label == column) for column in labels),
+                    *(_cell(getattr(utterance, fact)) for fact in FACTS),
+                    "" if length_s is None else f"{length_s:.3f}",
+                ]
+            )
+
+
+def labels_of(utterances: Sequence[Utterance]) -> list[str]:
+    """Return the labels that occur, calm and neutral kept apart, in the order of all labels."""
+    found = {to_label(utterance.emotion, LABELS) for utterance in utterances}
+    return [label for label in LABELS if label in found]
+
+
+def summarise(utterances: Sequence[Utterance], lengths_s: Sequence[float | None]) -> dict[str, Any]:
+    """Return counts of utterances and speakers by what is known of them, and quantiles of the lengths, as JSON."""
+    speakers = list({utterance.speaker: utterance for utterance in utterances}.values())
+    known_s = [length_s for length_s in lengths_s if length_s is not None]
+    sentences = Counter(utterance.sentence or utterance.text for utterance in utterances)
+    return {
+        "utterances": len(utterances),
+        "unreadable": len(lengths_s) - len(known_s),
+        "hours": round(sum(known_s) / 3600, 3),
+        "length_s": {name: round(float(np.quantile(known_s or [0.0], at)), 3) for name, at in QUANTILES.items()},
+        "emotions": _counts(to_label(utterance.emotion, LABELS) for utterance in utterances),
+        "intensity": _counts(_cell(utterance.intensity) for utterance in utterances),
+        "sentences": len(sentences.keys() - {None}),
+        "speakers": len(speakers),
+        **{fact: _counts(getattr(speaker, fact) for speaker in speakers) for fact in ("gender", "race", "ethnicity")},
+        "ages": sorted(speaker.age for speaker in speakers if speaker.age is not None),
+    }
+
+
+def show_summary(summary: dict[str, Any], name: str) -> None:
+    """Print the summary as a table."""
+    table = Table("", "", title=name, show_header=False)
+    for key, value in summary.items():
+        shown = ", ".join(f"{name} {count}" for name, count in value.items()) if isinstance(value, dict) else value
+        if key == "ages":
+            shown = f"{value[0]} to {value[-1]}" if value else "unknown"
+        table.add_row(key, str(shown))
+    Console().print(table)
+
+
+def draw_lengths(path: Path, lengths_s: Sequence[float | None]) -> None:
+    """Draw the distribution of clip lengths."""
+    known_s = [length_s for length_s in lengths_s if length_s is not None]
+    picture, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    axes.hist(known_s, bins=50)
+    if known_s:
+        middle_s = float(np.median(known_s))
+        axes.axvline(middle_s, color="black", linestyle=":", label=f"median {middle_s:.2f} s")
+        axes.legend()
+    axes.set_xlabel("length, s")
+    axes.set_ylabel("utterances")
+    picture.savefig(path, dpi=120)
+    plt.close(picture)
+
+
+def draw_emotions(path: Path, utterances: Sequence[Utterance]) -> None:
+    """Draw utterances by label, stacked by intensity where it is known."""
+    labels = labels_of(utterances)
+    counts = Counter((to_label(utterance.emotion, LABELS), _cell(utterance.intensity)) for utterance in utterances)
+    picture, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    below = np.zeros(len(labels))
+    for intensity in sorted({level for _, level in counts}):
+        heights = np.array([counts[label, intensity] for label in labels])
+        unknown = intensity == ""
+        axes.bar(labels, heights, bottom=below, label=intensity or "unknown", color="0.7" if unknown else None)
+        below += heights
+    if any(level for _, level in counts):
+        axes.legend(title="intensity")
+    axes.set_ylabel("utterances")
+    picture.savefig(path, dpi=120)
+    plt.close(picture)
+
+
+def draw_speakers(path: Path, utterances: Sequence[Utterance]) -> None:
+    """Draw speakers by gender, age and race: a panel for what the corpus knows, gender always."""
+    speakers = list({utterance.speaker: utterance for utterance in utterances}.values())
+    aged = [speaker for speaker in speakers if speaker.age is not None]
+    raced = any(speaker.race for speaker in speakers)
+    panels = 1 + bool(aged) + raced
+    picture, places = plt.subplots(1, panels, figsize=(4 * panels, 3.5), layout="constrained", squeeze=False)
+    axes = iter(places[0])
+    _draw_counts(next(axes), _counts(speaker.gender for speaker in speakers), "gender")
+    if aged:
+        ages = next(axes)
+        genders = sorted({speaker.gender or "unknown" for speaker in aged})
+        groups = [[speaker.age for speaker in aged if (speaker.gender or "unknown") == gender] for gender in genders]
+        ages.hist(groups, bins=range(10, 95, 5), stacked=True, label=genders)
+        ages.yaxis.set_major_locator(MaxNLocator(integer=True))
+        ages.set_xlabel("age, years")
+        ages.legend()
+    if raced:
+        _draw_counts(next(axes), _counts(speaker.race for speaker in speakers), "race")
+    places[0][0].set_ylabel("speakers")
+    picture.savefig(path, dpi=120)
+    plt.close(picture)
+
+
+def _draw_counts(axes: Axes, counts: dict[str, int], title: str) -> None:
+    axes.bar(list(counts), list(counts.values()))
+    axes.set_title(title)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(counts) > 3:
+        axes.tick_params(axis="x", rotation=20)
+
+
+def _counts(values: Any) -> dict[str, int]:
+    return dict(sorted(Counter(str(value or "unknown") for value in values).items()))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

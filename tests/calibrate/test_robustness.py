@@ -1,0 +1,207 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import signals
+from calling import exit_code
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib import pyplot as plt
+
+from calibrate import cli
+from calibrate.conditions import CLEAN, Babble, conditions, noise_name, power
+from calibrate.corpora import Utterance
+from calibrate.dataset import Part
+from calibrate.evaluation import evaluate_bundle, run_answer
+from calibrate.recipe import Recipe
+from calibrate.robustness import cut, draw_babble, robustness, spoken_ranges, thin_out
+from calibrate.run import build_run
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.bundle import Bundle
+from edge.errors import UsageError
+from edge.recognizer import Recognizer
+from edge.segmenter import spoken
+from edge.settings import EncoderSettings
+
+LABELS = ("neutral", "happy", "angry")
+
+Clip = Callable[[Path, Waveform], Path]
+Call = Callable[..., int]
+
+
+def noise(seconds: float, level: float, seed: int = 0) -> Waveform:
+    samples = np.random.default_rng(seed).standard_normal(round(seconds * SAMPLE_RATE_HZ))
+    return (level * samples).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def babble() -> Babble:
+    return Babble([noise(0.3, 0.1, seed) for seed in range(8)], [f"s{seed % 4}" for seed in range(8)])
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run ``affectd-calibrate robustness`` inside the test's process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    return lambda *arguments: exit_code(
+        cli.main, monkeypatch, "affectd-calibrate", "robustness", *arguments, "--threads", 1
+    )
+
+
+def test_every_condition_keeps_the_length_and_is_the_same_twice(babble: Babble) -> None:
+    waveform = noise(0.6, 0.1, seed=99)[:9_001]
+    for name, condition in conditions(babble).items():
+        changed = condition(waveform, power(waveform), "a/1.wav")
+        assert changed.dtype == np.float32, name
+        assert changed.shape == waveform.shape, name
+        again = conditions(babble)[name](waveform, power(waveform), "a/1.wav")
+        np.testing.assert_array_equal(changed, again, err_msg=name)
+        other = condition(waveform, power(waveform), "a/2.wav")
+        drawn = not name.startswith((CLEAN, "telephone", "GSM", "Opus"))
+        assert np.array_equal(changed, other) != drawn, name
+        assert np.array_equal(changed, waveform) == (name == CLEAN), name
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.sampled_from(["white", "pink", "babble"]), st.floats(0.01, 0.3), st.integers(0, 1_000))
+def test_noise_is_as_loud_as_it_says_beside_what_is_spoken(babble: Babble, colour: str, level: float, key: int) -> None:
+    waveform = np.concatenate([np.zeros(8_000, np.float32), noise(0.5, level)])
+    spoken_power = power(waveform[8_000:])
+    for snr_db in (20, 10, 5):
+        changed = conditions(babble)[noise_name(colour, snr_db)](waveform, spoken_power, str(key))
+        assert 10 * np.log10(spoken_power / power(changed - waveform)) == pytest.approx(snr_db, abs=0.01)
+    twenty, ten = (conditions(babble)[noise_name(colour, snr)](waveform, spoken_power, "k") for snr in (20, 10))
+    np.testing.assert_allclose((ten - waveform) / 10**0.5, twenty - waveform, atol=1e-5)
+
+
+def test_the_telephone_and_the_codec_lose_what_they_should(babble: Babble) -> None:
+    time_s = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    low, high = (np.sin(2 * np.pi * hz * time_s).astype(np.float32) / 4 for hz in (1_000, 5_000))
+    for name in ("telephone", "GSM"):
+        heard = conditions(babble)[name](low + high, 0.1, "")
+        spectrum = np.abs(np.fft.rfft(heard))
+        assert spectrum[5_000] < 0.02 * spectrum[1_000], name
+    voice = signals.speech_like(1.0)
+    coded = conditions(babble)["Opus 6 kbit/s"](voice, power(voice), "")
+    assert 0.3 < np.corrcoef(coded, voice)[0, 1] < 0.999, "it is speech, and no longer the same"
+
+
+def test_babble_is_many_voices_of_any_length(babble: Babble) -> None:
+    rng = np.random.default_rng(0)
+    assert babble.noise(20_000, rng).shape == (20_000,)
+    assert power(babble.noise(20_000, rng)) == pytest.approx(4, rel=0.2), "four speakers, each of power 1"
+
+
+def test_ranges_are_where_the_segmenter_cuts() -> None:
+    quiet = np.random.default_rng(0).normal(0, 1e-4, SAMPLE_RATE_HZ).astype(np.float32)
+    recording = np.concatenate([quiet, signals.speech_like(0.8), quiet, signals.speech_like(1.0), quiet[:5_000]])
+    ranges = spoken_ranges(recording)
+    assert len(ranges) == 2
+    np.testing.assert_array_equal(cut(recording, ranges), spoken(recording))
+    assert spoken_ranges(quiet) == []
+    np.testing.assert_array_equal(cut(quiet, []), spoken(quiet))
+
+
+def test_clean_is_what_evaluation_says_and_what_is_missed_is_wrong(
+    bundle: Bundle, tmp_path: Path, clip: Clip, babble: Babble
+) -> None:
+    recognizer = Recognizer(bundle, EncoderSettings(threads=1))
+    recognizer.load()
+    utterances = []
+    for row in range(12):
+        voice = signals.speech_like(0.6) * (0.1, 0.6, 3.0)[row % 3]
+        path = clip(tmp_path / f"{row}.wav", voice if row < 9 else np.full(9_600, 0.001, np.float32))
+        utterances.append(Utterance(path, "team", f"team-{row % 2}", LABELS[row % 3 if row < 9 else 0]))
+    part = Part(utterances, np.array([LABELS.index(utterance.emotion) for utterance in utterances]))
+    some = {name: how for name, how in conditions(babble).items() if name in (CLEAN, "white 5 dB")}
+    heard = robustness(recognizer.probabilities, part, some)["team"]
+    assert heard[CLEAN].ua == pytest.approx(evaluate_bundle(recognizer, part)["team"].ua)
+    assert heard[CLEAN].missed == 3 / 12
+    assert heard[CLEAN].chain_ua < heard[CLEAN].ua
+    assert heard[CLEAN].utterances == 12
+    assert robustness(recognizer.probabilities, part, some, threads=2)["team"] == heard, "however many threads"
+
+
+def test_a_run_answers_as_it_does_from_its_features(
+    data: Path, recipe_of: Callable[..., Recipe], encoders: dict[str, Path]
+) -> None:
+    run = build_run(recipe_of(), str(encoders["whisper"]))
+    torch_like = [noise(seconds, 0.1, index) for index, seconds in enumerate((0.5, 2.0, 0.2))]
+    run.classifier.output.weight.data.normal_()
+    answers = run_answer(run)(torch_like)
+    alone = np.concatenate([run_answer(run)([waveform]) for waveform in torch_like])
+    np.testing.assert_allclose(answers, alone, atol=1e-4)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
+
+
+def test_thinning_out_keeps_every_label() -> None:
+    utterances = [Utterance(Path(f"{row}.wav"), "team", f"team-{row % 2}", "happy") for row in range(60)]
+    part = Part(utterances, np.array([0] * 40 + [1] * 14 + [2] * 6))
+    few = thin_out(part, 9, seed=0)
+    assert [int((few.speakers == name).sum()) for name in ("team-0", "team-1")] == [9, 9]
+    assert np.bincount(few.labels).tolist() == [6, 6, 6]
+    assert thin_out(part, None, seed=0) is part
+    assert thin_out(part, 9, seed=0).paths == few.paths
+
+
+def test_babble_is_drawn_from_all_training_speakers(data: Path, recipe_of: Callable[..., Recipe]) -> None:
+    with pytest.raises(UsageError, match="whose voices make the babble"):
+        draw_babble(Part([], np.zeros(0, np.int64)), 4, 0)
+    paths = sorted((data / "ravdess").rglob("*.wav"))
+    part = Part(
+        [Utterance(path, "ravdess", path.parent.name, "happy") for path in paths], np.zeros(len(paths), np.int64)
+    )
+    voices = draw_babble(part, 12, seed=0)
+    assert sorted(voices.speakers) == sorted([f"Actor_0{actor}" for actor in range(1, 7)] * 2)
+
+
+def test_a_bundle_and_a_run_get_a_report(
+    call: Call,
+    bundle_folder: Path,
+    data: Path,
+    recipe_file: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = recipe_file()
+    assert call(bundle_folder, "--data", data, "--recipe", recipe, "--out", "report", "--clips", 3) == 0
+    out = capsys.readouterr().out
+    assert "hearing: UA (points lost)" in out
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "robustness.md",
+        "robustness.json",
+        "robustness.png",
+    }
+    report = json.loads((tmp_path / "report" / "robustness.json").read_text())
+    assert "babble of 6 other speakers" in report["protocol"]
+    assert report["protocol"].startswith("test speakers of splits.csv, at most 3 utterances of each")
+    assert list(report["corpora"]) == ["ravdess", "office", "mean"]
+    clean, worst = (report["corpora"]["office"][name] for name in (CLEAN, "white 5 dB"))
+    assert (clean["drop"], clean["chain_drop"]) == (0, 0)
+    assert worst["drop"] == pytest.approx(clean["ua"] - worst["ua"], abs=1e-4)
+    assert plt.imread(tmp_path / "report" / "robustness.png").shape[0] > 300
+    assert plt.get_fignums() == []
+    text = (tmp_path / "report" / "robustness.md").read_text()
+    assert f"| clean | {report['corpora']['ravdess'][CLEAN]['ua']:.3f} (+0.0)" in text
+    first = (tmp_path / "report" / "robustness.json").read_bytes()
+    assert call(bundle_folder, "--data", data, "--recipe", recipe, "--out", "report", "--clips", 3, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == report
+    assert (tmp_path / "report" / "robustness.json").read_bytes() == first, "the same every time"
+
+
+def test_mistakes_are_told_in_one_line(
+    call: Call, bundle_folder: Path, data: Path, recipe_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = recipe_file()
+    for message, arguments in (
+        ("split 'train' is not one of validation, test", (bundle_folder, "--recipe", recipe, "--split", "train")),
+        ("a bundle is evaluated with --recipe", (bundle_folder,)),
+        ("holds neither bundle.json", (data, "--recipe", recipe)),
+    ):
+        assert call(*arguments, "--data", data, "--out", "report") == 2
+        stderr = capsys.readouterr().err
+        assert message in stderr
+        assert stderr.count("\n") == 1
