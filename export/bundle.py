@@ -144,7 +144,8 @@ def export_bundle(
         checks, figures = _check(graph, parts["test"], float_folder, folder)
         failed = failures(checks)
         if failed:
-            raise ModelError(f"the export fails its checks: {failed}")
+            tried = f" (int8 was {identity.quantisation}, the better of --quantisation's two)" if trials else ""
+            raise ModelError(f"the export fails its checks: {failed}{tried}")
         metrics: dict[str, Any] = {
             "protocol": protocol,
             "corpora": {corpus: _headline(row) for corpus, row in figures.items()},

@@ -70,6 +70,7 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
     if calibration:
         measured = {node.input[0] for node in quantised.graph.node if node.op_type == "DynamicQuantizeLinear"}
         _freeze(quantised.graph, activation_ranges(model, sorted(measured), calibration))
+    del quantised.graph.value_info[:]
     quantised.producer_name, quantised.producer_version = PRODUCER, model.producer_version
     store_half(quantised)
     onnx.checker.check_model(quantised)
@@ -83,6 +84,7 @@ def activation_ranges(model: onnx.ModelProto, names: Sequence[str], feeds: Seque
     opened_up.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # more would sum in another order, and the same run give other bytes
     session = onnxruntime.InferenceSession(opened_up.SerializeToString(), options, providers=["CPUExecutionProvider"])
     least, greatest = np.zeros(len(names)), np.zeros(len(names))
     for feed in feeds:

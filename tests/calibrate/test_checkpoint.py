@@ -16,7 +16,7 @@ def put(parameter: nn.Parameter, value: float) -> None:
 
 
 def first(parameter: Tensor) -> float:
-    return float(parameter[0])
+    return float(parameter.detach()[0])
 
 
 def test_the_average_follows_the_weights_ever_more_slowly() -> None:

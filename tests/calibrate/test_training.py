@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -8,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from calling import exit_code
 from torch import Tensor
 
 from calibrate import training
+from calibrate.cli import main
 from calibrate.dataset import Part, Rows, read_parts
 from calibrate.heads import Classifier
 from calibrate.recipe import HeadRecipe, Recipe, ScheduleRecipe, read_recipe
-from calibrate.run import Run, build_run, train_run
+from calibrate.run import Run, build_run, load_run, train_run
 from calibrate.sources import BatchFeatures
 from calibrate.splits import Split
 from calibrate.training import LOG_COLUMNS, train_classifier
@@ -126,10 +129,9 @@ def test_emotions_that_can_be_heard_are_learnt(
     assert (probabilities.argmax(1) == test.labels).mean() > 0.8, "chance is 1/3"
 
 
-def test_a_new_voice_is_learnt_by_the_encoder_alone(
+def test_head_and_encoder_may_start_together(
     recipe_of: MakeRecipe, encoders: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
-    """Without a head that has learned before, so that what is learnt shows in the loss."""
     recipe = recipe_of(
         encoder={"finetune": 2},
         schedule={"epochs": 0},
@@ -139,6 +141,36 @@ def test_a_new_voice_is_learnt_by_the_encoder_alone(
     rows = log_of(tmp_path / "run")
     assert not (tmp_path / "run" / "frozen").exists()
     assert float(rows[-1]["validation_loss"]) < 0.7 * np.log(3)
+
+
+def test_the_command_line_fine_tunes_and_shows_what_it_gave(
+    recipe_file: Callable[..., Path],
+    encoders: dict[str, Path],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_file(schedule={"epochs": 2}, finetune={"epochs": 1})
+    train_it = ["affectd-calibrate", "train", recipe, "--data", data, "--encoder", encoders["whisper"], "--finetune"]
+    assert exit_code(main, monkeypatch, *train_it, 1) == 0
+    shown = capsys.readouterr().out
+    said = (
+        "validation speakers, before fine-tuning",
+        "run written to runs/tiny/frozen\n",
+        "run written to runs/tiny\n",
+    )
+    assert [shown.index(text) for text in said] == sorted(shown.index(text) for text in said)
+    run = Path("runs/tiny")
+    for folder in (run, run / "frozen"):
+        assert json.loads((folder / "validation" / "metrics.json").read_text())["protocol"].startswith("validation")
+        assert (folder / "training.png").is_file()
+    assert (load_run(run).recipe.encoder.finetune, load_run(run / "frozen").recipe.encoder.finetune) == (1, 0)
+    assert exit_code(main, monkeypatch, *train_it, 3) == 2
+    error = capsys.readouterr().err
+    assert "fine-tuning 3 layers" in error
+    assert "encoder.layers = 2" in error
 
 
 def test_the_log_tells_every_epoch(
