@@ -199,9 +199,7 @@ def _prune(block: Any, hidden: int) -> None:
     block.fc2.load_state_dict({"weight": second.weight[:, kept], "bias": second.bias})
 
 
-def save_student(
-    student: SpeechEncoder, shape: WhisperStudentShape | CompactShape, folder: Path, label: str
-) -> None:
+def save_student(student: SpeechEncoder, shape: WhisperStudentShape | CompactShape, folder: Path, label: str) -> None:
     """Write a student's folder; the label is what model cards call it."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
