@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from onnxscript.optimizer import optimize_ir
 from edge.audio import Waveform
 from edge.buckets import Buckets, pad
 from edge.errors import ModelError
+from edge.head import Matrix
 from export.graph import FOLDED, PRODUCER, quiet_libraries
 
 HALF_MINIMUM = 100_000
@@ -26,7 +27,8 @@ EVERY_SIZE = 1 << 30
 
 Feed = dict[str, Any]
 """What one run takes: ``waveform float32[batch, samples]`` and ``lengths int64[batch]``."""
-Range = tuple[float, float]
+Range = tuple[Matrix, Matrix]
+"""Least and greatest value of every channel, each ``float32[channels]``; zero is always between."""
 
 
 def calibration_feeds(waveforms: Sequence[Waveform], buckets: Buckets) -> list[Feed]:
@@ -46,8 +48,8 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
     Args:
         source: float graph.
         target: int8 graph.
-        calibration: speech whose least and greatest activations set their ranges for good (static). Without, every run
-            measures its own (dynamic), over all of its batch.
+        calibration: speech whose least and greatest activations set their ranges for good (static), after ``equalise``.
+            Without, every run measures its own (dynamic), over all of its batch.
 
     Raises:
         ModelError: there is no product to quantise.
@@ -56,6 +58,10 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
     products = _products(model.graph)
     if not products:
         raise ModelError(f"{source}: has no matrix product with constant weights that int8 could have")
+    if calibration:
+        inputs = sorted({node.input[0] for node in model.graph.node if node.name in products})
+        ranges = activation_ranges(model, inputs, calibration)
+        equalise(model.graph, products, ranges)
     with quiet_libraries():
         quantize_dynamic(
             onnx.ModelProto.FromString(model.SerializeToString()),
@@ -68,8 +74,7 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
         )
     quantised = onnx.load(target)
     if calibration:
-        measured = {node.input[0] for node in quantised.graph.node if node.op_type == "DynamicQuantizeLinear"}
-        _freeze(quantised.graph, activation_ranges(model, sorted(measured), calibration))
+        _freeze(quantised.graph, ranges)
     del quantised.graph.value_info[:]
     quantised.producer_name, quantised.producer_version = PRODUCER, model.producer_version
     store_half(quantised)
@@ -78,7 +83,7 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
 
 
 def activation_ranges(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Range]:
-    """Return the least and the greatest value of inner values of a graph over all feeds; zero is always between."""
+    """Return the range of inner values ``float32[..., channels]`` of a graph over all feeds."""
     opened_up = onnx.ModelProto.FromString(model.SerializeToString())
     del opened_up.graph.output[:]
     opened_up.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
@@ -86,12 +91,41 @@ def activation_ranges(model: onnx.ModelProto, names: Sequence[str], feeds: Seque
     options.log_severity_level = 3
     options.intra_op_num_threads = 1  # more would sum in another order, and the same run give other bytes
     session = onnxruntime.InferenceSession(opened_up.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    least, greatest = np.zeros(len(names)), np.zeros(len(names))
+    nothing = np.zeros(1, np.float32)
+    ranges = dict.fromkeys(names, (nothing, nothing))
     for feed in feeds:
-        values = session.run(names, feed)
-        least = np.minimum(least, [value.min() for value in values])
-        greatest = np.maximum(greatest, [value.max() for value in values])
-    return {name: (float(low), float(high)) for name, low, high in zip(names, least, greatest, strict=True)}
+        for name, value in zip(names, session.run(names, feed), strict=True):
+            rows = value.reshape(-1, value.shape[-1])
+            low, high = ranges[name]
+            ranges[name] = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+    return ranges
+
+
+def equalise(graph: onnx.GraphProto, products: Collection[str], ranges: dict[str, Range]) -> None:
+    """Make the channels behind layer norms alike in range, in place of graph and ranges; the graph computes the same.
+
+    Their scales go into the weights of the products that follow (SmoothQuant, Xiao et al. 2023, equation 4 with an
+    alpha of a half), so that one range for all channels rounds the small ones less.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for norm in [node for node in graph.node if node.op_type == "LayerNormalization"]:
+        (value,) = norm.output
+        users = _users(graph, value)
+        if [node.op_type for node in users] == ["Mul"]:  # the mask
+            (value,) = users[0].output
+            users = _users(graph, value)
+        if not users or not {node.name for node in users} <= set(products):
+            continue
+        weights = [numpy_helper.to_array(tensors[node.input[1]]) for node in users]
+        low, high = ranges[value]
+        widest = np.maximum(-low, high), np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
+        activations, needed = (np.maximum(magnitudes, np.finfo(np.float32).eps) for magnitudes in widest)
+        scale = np.sqrt(activations / needed)
+        ranges[value] = low / scale, high / scale
+        for place in range(1, len(norm.input)):
+            _scale(graph, tensors, norm, place, 1 / scale)
+        for node in users:
+            _scale(graph, tensors, node, 1, scale[:, None])
 
 
 def store_half(model: onnx.ModelProto) -> None:
@@ -151,7 +185,23 @@ def _products(graph: onnx.GraphProto) -> list[str]:
     ]
 
 
-def _freeze(graph: onnx.GraphProto, ranges: dict[str, Range]) -> None:
+def _users(graph: onnx.GraphProto, value: str) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if value in node.input]
+
+
+def _scale(
+    graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto], node: onnx.NodeProto, place: int, factors: Matrix
+) -> None:
+    """Give one node a scaled copy of its constant; others may share the original."""
+    values = numpy_helper.to_array(tensors[node.input[place]]) * factors
+    copy = numpy_helper.from_array(values.astype(np.float32), f"{node.input[place]}_of_{node.name}")
+    graph.initializer.append(copy)
+    original, node.input[place] = node.input[place], copy.name
+    if not _users(graph, original):
+        graph.initializer.remove(tensors[original])
+
+
+def _freeze(graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> None:
     """Replace the measuring of activations by constants, in place.
 
     A scale passes through a DequantizeLinear of one, since onnxruntime, which fuses a product with its bias only where
@@ -164,7 +214,7 @@ def _freeze(graph: onnx.GraphProto, ranges: dict[str, Range]) -> None:
             graph.node.append(node)
             continue
         (value,), (quantised, scale, zero) = node.input, node.output
-        low, high = ranges[value]
+        low, high = float(ranges[value][0].min()), float(ranges[value][1].max())
         step = np.float32(max(high - low, np.finfo(np.float32).tiny) / 255)
         constants = {f"{scale}_step": step, f"{scale}_one": np.int8(1), zero: np.uint8(round(-low / float(step)))}
         graph.initializer.extend(numpy_helper.from_array(np.array(array), name) for name, array in constants.items())
