@@ -13,23 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.metrics import Figures
-from calibrate.report import GENDERS, summary, write_report
+from calibrate.report import summary, write_report
 
 NAME = "folds"
 Training = Literal["alone", "joint"]
 TRAININGS: tuple[Training, ...] = get_args(Training)
-COLUMNS = ("training", "folds", "UA", "± over folds", "worst fold", "WA", "macro F1", "UA, folds pooled")
-FOLD_COLUMNS = (
-    "training",
-    "seed",
-    "fold",
-    "held out",
-    "genders",
-    "utterances",
-    "trained on",
-    "of these held out",
-    "UA",
-)
+COLUMNS = ("training", "folds", "UA", "±", "worst fold", "WA", "macro F1", "UA, pooled")
+FOLD_COLUMNS = ("training", "seed", "fold", "held out", "genders", "clips", "trained", "both", "UA")
+MEANING = "trained: speakers trained on, of all corpora; both: of the speakers held out, those who are also trained on"
 
 
 @dataclass(frozen=True)
@@ -102,7 +93,7 @@ def fold_rows(result: ProtocolResult) -> list[list[str]]:
             str(fold.seed),
             str(fold.fold),
             _names(fold.held_out),
-            ", ".join(f"{count} {GENDERS.get(gender, gender)}" for gender, count in fold.genders.items()),
+            " ".join(f"{count} {gender}" for gender, count in fold.genders.items()),
             str(fold.figures.utterances),
             str(fold.trained_on),
             str(fold.shared),
@@ -119,9 +110,11 @@ def markdown(result: ProtocolResult, corpus: str, protocol: str) -> str:
         f"Pooled, with figures per label, speaker and gender: [{training}]({training}/report.md)."
         for training in result.pooled
     ]
+    lines += ["", "± is the standard deviation over folds; pooled takes all held-out utterances together."]
     for training in result.pooled:
         lines += ["", f"![confusion matrix, {training}]({training}/confusion-{corpus}.png)"]
-    return "\n".join([*lines, "", "## Folds", "", *_table(FOLD_COLUMNS, fold_rows(result))]) + "\n"
+    folds = ["", "## Folds", "", f"{MEANING[0].upper()}{MEANING[1:]}.", "", *_table(FOLD_COLUMNS, fold_rows(result))]
+    return "\n".join([*lines, *folds]) + "\n"
 
 
 def show(result: ProtocolResult, title: str) -> None:
@@ -129,7 +122,7 @@ def show(result: ProtocolResult, title: str) -> None:
     table = Table(*COLUMNS, title=title)
     for row in rows(result):
         table.add_row(*row)
-    folds = Table(*FOLD_COLUMNS)
+    folds = Table(*FOLD_COLUMNS, caption=MEANING)
     for row in fold_rows(result):
         folds.add_row(*row)
     Console().print(table, folds)

@@ -61,7 +61,7 @@ def measure_protocol(
     recipe = read_recipe(recipe_path)
     name = _corpus(read_parts(recipe, data), corpus)
     recipe = with_labels(recipe, data, name, labels)
-    trainer = Retrainer(recipe, encoder, cache, parts_for(recipe, data, name, trainings))
+    trainer = Retrainer(recipe, encoder, cache, parts_for(recipe, data, name))
     mine = trainer.whole.corpora == name
     if mine.all():
         trainings = ("alone",)
@@ -84,14 +84,14 @@ def measure_protocol(
         print(f"report written to {out}")
 
 
-def parts_for(recipe: Recipe, data: Path, corpus: str, trainings: Sequence[Training]) -> list[Part]:
-    """Return what may train or be tested: all speakers of the corpus, of the others never the fixed test speakers."""
+def parts_for(recipe: Recipe, data: Path, corpus: str) -> list[Part]:
+    """Return what may train or be tested: all speakers of the corpus, of the others never the fixed test speakers.
+
+    Parts that are whole share their cached features with other trainings.
+    """
     parts = read_parts(recipe, data)
-    chosen = [
-        part if split != "test" and "joint" in trainings else part.select(part.corpora == corpus)
-        for split, part in parts.items()
-    ]
-    return [part for part in chosen if part.utterances]
+    parts["test"] = parts["test"].select(parts["test"].corpora == corpus)
+    return [parts[split] for split in SPLITS if parts[split].utterances]
 
 
 def run_folds(

@@ -12,18 +12,15 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
-from onnxscript import ir
-from onnxscript.optimizer import optimize_ir
 
 from edge.audio import Waveform
 from edge.buckets import Buckets, pad
 from edge.errors import ModelError
 from edge.head import Matrix
-from export.graph import FOLDED, PRODUCER, quiet_libraries
+from export.graph import PRODUCER, quiet_libraries
 
 HALF_MINIMUM = 100_000
 """Smaller tensors are not worth a cast."""
-EVERY_SIZE = 1 << 30
 
 Feed = dict[str, Any]
 """What one run takes: ``waveform float32[batch, samples]`` and ``lengths int64[batch]``."""
@@ -160,16 +157,8 @@ def front_end(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def _prepared(source: Path) -> onnx.ModelProto:
-    """Return the graph with every weight of a product as one constant matrix of a MatMul."""
-    graph = ir.from_proto(onnx.load(source))
-    with quiet_libraries():
-        optimize_ir(
-            graph,
-            input_size_limit=EVERY_SIZE,
-            output_size_limit=EVERY_SIZE,
-            should_fold=lambda node: FOLDED.get(node.op_type),
-        )
-    model = ir.to_proto(graph)
+    """Return the graph with a MatMul for every Gemm."""
+    model = onnx.load(source)
     ONNXModel(model).replace_gemm_with_matmul()
     del model.graph.value_info[:]
     return model
