@@ -59,7 +59,7 @@ from export.speaker import write_speaker
 
 BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
 PARITY_UTTERANCES = 48
-CALIBRATION_UTTERANCES = 96
+CALIBRATION_UTTERANCES = 192
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from export.parity import batch_error, bucketed_embeddings, least_cosine, paddin
 LEAST_COSINE = {"fp32": 0.999, "fp16": 0.999, "int8": 0.99}
 # Padding never enters the arithmetic, but the float result differs in its last bit with the shape, and int8 rounds some
 # of these bits up: a tenth of its own rounding error.
-MOST_PADDING_ERROR = {"fp32": 1e-3, "fp16": 1e-2, "int8": 2e-2}
+MOST_PADDING_ERROR = {"fp32": 1e-3, "fp16": 2e-3, "int8": 2e-2}
 MOST_DYNAMIC_BATCH_ERROR = 0.15
 """Dynamic int8 has one range for a whole batch: the loudest activation in it sets the rounding of all."""
 MOST_UA_DROP = 0.01
@@ -43,6 +44,11 @@ class Check:
         if isinstance(self.figure, str):
             return self.figure
         return f"{self.figure:.4f}" if 0.1 <= abs(self.figure) < 1 else f"{self.figure:.3g}"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the row for machines; JSON has no figure that is not a number."""
+        lost = isinstance(self.figure, float) and not math.isfinite(self.figure)
+        return asdict(self) | {"figure": str(self) if lost else self.figure}
 
 
 def at_least(name: str, figure: float, limit: float) -> Check:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -108,7 +107,8 @@ def check_bundle(
     checks = examine(folder, Evidence(speech, test, reference, race), max_mb, threads)
     failed = failures(checks)
     if as_json:
-        print(json.dumps({"bundle": str(folder), "passed": not failed, "checks": list(map(asdict, checks))}, indent=2))
+        rows = [check.as_json() for check in checks]
+        print(json.dumps({"bundle": str(folder), "passed": not failed, "checks": rows}, indent=2))
     else:
         _show_checks(checks, f"checks of {folder}")
     if failed:

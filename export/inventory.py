@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto
 
 from export.bench.flops import node_flops
+from export.quantise import front_end
 
 STANDARD = ("", "ai.onnx")
 INTEGER = ("MatMulInteger", "ConvInteger")
@@ -26,7 +27,9 @@ class Inventory:
     operators: dict[str, int]
     """How many there are of each, the commonest first; those outside the ONNX standard as ``domain::name``."""
     flops: dict[str, int]
-    """Operations of the convolutions and matrix products for one waveform, by precision."""
+    """Operations of the convolutions and matrix products behind the front end for one waveform, by precision."""
+    front_flops: int
+    """Those of the log-mel front end, which is float32 in every precision."""
 
     @classmethod
     def of(cls, path: Path, samples: int) -> Inventory:
@@ -36,13 +39,19 @@ class Inventory:
             node.op_type if node.domain in STANDARD else f"{node.domain}::{node.op_type}" for node in model.graph.node
         )
         precision_of = _precisions(model)
+        front = {name for node in front_end(model.graph) for name in node.output}
         flops: Counter[str] = Counter()
+        front_flops = 0
         for node, count in node_flops(path, samples):
-            flops[precision_of[node.output[0]]] += count
+            if node.output[0] in front:
+                front_flops += count
+            else:
+                flops[precision_of[node.output[0]]] += count
         return cls(
             opset=next(opset.version for opset in model.opset_import if opset.domain in STANDARD),
             operators=dict(names.most_common()),
             flops=dict(flops.most_common()),
+            front_flops=front_flops,
         )
 
     @property
@@ -51,7 +60,7 @@ class Inventory:
         return [name for name in self.operators if "::" in name]
 
     def share(self, precision: str) -> float:
-        """Return the share of the operations that are computed in a precision."""
+        """Return the share of the operations behind the front end that are computed in a precision."""
         return self.flops.get(precision, 0) / max(1, sum(self.flops.values()))
 
 

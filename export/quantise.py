@@ -21,11 +21,13 @@ from export.graph import PRODUCER, quiet_libraries
 
 HALF_MINIMUM = 100_000
 """Smaller tensors are not worth a cast."""
+HELD = 0.97
+"""Share of the calibration utterances that a static range holds whole; the loudest of all would make it coarse."""
 
 Feed = dict[str, Any]
 """What one run takes: ``waveform float32[batch, samples]`` and ``lengths int64[batch]``."""
-Range = tuple[Matrix, Matrix]
-"""Least and greatest value of every channel, each ``float32[channels]``; zero is always between."""
+Extremes = tuple[Matrix, Matrix]
+"""Least and greatest value of every channel in every utterance, ``float32[utterances, channels]``; zero is between."""
 
 
 def calibration_feeds(waveforms: Sequence[Waveform], buckets: Buckets) -> list[Feed]:
@@ -45,8 +47,8 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
     Args:
         source: float graph.
         target: int8 graph.
-        calibration: speech whose least and greatest activations set their ranges for good (static), after ``equalise``.
-            Without, every run measures its own (dynamic), over all of its batch.
+        calibration: utterances whose activations set the ranges for good (static), after ``equalise``. Without, every
+            run measures its own (dynamic), over all of its batch.
 
     Raises:
         ModelError: there is no product to quantise.
@@ -57,8 +59,8 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
         raise ModelError(f"{source}: has no matrix product with constant weights that int8 could have")
     if calibration:
         inputs = sorted({node.input[0] for node in model.graph.node if node.name in products})
-        ranges = activation_ranges(model, inputs, calibration)
-        equalise(model.graph, products, ranges)
+        extremes = activation_extremes(model, inputs, calibration)
+        equalise(model.graph, products, extremes)
     with quiet_libraries():
         quantize_dynamic(
             onnx.ModelProto.FromString(model.SerializeToString()),
@@ -71,7 +73,7 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
         )
     quantised = onnx.load(target)
     if calibration:
-        _freeze(quantised.graph, ranges)
+        _freeze(quantised.graph, extremes)
     del quantised.graph.value_info[:]
     quantised.producer_name, quantised.producer_version = PRODUCER, model.producer_version
     store_half(quantised)
@@ -79,8 +81,8 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
     onnx.save(quantised, target)
 
 
-def activation_ranges(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Range]:
-    """Return the range of inner values ``float32[..., channels]`` of a graph over all feeds."""
+def activation_extremes(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Extremes]:
+    """Return the extremes of inner values ``float32[batch, ..., channels]`` of a graph, each feed an utterance."""
     opened_up = onnx.ModelProto.FromString(model.SerializeToString())
     del opened_up.graph.output[:]
     opened_up.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
@@ -88,18 +90,19 @@ def activation_ranges(model: onnx.ModelProto, names: Sequence[str], feeds: Seque
     options.log_severity_level = 3
     options.intra_op_num_threads = 1  # more would sum in another order, and the same run give other bytes
     session = onnxruntime.InferenceSession(opened_up.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    nothing = np.zeros(1, np.float32)
-    ranges = dict.fromkeys(names, (nothing, nothing))
+    found: dict[str, list[tuple[Matrix, Matrix]]] = {name: [] for name in names}
     for feed in feeds:
         for name, value in zip(names, session.run(names, feed), strict=True):
             rows = value.reshape(-1, value.shape[-1])
-            low, high = ranges[name]
-            ranges[name] = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
-    return ranges
+            found[name].append((np.minimum(rows.min(axis=0), 0), np.maximum(rows.max(axis=0), 0)))
+    return {
+        name: (np.stack([low for low, _ in pairs]), np.stack([high for _, high in pairs]))
+        for name, pairs in found.items()
+    }
 
 
-def equalise(graph: onnx.GraphProto, products: Collection[str], ranges: dict[str, Range]) -> None:
-    """Make the channels behind layer norms alike in range, in place of graph and ranges; the graph computes the same.
+def equalise(graph: onnx.GraphProto, products: Collection[str], extremes: dict[str, Extremes]) -> None:
+    """Make the channels behind layer norms alike in range, in graph and extremes; the graph computes the same.
 
     Their scales go into the weights of the products that follow (SmoothQuant, Xiao et al. 2023, equation 4 with an
     alpha of a half), so that one range for all channels rounds the small ones less.
@@ -114,11 +117,14 @@ def equalise(graph: onnx.GraphProto, products: Collection[str], ranges: dict[str
         if not users or not {node.name for node in users} <= set(products):
             continue
         weights = [numpy_helper.to_array(tensors[node.input[1]]) for node in users]
-        low, high = ranges[value]
-        widest = np.maximum(-low, high), np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
+        low, high = extremes[value]
+        widest = (
+            np.maximum(-low.min(axis=0), high.max(axis=0)),
+            np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0),
+        )
         activations, needed = (np.maximum(magnitudes, np.finfo(np.float32).eps) for magnitudes in widest)
         scale = np.sqrt(activations / needed)
-        ranges[value] = low / scale, high / scale
+        extremes[value] = low / scale, high / scale
         for place in range(1, len(norm.input)):
             _scale(graph, tensors, norm, place, 1 / scale)
         for node in users:
@@ -190,7 +196,7 @@ def _scale(
         graph.initializer.remove(tensors[original])
 
 
-def _freeze(graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> None:
+def _freeze(graph: onnx.GraphProto, extremes: Mapping[str, Extremes]) -> None:
     """Replace the measuring of activations by constants, in place.
 
     A scale passes through a DequantizeLinear of one, since onnxruntime, which fuses a product with its bias only where
@@ -203,7 +209,8 @@ def _freeze(graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> None:
             graph.node.append(node)
             continue
         (value,), (quantised, scale, zero) = node.input, node.output
-        low, high = float(ranges[value][0].min()), float(ranges[value][1].max())
+        least, greatest = extremes[value]
+        low, high = np.quantile(least.min(axis=1), 1 - HELD), np.quantile(greatest.max(axis=1), HELD)
         step = np.float32(max(high - low, np.finfo(np.float32).tiny) / 255)
         constants = {f"{scale}_step": step, f"{scale}_one": np.int8(1), zero: np.uint8(round(-low / float(step)))}
         graph.initializer.extend(numpy_helper.from_array(np.array(array), name) for name, array in constants.items())

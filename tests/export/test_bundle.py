@@ -19,6 +19,8 @@ from export import bundle as module
 from export import check, precision
 from export.bundle import Export, Identity, Model, export_bundle, head_of
 from export.card import CARD_NAME
+from export.examine import LEAST_SHARE
+from export.inventory import Inventory
 from export.precision import Trial
 
 FLOAT = Identity("tiny", "7", "fp32")
@@ -151,6 +153,7 @@ def test_a_half_precision_bundle_runs_on_the_cpu(export: Any, tmp_path: Path) ->
     encoder = written.bundle.manifest.encoder
     assert (encoder.precision, encoder.quantisation) == ("fp16", None)
     assert "least cosine of fp16 to torch" in [check.name for check in written.checks]
+    assert Inventory.of(written.bundle.encoder_path, SAMPLE_RATE_HZ).share("fp16") > LEAST_SHARE
     assert "fp16, opset" in (tmp_path / "fp16" / CARD_NAME).read_text()
 
 

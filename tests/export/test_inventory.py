@@ -62,6 +62,19 @@ def test_each_product_counts_for_the_type_it_is_computed_in(tmp_path: Path) -> N
     assert found.share("int8") == found.share("fp16") == pytest.approx(0.5)
 
 
+def test_the_front_end_is_counted_apart(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "g.onnx",
+        product("frames", "w", "bands"),
+        helper.make_node("Log", ["bands"], ["levels"]),
+        product("levels", "w", "out"),
+        w=np.ones((10, 10), np.float32),
+    )
+    found = Inventory.of(path, SAMPLES)
+    assert found.front_flops == found.flops["fp32"] == 2 * 160 * 10 * 10
+    assert found.share("fp32") == 1
+
+
 def test_operators_of_one_run_time_are_named(tmp_path: Path) -> None:
     gelu = helper.make_node("FastGelu", ["frames"], ["out"], domain="com.microsoft")
     found = Inventory.of(written(tmp_path / "g.onnx", gelu), SAMPLES)

@@ -22,7 +22,7 @@ from edge.settings import EncoderSettings
 from export import quantise
 from export.graph import OPSET, EmbeddingGraph
 from export.parity import batch_error, bucketed_embeddings, least_cosine, padding_errors, torch_embeddings
-from export.quantise import activation_ranges, calibration_feeds, front_end, quantise_int8, store_half
+from export.quantise import activation_extremes, calibration_feeds, front_end, quantise_int8, store_half
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKETS = Buckets((1.0, 2.0, 3.0))
@@ -205,16 +205,16 @@ def test_a_graph_of_nothing_but_a_front_end_has_nothing_to_quantise(tmp_path: Pa
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=5))
-def test_ranges_hold_every_value_and_zero(levels: list[float]) -> None:
+def test_the_extremes_of_every_utterance_hold_its_values_and_zero(levels: list[float]) -> None:
     node = helper.make_node("Identity", ["waveform"], ["copy"])
     value = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", "samples"])
     output = helper.make_tensor_value_info("copy", TensorProto.FLOAT, ["batch", "samples"])
     graph = helper.make_graph([node], "copy", [value], [output])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     feeds: list[dict[str, Any]] = [{"waveform": np.full((1, 3), level, np.float32)} for level in levels]
-    low, high = activation_ranges(model, ["copy"], feeds)["copy"]
-    assert low.tolist() == [min(0, *levels)] * 3
-    assert high.tolist() == [max(0, *levels)] * 3
+    low, high = activation_extremes(model, ["copy"], feeds)["copy"]
+    assert low.tolist() == [[min(0, level)] * 3 for level in levels]
+    assert high.tolist() == [[max(0, level)] * 3 for level in levels]
 
 
 @settings(max_examples=25, deadline=None)
@@ -245,15 +245,27 @@ def test_equalising_changes_ranges_but_not_what_is_computed(seed: int, masked: b
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     feed = {"waveform": rng.standard_normal((3, 6)).astype(np.float32)}
     before = computed(model, feed)
-    ranges = activation_ranges(model, [normed, "waveform"], [feed])
-    untouched = ranges["waveform"]
-    quantise.equalise(model.graph, ["a", "b", "c"], ranges)
+    extremes = activation_extremes(model, [normed, "waveform"], [feed])
+    untouched = extremes["waveform"]
+    quantise.equalise(model.graph, ["a", "b", "c"], extremes)
     onnx.checker.check_model(model)
     after = computed(model, feed)
     np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-3 * np.abs(before).max())
-    assert ranges["waveform"] is untouched
-    for found, expected in zip(ranges[normed], activation_ranges(model, [normed], [feed])[normed], strict=True):
+    assert extremes["waveform"] is untouched
+    for found, expected in zip(extremes[normed], activation_extremes(model, [normed], [feed])[normed], strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_few_loud_utterances_do_not_make_the_range_coarse(tmp_path: Path) -> None:
+    spectral(tmp_path / "float.onnx", np.random.default_rng(0))
+    usual = [0.1 * speech_like(1.0, seed) for seed in range(40)]
+    scales = []
+    for loudest in (1, 1000):
+        feeds = calibration_feeds([*usual, loudest * speech_like(1.0)], BUCKETS)
+        quantise_int8(tmp_path / "float.onnx", tmp_path / "int8.onnx", feeds)
+        held = tensors(onnx.load(tmp_path / "int8.onnx"))
+        scales.append(float(numpy_helper.to_array(held["levels_scale_step"])))
+    assert scales[0] == pytest.approx(scales[1], rel=0.1)
 
 
 def computed(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> np.ndarray:
@@ -273,7 +285,7 @@ def test_a_norm_that_feeds_something_else_is_left_alone() -> None:
     value = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, [3, 6])
     graph = helper.make_graph(nodes, "norm", [value], [value], initialisers)
     before = graph.SerializeToString(deterministic=True)
-    quantise.equalise(graph, ["product"], {"normed": (-np.ones(6, np.float32), np.ones(6, np.float32))})
+    quantise.equalise(graph, ["product"], {"normed": (-np.ones((1, 6), np.float32), np.ones((1, 6), np.float32))})
     assert graph.SerializeToString(deterministic=True) == before
 
 
