@@ -10,18 +10,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from calibrate import household, processes, verification_report
-from calibrate.adaptation import Gain, evaluate_adaptation
-from calibrate.crossvalidation import cross_validate
 from calibrate.dataset import Part, read_parts
-from calibrate.evaluation import evaluate_bundle, evaluate_run
-from calibrate.metrics import Figures
+from calibrate.evaluation.crossvalidation import cross_validate
+from calibrate.evaluation.evaluate import evaluate_bundle, evaluate_run
+from calibrate.evaluation.metrics import Figures
+from calibrate.evaluation.report import draw_training, summary, write_report
 from calibrate.recipe import read_recipe
-from calibrate.report import draw_training, summary, write_report
 from calibrate.run import FROZEN_NAME, RUN_NAME, Run, build_run, load_run, train_run
+from calibrate.speakers import household, verification_report
+from calibrate.speakers.adaptation import Gain, evaluate_adaptation
+from calibrate.speakers.verification import HOUSEHOLD
+from calibrate.speakers.verification_run import verify_speakers
 from calibrate.splits import SPLITS, Split
-from calibrate.verification import HOUSEHOLD
-from calibrate.verification_run import verify_speakers
+from calibrate.training import processes
 from edge.bundle import MANIFEST_NAME, Bundle
 from edge.errors import UsageError, nearest
 from edge.recognizer import Recognizer

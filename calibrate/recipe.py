@@ -9,8 +9,8 @@ from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from calibrate.augment import Augmentation
 from calibrate.labels import EMOTIONS, LABELS
+from calibrate.training.augment import Augmentation
 from edge.errors import UsageError, nearest
 
 if sys.version_info >= (3, 11):
@@ -77,7 +77,7 @@ class EncoderRecipe(_Section):
 
 
 class AugmentationRecipe(_Section):
-    """Copies of the training audio, see :class:`calibrate.augment.Augmentation`."""
+    """Copies of the training audio, see :class:`calibrate.training.augment.Augmentation`."""
 
     copies: Number = 3
     """Augmented copies beside the clean one; where the encoder learns, any number above 0 draws anew in every epoch."""

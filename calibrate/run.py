@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from calibrate import processes
 from calibrate.dataset import Part
-from calibrate.encoders import PooledEncoder, load_encoder
-from calibrate.heads import Classifier
-from calibrate.metrics import Probabilities
+from calibrate.encoders.pretrained import PooledEncoder, load_encoder
+from calibrate.evaluation.metrics import Probabilities
 from calibrate.recipe import Recipe
-from calibrate.sources import FeatureSource, FrozenFeatures, LiveFeatures
 from calibrate.splits import Split
-from calibrate.training import train_classifier
+from calibrate.training import processes
+from calibrate.training.heads import Classifier
+from calibrate.training.sources import FeatureSource, FrozenFeatures, LiveFeatures
+from calibrate.training.trainer import train_classifier
 from edge.bundle import CorpusRecord
 from edge.errors import ModelError
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from calibrate.dataset import Part
-from calibrate.evaluation import evaluate_bundle
-from calibrate.metrics import Figures
-from calibrate.report import summary
+from calibrate.evaluation.evaluate import evaluate_bundle
+from calibrate.evaluation.metrics import Figures
+from calibrate.evaluation.report import summary
 from calibrate.run import Run
+from calibrate.speakers.verifier import SpeakerModel
 from calibrate.splits import Split
-from calibrate.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Buckets
 from edge.bundle import (
@@ -80,7 +80,7 @@ class Model:
 
     run: Run
     population: Population
-    """Of the run, see ``calibrate.population``."""
+    """Of the run, see ``calibrate.speakers.population``."""
     speaker: SpeakerModel | None = None
     """None: the bundle will recognise nobody."""
 

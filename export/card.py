@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from calibrate.metrics import Figures
-from calibrate.report import figures_table
+from calibrate.evaluation.metrics import Figures
+from calibrate.evaluation.report import figures_table
 from calibrate.run import Run
 from edge.bundle import Manifest
 from export.check import Check

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrate.metrics import Figures
+from calibrate.evaluation.metrics import Figures
 from edge.audio import Waveform
 from edge.bundle import Bundle, EncoderRecord
 from edge.encoder import Encoder

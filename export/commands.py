@@ -14,10 +14,10 @@ from rich.table import Table
 
 from calibrate.commands import show_figures
 from calibrate.dataset import Part, read_parts
-from calibrate.population import population_of
 from calibrate.recipe import read_recipe
 from calibrate.run import Run, load_run
-from calibrate.verifier import SpeakerModel
+from calibrate.speakers.population import population_of
+from calibrate.speakers.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.bundle import Bundle
 from edge.errors import ModelError, UsageError, nearest

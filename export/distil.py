@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from calibrate.dataset import Part, Rows
-from calibrate.logmel import LogMel, spec_augment
-from calibrate.metrics import unweighted_accuracy
+from calibrate.encoders.logmel import LogMel, spec_augment
+from calibrate.encoders.students import save_student
+from calibrate.evaluation.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
-from calibrate.run import Run
-from calibrate.students import save_student
+from calibrate.run import Run, fit_temperature
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
 from edge.errors import ModelError
@@ -31,6 +31,7 @@ from export.teacher import Listener, View, answers, batches_of, view_of
 LOG_COLUMNS = ("epoch", "loss", *LOSSES, "validation_cosine", "validation_ua")
 STUDENTS = {"whisper": "half the frame rate of", "compact": "compact encoder taught by"}
 JUDGE_BATCH_S = 64.0
+ENCODER_NAME = "encoder"
 
 
 def distil(
@@ -41,16 +42,19 @@ def distil(
     cache: Path,
     *,
     resume: bool = False,
-) -> None:
-    """Train a student and write its folder; ``log.csv`` and ``checkpoint.pt`` in it grow with every epoch.
+) -> Run:
+    """Train a student and write its run; ``log.csv`` and ``checkpoint.pt`` in the folder grow with every epoch.
 
     Args:
         teacher: a trained run with a dense head.
         parts: training and validation utterances; the labels of the first weigh as the recipe says.
         recipe: student, losses, schedule.
-        folder: of the student.
+        folder: of the run; the encoder goes to ``encoder`` in it.
         cache: folder of the teacher's answers.
         resume: go on from the checkpoint, if there is one.
+
+    Returns:
+        The student's encoder and embedding with the teacher's heads, as it was written.
 
     Raises:
         ModelError: the student cannot imitate this teacher, or the checkpoint is of another recipe.
@@ -61,7 +65,7 @@ def distil(
     torch.manual_seed(recipe.seed)
     student = Training(Imitation(teacher, recipe), recipe, folder / "checkpoint.pt")
     merged = frames_a_token(teacher, student.imitation)
-    listener = Listener(teacher.recipe.augmentation.build(), recipe.speed, teacher.recipe.encoder.max_s)
+    listener = Listener(teacher.recipe.augmentation.build(), recipe.speed, recipe.mixed, teacher.recipe.encoder.max_s)
     views = [view_of(teacher, train.paths, listener, view, merged, cache) for view in range(recipe.views)]
     scale, judge = Scale.of(views[0]), Judge(teacher, validation)
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,9 +81,14 @@ def distil(
             log.append((str(epoch + 1), *(f"{figure:.4f}" for figure in (*figures, *heard))))
             with (folder / "log.csv").open("w", newline="") as file:
                 csv.writer(file).writerows(log)
-            save_student(kept.encoder.encoder, recipe.student, folder, label)
+            save_student(kept.encoder.encoder, recipe.student, folder / ENCODER_NAME, label)
             student.save(epoch + 1)
             progress.update(task, advance=1, description=f"distilling, validation UA {heard[1]:.3f}")
+    run = student.kept().as_run(teacher, recipe, str(folder / ENCODER_NAME))
+    readable, features = run.source(cache).clean(validation, spoken_only=True)
+    run.temperature = fit_temperature(run.logits(features), readable)
+    run.save(folder)
+    return run
 
 
 class Training:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from calibrate.students import StudentShape
+from calibrate.encoders.students import StudentShape
 
 Share = Annotated[float, Field(ge=0)]
 
@@ -27,6 +27,11 @@ class DistilRecipe(BaseModel):
     """Passes over the utterances that the teacher answers, the first clean and the others augmented."""
     speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     """Views play up to this share faster or slower."""
+    mixed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the utterances in these views that are heard with another's over them, 0 to 10 dB below.
+
+    The teacher hears the mixture too: more to imitate than there is speech (Beyer et al. 2022, function matching).
+    """
     mask: bool = False
     """SpecAugment on what the student hears; the teacher hears everything."""
     epochs: Annotated[int, Field(ge=1)] = 12

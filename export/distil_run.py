@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from calibrate.commands import show_figures
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part, read_parts
+from calibrate.evaluation.evaluate import evaluate_run
+from calibrate.evaluation.report import write_report
 from calibrate.recipe import read_toml
 from calibrate.run import load_run
 from edge.analyze import find_audio
@@ -41,9 +44,14 @@ def distil_run(
     teacher = load_run(run_folder, encoder)
     parts = read_parts(teacher.recipe, data)
     train, validation = readable(with_unlabelled(parts["train"], unlabelled)), readable(parts["validation"])
-    distil(teacher, (train, validation), recipe, out, cache, resume=resume)
-    size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
-    print(f"student written to {out}, {size / 1e6:.1f} MB in float32")
+    student = distil(teacher, (train, validation), recipe, out, cache, resume=resume)
+    figures = evaluate_run(student, validation, cache)
+    splits = student.recipe.splits.file or "a seeded draw"
+    protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, torch"
+    write_report(out / "validation", figures, student.recipe.labels, protocol)
+    show_figures(figures, f"{recipe.name}: validation speakers")
+    size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
+    print(f"run written to {out}, {size / 1e6:.1f} MB in float32")
 
 
 def with_unlabelled(part: Part, folders: Sequence[Path]) -> Part:

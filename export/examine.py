@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 
 from calibrate.dataset import Part
-from calibrate.evaluation import evaluate_bundle, evaluate_run
-from calibrate.metrics import Figures
+from calibrate.evaluation.evaluate import evaluate_bundle, evaluate_run
+from calibrate.evaluation.metrics import Figures
 from calibrate.run import Run
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import MANIFEST_NAME, Bundle, FileRecord, Manifest, sha256_of

@@ -13,9 +13,9 @@ import torch
 from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
-from calibrate.encoders import ConvolutionalEncoder, PooledEncoder
-from calibrate.heads import Classifier
+from calibrate.encoders.pretrained import ConvolutionalEncoder, PooledEncoder
 from calibrate.run import Run
+from calibrate.training.heads import Classifier
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError
 

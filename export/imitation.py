@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calibrate.dataset import Rows
-from calibrate.encoders import PooledEncoder
-from calibrate.heads import Classifier
-from calibrate.logmel import frame_mask
-from calibrate.run import Run
-from calibrate.students import build_student, inherit
+from calibrate.encoders.logmel import frame_mask
+from calibrate.encoders.pretrained import PooledEncoder
+from calibrate.encoders.students import build_student, inherit
+from calibrate.run import Run, build_run
+from calibrate.training.heads import Standardise
 from edge.buckets import pad
 from export.distil_recipe import DistilRecipe
 from export.teacher import View
@@ -22,13 +22,15 @@ from export.teacher import View
 UNLABELLED = -1
 """Label of an utterance that has none."""
 LOSSES = ("states", "embedding", "logits", "labels")
+MOMENTUM = 0.01
+"""Weight of one batch in the running statistics."""
 
 
 class Imitation(nn.Module):
     """A student that speaks in the teacher's own spaces: hidden states, ``z`` and logits.
 
     A student of the teacher's width starts from its layers and its embedding. Any other maps its states with a linear
-    layer each, which is dropped afterwards (DistilHuBERT, Chang et al. 2022).
+    layer each, which is dropped afterwards (DistilHuBERT, Chang et al. 2022). The teacher's heads stay as they are.
     """
 
     def __init__(self, teacher: Run, recipe: DistilRecipe) -> None:
@@ -38,12 +40,14 @@ class Imitation(nn.Module):
         self.encoder = PooledEncoder(student, recipe.pooled)
         width, layers = teacher.encoder.encoder.width, len(teacher.encoder.pooled)
         dim = teacher.classifier.project.out_features
+        self.standardise = RunningStandardise(self.encoder.dim)
+        self.project = nn.Linear(self.encoder.dim, dim)
         if student.width == width and len(recipe.pooled) == layers:
             self.maps = nn.ModuleList(nn.Identity() for _ in range(layers))
-            self.project = nn.Sequential(_standardised(teacher.classifier))
+            self.standardise.start(teacher.classifier.standardise)
+            self.project.load_state_dict(teacher.classifier.project.state_dict())
         else:
             self.maps = nn.ModuleList(nn.Linear(student.width, width) for _ in range(layers))
-            self.project = nn.Sequential(nn.LayerNorm(self.encoder.dim), nn.Linear(self.encoder.dim, dim))
         self.output = nn.Linear(dim, teacher.classifier.output.out_features)
         self.output.load_state_dict(teacher.classifier.output.state_dict())
         self.output.requires_grad_(False)
@@ -57,8 +61,32 @@ class Imitation(nn.Module):
         missing = len(self.maps) - len(states)
         chosen = [states[0]] * missing + states[max(0, -missing) :]
         mapped = [mapping(state) for mapping, state in zip(self.maps, chosen, strict=True)]
-        z = self.project(pooled).tanh()
+        z = self.project(self.standardise(pooled)).tanh()
         return torch.stack(mapped, dim=2), tokens, z, self.output(z)
+
+    def as_run(self, teacher: Run, recipe: DistilRecipe, encoder_name: str) -> Run:
+        """Return a run of the student's encoder and embedding with the teacher's heads, its temperature not yet fitted.
+
+        Args:
+            teacher: what was imitated.
+            recipe: of the imitation.
+            encoder_name: folder that the student's encoder was saved to.
+        """
+        kept = {"name": encoder_name, "layers": self.encoder.encoder.layers, "pooled": recipe.pooled, "finetune": 0}
+        described = teacher.recipe.model_copy(
+            update={
+                "name": recipe.name,
+                "encoder": teacher.recipe.encoder.model_copy(update=kept),
+                "head": teacher.recipe.head.model_copy(update={"mix": "concatenate"}),
+            }
+        )
+        run = build_run(described, encoder_name)
+        mine = self.standardise.state_dict(prefix="standardise.") | self.project.state_dict(prefix="project.")
+        del mine["standardise.seen"]
+        heads = {name: tensor for name, tensor in teacher.classifier.state_dict().items() if name not in mine}
+        run.classifier.load_state_dict({name: heads.get(name, mine.get(name)) for name in run.classifier.state_dict()})
+        run.corpora, run.speakers = teacher.corpora, teacher.speakers
+        return run
 
 
 @dataclass(frozen=True)
@@ -106,10 +134,28 @@ def losses(imitation: Imitation, view: View, rows: Rows, labels: Tensor, scale: 
     )
 
 
-def _standardised(classifier: Classifier) -> nn.Linear:
-    """Return the embedding layer of a classifier with its standardisation multiplied in."""
-    project, standardise = classifier.project, classifier.standardise
-    weight = project.weight.detach() * standardise.scale
-    layer = nn.Linear(project.in_features, project.out_features)
-    layer.load_state_dict({"weight": weight, "bias": project.bias.detach() - weight @ standardise.mean})
-    return layer
+class RunningStandardise(Standardise):
+    """Standardise by running statistics, while training as afterwards.
+
+    Batches are of like length, so statistics of one batch, as batch normalisation takes them, would mislead.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.seen: Tensor
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def start(self, known: Standardise) -> None:
+        """Go on from the statistics of another."""
+        self.load_state_dict(known.state_dict() | {"seen": torch.tensor(round(1 / MOMENTUM))})
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return standardised features ``float32[batch, dim]``; while training, learn from them first."""
+        if self.training:
+            with torch.no_grad():
+                self.seen += 1
+                share = max(MOMENTUM, 1 / int(self.seen))
+                self.mean = torch.lerp(self.mean, features.mean(0), share)
+                variance = torch.lerp(self.scale.pow(-2), (features - self.mean).square().mean(0), share)
+                self.scale = (variance + 1e-8).rsqrt()
+        return super().forward(features)

@@ -11,8 +11,8 @@ import onnx
 import onnxscript.optimizer
 from onnx import TensorProto, helper, numpy_helper
 
-from calibrate.verifier import SpeakerModel
-from calibrate.voices import SpectrumProjection, load_voice_encoder
+from calibrate.speakers.verifier import SpeakerModel
+from calibrate.speakers.voices import SpectrumProjection, load_voice_encoder
 from edge.encoder import SpeakerEncoder
 from export.graph import quiet_libraries, write_onnx
 from export.quantise import HALF_MINIMUM
@@ -38,7 +38,7 @@ def write_speaker_encoder(path: Path, projection: SpectrumProjection | None = No
 
     Args:
         path: of the ONNX file, about 2.8 MB.
-        projection: of the spectrum, from ``calibrate.verification``; without it ``dim`` is GE2E's 256, with it 416.
+        projection: of the spectrum, from ``calibrate.speakers.verification``; without it ``dim`` is 256, with it 416.
 
     Raises:
         ModelError: resemblyzer, which brings the weights, is not installed.

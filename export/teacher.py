@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from calibrate.augment import Augmentation
-from calibrate.features import middle, stamp
 from calibrate.progress import progress_bar
 from calibrate.run import Run
+from calibrate.training.augment import Augmentation
+from calibrate.training.features import middle, stamp
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
 
@@ -67,18 +67,29 @@ class Listener:
     augmentation: Augmentation
     speed: float
     """Playback is up to this share faster or slower, which changes pitch and formants as another speaker would."""
+    mixed: float
+    """Share of the utterances that another one is laid over."""
     max_s: float
 
-    def __call__(self, path: Path, view: int, row: int) -> npt.NDArray[np.int16]:
+    def __call__(self, paths: Sequence[Path], view: int, row: int) -> npt.NDArray[np.int16]:
         """Return ``int16[samples]`` of a file; view 0 is clean, the others depend on view and row alone."""
-        waveform = read_audio(path)
+        waveform = read_audio(paths[row])
         if view:
             rng = np.random.default_rng([view, row])
+            if rng.random() < self.mixed:
+                waveform = overlaid(waveform, read_audio(paths[int(rng.integers(len(paths)))]), rng.uniform(0, 10))
             factor = rng.uniform(1 - self.speed, 1 + self.speed)
             waveform = soxr.resample(waveform, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ).astype(np.float32)
             waveform = self.augmentation(waveform, rng)
         heard = middle(waveform, round(self.max_s * SAMPLE_RATE_HZ))
         return np.clip(np.round(heard * 32768), -32768, 32767).astype(np.int16)
+
+
+def overlaid(waveform: Waveform, other: Waveform, below_db: float) -> Waveform:
+    """Return ``float32[samples]``: a waveform with another over it, repeated or cut to its length, so much quieter."""
+    loudness, others = (float(np.sqrt(np.mean(np.square(each)))) for each in (waveform, other))
+    gain = loudness / max(others, 1e-6) * 10 ** (-below_db / 20)
+    return (waveform + gain * np.resize(other, len(waveform))).astype(np.float32)
 
 
 def view_of(teacher: Run, paths: Sequence[Path], listener: Listener, view: int, merged: int, cache: Path) -> View:
@@ -97,7 +108,7 @@ def view_of(teacher: Run, paths: Sequence[Path], listener: Listener, view: int, 
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _make(teacher, [listener(path, view, row) for row, path in enumerate(paths)], merged, partial, f"view {view}")
+        _make(teacher, [listener(paths, view, row) for row in range(len(paths))], merged, partial, f"view {view}")
         partial.rename(folder)
     return View(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS})
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
 
-from calibrate.encoders import PooledEncoder, WhisperEncoder
+from calibrate.encoders.pretrained import PooledEncoder, WhisperEncoder
 from export.graph import write_onnx
 
 DIM = 12

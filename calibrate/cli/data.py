@@ -49,7 +49,7 @@ def table(
     A row an utterance: path, speaker, sentence, emotion, a column of 0 and 1 a label, intensity, demographics and what
     listeners heard, as far as the corpus tells; empty where it does not. The csv reader reads the table back.
     """
-    from calibrate.table import tabulate_corpus
+    from calibrate.corpora.overview import tabulate_corpus
 
     tabulate_corpus(corpus, folder, out, strict=strict, as_json=json)
 
@@ -78,6 +78,6 @@ def mfcc(
     The plot is coloured by gender and, where the corpus tells it, by race. With --clips the JSON lists the files used,
     so that an evaluation can leave them out.
     """
-    from calibrate.mfcc import describe_speakers
+    from calibrate.speakers.mfcc import describe_speakers
 
     describe_speakers(corpus, folder, out, coefficients=coefficients, clips=clips, seed=seed, as_json=json)

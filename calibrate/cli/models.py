@@ -22,7 +22,7 @@ def corpus(
     debug: Debug = False,
 ) -> None:
     """List what a corpus folder holds: utterances per label and speaker, and each file that does not fit, with why."""
-    from calibrate.listing import show_corpus
+    from calibrate.corpora.listing import show_corpus
 
     show_corpus(name, folder, strict, json)
 

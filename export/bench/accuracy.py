@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from calibrate.dataset import Part
-from calibrate.evaluation import evaluate_bundle
+from calibrate.evaluation.evaluate import evaluate_bundle
 from calibrate.splits import Split
 from edge.analyze import whole_file_waveform
 from edge.audio import Waveform

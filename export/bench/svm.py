@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from calibrate.dataset import Part, Rows
-from calibrate.metrics import unweighted_accuracy
+from calibrate.evaluation.metrics import unweighted_accuracy
 from calibrate.splits import Split
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)

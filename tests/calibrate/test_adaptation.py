@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from factors import World
 
-from calibrate.adaptation import CONDITIONS, Gain, adaptation_table, enrolments, measure, write_adaptation
+from calibrate.speakers.adaptation import CONDITIONS, Gain, adaptation_table, enrolments, measure, write_adaptation
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrate.augment import Augmentation, add_noise, add_room, telephone, trim_silence
-from calibrate.perturb import CODECS, change_speed, change_tempo, code, mask
+from calibrate.training.augment import Augmentation, add_noise, add_room, telephone, trim_silence
+from calibrate.training.perturb import CODECS, change_speed, change_tempo, code, mask
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 lengths = st.one_of(st.integers(1, 50), st.integers(50, 20_000))

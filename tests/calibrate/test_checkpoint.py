@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calibrate.checkpoint import KeptWeights
 from calibrate.recipe import ScheduleRecipe
+from calibrate.training.checkpoint import KeptWeights
 
 
 def weights(value: float) -> nn.Parameter:

@@ -12,8 +12,15 @@ from run_folders import LOG, write_run
 from sklearn.metrics import classification_report
 
 from calibrate import cli
-from calibrate.classification_report import as_values, averages, markdown, page, rows, write_classification_report
-from calibrate.metrics import Figures, figures
+from calibrate.evaluation.classification_report import (
+    as_values,
+    averages,
+    markdown,
+    page,
+    rows,
+    write_classification_report,
+)
+from calibrate.evaluation.metrics import Figures, figures
 from calibrate.recipe import Recipe
 
 LABELS = ("neutral", "happy", "sad", "angry")

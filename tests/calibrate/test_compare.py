@@ -12,8 +12,10 @@ from matplotlib import pyplot as plt
 from run_folders import write_run
 
 from calibrate import cli
-from calibrate.answers import Answers
-from calibrate.compare import (
+from calibrate.corpora import Utterance
+from calibrate.dataset import Part
+from calibrate.evaluation.answers import Answers
+from calibrate.evaluation.compare import (
     EVERYONE,
     bootstrap_interval,
     compare,
@@ -24,8 +26,6 @@ from calibrate.compare import (
     sign_flip_test,
     write_comparison,
 )
-from calibrate.corpora import Utterance
-from calibrate.dataset import Part
 from calibrate.recipe import Recipe
 from edge.errors import UsageError
 

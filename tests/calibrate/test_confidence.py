@@ -12,8 +12,10 @@ from matplotlib import pyplot as plt
 from run_folders import write_run
 
 from calibrate import cli
-from calibrate.answers import Answers
-from calibrate.confidence import (
+from calibrate.corpora import Utterance
+from calibrate.dataset import Part
+from calibrate.evaluation.answers import Answers
+from calibrate.evaluation.confidence import (
     Calibration,
     Confidences,
     accuracy_interval,
@@ -24,10 +26,8 @@ from calibrate.confidence import (
     rescaled,
     review_threshold,
 )
-from calibrate.confidence_report import advice, markdown, write_calibration
-from calibrate.corpora import Utterance
-from calibrate.dataset import Part
-from calibrate.metrics import calibration_error
+from calibrate.evaluation.confidence_report import advice, markdown, write_calibration
+from calibrate.evaluation.metrics import calibration_error
 from calibrate.recipe import Recipe
 
 Call = Callable[..., int]

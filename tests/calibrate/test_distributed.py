@@ -11,8 +11,9 @@ import torch
 from calling import exit_code
 from safetensors.torch import load_file
 
-from calibrate import processes, training
 from calibrate.cli import main
+from calibrate.training import processes
+from calibrate.training import trainer as training
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = (

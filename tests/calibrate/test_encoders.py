@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModel, WhisperFeatureExtractor, WhisperModel
 
-from calibrate.encoders import PooledEncoder, load_encoder, statistics_pool
-from calibrate.logmel import LogMel
+from calibrate.encoders.logmel import LogMel
+from calibrate.encoders.pretrained import PooledEncoder, load_encoder, statistics_pool
 from edge.errors import ModelError
 
 CONVOLUTIONAL = ("hubert", "wav2vec2", "wavlm")

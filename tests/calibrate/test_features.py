@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signals import silence, speech_like
 
-from calibrate import features
-from calibrate.augment import Augmentation
-from calibrate.encoders import PooledEncoder, load_encoder
-from calibrate.features import DONE, UNREADABLE, WAITING, FeatureTable, embed, encode, middle
+from calibrate.encoders.pretrained import PooledEncoder, load_encoder
+from calibrate.training import features
+from calibrate.training.augment import Augmentation
+from calibrate.training.features import DONE, UNREADABLE, WAITING, FeatureTable, embed, encode, middle
 from edge.audio import Waveform
 
 

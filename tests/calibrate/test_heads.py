@@ -3,8 +3,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from calibrate.heads import Classifier, LayerMix, Standardise, principal_components, without_speaker
 from calibrate.recipe import HeadRecipe
+from calibrate.training.heads import Classifier, LayerMix, Standardise, principal_components, without_speaker
 from edge.errors import UsageError
 
 LAYERS, WIDTH, LABELS = 3, 8, 4

@@ -15,7 +15,7 @@ from models import write_table
 from calibrate import cli
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.household import (
+from calibrate.speakers.household import (
     TURNS,
     _conversations,
     encode_part,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calibrate.encoders import load_encoder
-from calibrate.lowrank import add_adapters, merge_adapters
+from calibrate.encoders.lowrank import add_adapters, merge_adapters
+from calibrate.encoders.pretrained import load_encoder
 from edge.errors import UsageError
 
 FAMILIES = ["whisper", "hubert", "wavlm"]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from calibrate.heads import Classifier
-from calibrate.objective import CONTRAST_TEMPERATURE, Objective, supervised_contrast
 from calibrate.recipe import HeadRecipe, ScheduleRecipe
+from calibrate.training.heads import Classifier
+from calibrate.training.objective import CONTRAST_TEMPERATURE, Objective, supervised_contrast
 
 LABELS, SPEAKERS, BATCH = 3, 4, 12
 

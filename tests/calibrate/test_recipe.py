@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calibrate.augment import Augmentation
 from calibrate.recipe import Recipe, read_recipe
+from calibrate.training.augment import Augmentation
 from edge.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
 from calibrate import cli
-from calibrate.conditions import CLEAN, Babble, conditions, noise_name, power
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.evaluation import evaluate_bundle, run_answer
+from calibrate.evaluation.conditions import CLEAN, Babble, conditions, noise_name, power
+from calibrate.evaluation.evaluate import evaluate_bundle, run_answer
+from calibrate.evaluation.robustness import cut, draw_babble, robustness, spoken_ranges, thin_out
 from calibrate.recipe import Recipe
-from calibrate.robustness import cut, draw_babble, robustness, spoken_ranges, thin_out
 from calibrate.run import build_run
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle

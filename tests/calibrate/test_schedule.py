@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from calibrate.recipe import FinetuneRecipe, ScheduleRecipe
-from calibrate.schedule import Plateau, parameter_groups, rate_factor
+from calibrate.training.schedule import Plateau, parameter_groups, rate_factor
 
 losses = st.lists(st.sampled_from([0.5, 0.7, 0.9, 1.0, 1.1]) | st.floats(0, 2), max_size=40)
 

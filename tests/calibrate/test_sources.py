@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from calibrate.audio_store import AudioStore
 from calibrate.dataset import Part, read_parts
-from calibrate.encoders import PooledEncoder
-from calibrate.features import encode
+from calibrate.encoders.pretrained import PooledEncoder
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
-from calibrate.sources import GROUP, LiveFeatures
+from calibrate.training.audio_store import AudioStore
+from calibrate.training.features import encode
+from calibrate.training.sources import GROUP, LiveFeatures
 from edge.audio import read_audio
 from edge.errors import AudioFileError, UsageError
 from edge.segmenter import spoken

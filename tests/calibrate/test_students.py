@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from calibrate.encoders import load_encoder
-from calibrate.logmel import convolve, spec_augment
-from calibrate.students import (
+from calibrate.encoders.logmel import convolve, spec_augment
+from calibrate.encoders.pretrained import load_encoder
+from calibrate.encoders.students import (
     CompactShape,
     WhisperStudentShape,
     build_student,

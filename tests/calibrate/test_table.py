@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 from calibrate import cli
 from calibrate.corpora import Utterance, read_corpus
-from calibrate.table import draw_emotions, draw_lengths, draw_speakers, summarise, write_table
+from calibrate.corpora.overview import draw_emotions, draw_lengths, draw_speakers, summarise, write_table
 
 PICTURES = {"lengths.png", "emotions.png", "speakers.png"}
 

@@ -17,12 +17,12 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from calibrate import cli, text_control
+from calibrate import cli
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.metrics import unweighted_accuracy
-from calibrate.recipe import FinetuneRecipe, ScheduleRecipe
-from calibrate.text_control import (
+from calibrate.evaluation import text_control
+from calibrate.evaluation.metrics import unweighted_accuracy
+from calibrate.evaluation.text_control import (
     TextFigure,
     deal,
     design_of,
@@ -34,8 +34,9 @@ from calibrate.text_control import (
     sentences_of,
     ua_interval,
 )
-from calibrate.text_control_report import reading
-from calibrate.text_encoder import TextFeatures, load_text_encoder
+from calibrate.evaluation.text_control_report import reading
+from calibrate.evaluation.text_encoder import TextFeatures, load_text_encoder
+from calibrate.recipe import FinetuneRecipe, ScheduleRecipe
 from edge.errors import ModelError, UsageError
 
 LABELS = ("neutral", "happy", "angry")

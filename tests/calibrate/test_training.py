@@ -12,15 +12,15 @@ import torch
 from calling import exit_code
 from torch import Tensor
 
-from calibrate import training
 from calibrate.cli import main
 from calibrate.dataset import Part, Rows, read_parts
-from calibrate.heads import Classifier
 from calibrate.recipe import HeadRecipe, Recipe, ScheduleRecipe, read_recipe
 from calibrate.run import Run, build_run, load_run, train_run
-from calibrate.sources import BatchFeatures
 from calibrate.splits import Split
-from calibrate.training import LOG_COLUMNS, train_classifier
+from calibrate.training import trainer as training
+from calibrate.training.heads import Classifier
+from calibrate.training.sources import BatchFeatures
+from calibrate.training.trainer import LOG_COLUMNS, train_classifier
 from edge.errors import ModelError, UsageError
 
 MakeRecipe = Callable[..., Recipe]

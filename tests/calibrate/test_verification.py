@@ -6,9 +6,9 @@ import pytest
 import torch
 from signals import silence, speech_like
 
-from calibrate.trials import DURATIONS_S, Voices, draw_enrolment, hold_out
-from calibrate.verification import equal_error_rate, evaluate_verifier, fit_verifier
-from calibrate.voices import SPECTRUM_DIM, VoiceEncoder, fit_nuisance, fit_projection
+from calibrate.speakers.trials import DURATIONS_S, Voices, draw_enrolment, hold_out
+from calibrate.speakers.verification import equal_error_rate, evaluate_verifier, fit_verifier
+from calibrate.speakers.voices import SPECTRUM_DIM, VoiceEncoder, fit_nuisance, fit_projection
 from edge.speaker import unit
 
 EMOTIONS = ("neutral", "happy", "angry")

@@ -15,11 +15,12 @@ from calling import exit_code
 from signals import speech_like
 from tiny import tiny_encoder, tiny_speaker_encoder
 
-from calibrate import cli, voice_table
+from calibrate import cli
 from calibrate.corpora import read_corpus
-from calibrate.verifier import SpeakerModel
-from calibrate.voice_table import OnnxVoices, cached_voices, read_voices
-from calibrate.voices import VoiceEncoder
+from calibrate.speakers import voice_table
+from calibrate.speakers.verifier import SpeakerModel
+from calibrate.speakers.voice_table import OnnxVoices, cached_voices, read_voices
+from calibrate.speakers.voices import VoiceEncoder
 from edge.errors import UsageError
 
 SPLITS = ("train",) * 6 + ("validation", "test")
@@ -110,15 +111,15 @@ def test_ge2e_gets_a_projection_and_never_sees_the_test_speakers(
 ) -> None:
     torch.manual_seed(0)
     encoder = VoiceEncoder().eval()
-    monkeypatch.setattr("calibrate.verification_run.load_voice_encoder", lambda: encoder)
+    monkeypatch.setattr("calibrate.speakers.verification_run.load_voice_encoder", lambda: encoder)
     fitted: list[set[str]] = []
-    fit = sys.modules["calibrate.verification_run"].__dict__["fit_verifier"]
+    fit = sys.modules["calibrate.speakers.verification_run"].__dict__["fit_verifier"]
 
     def watched(voices: Any) -> Any:
         fitted.append(set(voices.speaker.tolist()))
         return fit(voices)
 
-    monkeypatch.setattr("calibrate.verification_run.fit_verifier", watched)
+    monkeypatch.setattr("calibrate.speakers.verification_run.fit_verifier", watched)
     assert call("--draws", 1) == 0
     (speakers,) = fitted
     assert len(speakers) == 7

@@ -6,8 +6,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tiny import tiny_encoder, tiny_speaker_encoder
 
-from calibrate.verifier import VERIFIER_NAME, SpeakerModel
-from calibrate.voices import HIDDEN, SPECTRUM_DIM, SpectrumProjection
+from calibrate.speakers.verifier import VERIFIER_NAME, SpeakerModel
+from calibrate.speakers.voices import HIDDEN, SPECTRUM_DIM, SpectrumProjection
 from edge.errors import ModelError
 from edge.speaker import FEATURES, VoiceCalibration
 

@@ -19,7 +19,7 @@ from tiny import SPEAKER, tiny_speaker_encoder
 from calibrate.dataset import Part, read_parts
 from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run, load_run, train_run
-from calibrate.verifier import SpeakerModel
+from calibrate.speakers.verifier import SpeakerModel
 from edge.bundle import ENCODER_NAME
 from edge.speaker import VoiceCalibration
 from export import bundle as export_bundle_module

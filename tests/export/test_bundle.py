@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from calibrate.dataset import Part, read_parts
-from calibrate.population import population_of
 from calibrate.run import Run
-from calibrate.verifier import SpeakerModel
+from calibrate.speakers.population import population_of
+from calibrate.speakers.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ, read_audio
 from edge.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edge.errors import ModelError, UsageError

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from calibrate.metrics import ClassFigures, Figures
+from calibrate.evaluation.metrics import ClassFigures, Figures
 from calibrate.recipe import CorpusRecipe
 from calibrate.run import Run
 from edge.bundle import Bundle, Manifest

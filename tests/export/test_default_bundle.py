@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from calibrate.dataset import read_parts
-from calibrate.evaluation import evaluate_bundle
+from calibrate.evaluation.evaluate import evaluate_bundle
 from calibrate.recipe import read_recipe
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.bundle import Bundle

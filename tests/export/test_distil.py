@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from models import toml
 
 from calibrate.dataset import read_parts
-from calibrate.encoders import load_encoder
+from calibrate.encoders.pretrained import load_encoder
+from calibrate.encoders.students import save_student
 from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run, load_run, train_run
 from edge.errors import ModelError, UsageError
@@ -20,8 +21,8 @@ from export import cli
 from export.distil import distil
 from export.distil_recipe import DistilRecipe
 from export.distil_run import with_unlabelled
-from export.imitation import UNLABELLED
-from export.teacher import Listener, batches_of, merge_frames, view_of
+from export.imitation import UNLABELLED, Imitation, RunningStandardise
+from export.teacher import Listener, batches_of, merge_frames, overlaid, view_of
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "whisper": {"kind": "whisper", "layers": 2, "width": 16, "heads": 2, "hidden": 24, "positions": 25},
@@ -80,7 +81,7 @@ def test_batches_hold_every_row_once_within_their_length(lengths: list[int], bat
 
 def test_a_view_is_made_once_and_holds_what_the_teacher_says(teacher: Run, data: Path, tmp_path: Path) -> None:
     paths = read_parts(teacher.recipe, data)["train"].paths[:5]
-    listener = Listener(teacher.recipe.augmentation.build(), 0.1, 1.0)
+    listener = Listener(teacher.recipe.augmentation.build(), 0.1, 0.5, 1.0)
     clean, changed = (view_of(teacher, paths, listener, view, 2, tmp_path) for view in (0, 1))
     for row in range(5):
         waveform = torch.from_numpy(clean.waveform(row))[None]
@@ -116,8 +117,8 @@ def test_a_student_comes_nearer_and_goes_on_where_it_stopped(
     checkpoint = tmp_path / "parts" / "checkpoint.pt"
     state = torch.load(checkpoint, weights_only=True)
     assert state["epochs"] == 3
-    student = load_encoder(str(tmp_path / "whole"), STUDENTS[kind]["layers"], 1.0)
-    same = load_encoder(str(tmp_path / "parts"), STUDENTS[kind]["layers"], 1.0)
+    student = load_encoder(str(tmp_path / "whole" / "encoder"), STUDENTS[kind]["layers"], 1.0)
+    same = load_encoder(str(tmp_path / "parts" / "encoder"), STUDENTS[kind]["layers"], 1.0)
     for name, tensor in student.state_dict().items():
         torch.testing.assert_close(same.state_dict()[name], tensor, msg=name)
 
@@ -145,7 +146,7 @@ def test_a_killed_distillation_resumes_with_the_same_numbers(
     assert log_of(tmp_path / "killed") == log_of(tmp_path / "whole")
 
 
-def test_the_command_makes_an_encoder_that_trains(
+def test_the_command_makes_a_run_with_the_teachers_heads(
     teacher_folder: Path,
     data: Path,
     tmp_path: Path,
@@ -161,11 +162,56 @@ def test_the_command_makes_an_encoder_that_trains(
         return exit_code(cli.main, monkeypatch, "affectd-export", "distil", *arguments, "--threads", "1")
 
     assert call(teacher_folder, path, "--data", data, "--out", tmp_path / "student") == 0
-    assert f"student written to {tmp_path / 'student'}" in capsys.readouterr().out
-    assert load_encoder(str(tmp_path / "student"), 1).layers == 1
+    assert f"run written to {tmp_path / 'student'}" in capsys.readouterr().out
+    assert load_encoder(str(tmp_path / "student" / "encoder"), 1).layers == 1
+    run, taught = load_run(tmp_path / "student"), load_run(teacher_folder)
+    torch.testing.assert_close(run.classifier.output.weight, taught.classifier.output.weight)
+    assert (run.recipe.labels, run.speakers) == (taught.recipe.labels, taught.speakers)
+    assert run.corpora
+    assert (tmp_path / "student" / "validation").is_dir()
     path.write_text(path.read_text().replace("epochs", "epoch"))
     assert call(teacher_folder, path, "--data", data, "--out", tmp_path / "other") == 2
     assert "epochs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", STUDENTS)
+def test_the_run_says_what_the_student_says(teacher: Run, data: Path, tmp_path: Path, kind: str) -> None:
+    recipe = recipe_for(kind)
+    imitation = Imitation(teacher, recipe)
+    parts = read_parts(teacher.recipe, data)
+    waveform, lengths = 0.1 * torch.randn(3, 9000), torch.tensor([9000, 8000, 9000])
+    imitation.train()
+    for _ in range(3):
+        imitation(waveform, lengths)
+    imitation.eval()
+    save_student(imitation.encoder.encoder, recipe.student, tmp_path, "student")
+    run = imitation.as_run(teacher, recipe, str(tmp_path))
+    with torch.inference_mode():
+        pooled = run.encoder(waveform, lengths).unflatten(1, (len(recipe.pooled), -1))
+        torch.testing.assert_close(run.logits(pooled), imitation(waveform, lengths)[3])
+    assert set(parts["train"].speakers) == set(run.speakers)
+
+
+def test_running_statistics_settle_on_those_of_all_batches() -> None:
+    torch.manual_seed(0)
+    standardise = RunningStandardise(2)
+    features = torch.randn(4000, 2) * torch.tensor([0.1, 20.0]) + torch.tensor([3.0, -50.0])
+    for batch in features.split(8):
+        standardise(batch)
+    standardise.eval()
+    found = standardise(features)
+    torch.testing.assert_close(found.mean(0), torch.zeros(2), atol=0.15, rtol=0)
+    torch.testing.assert_close(found.std(0), torch.ones(2), atol=0.15, rtol=0)
+
+
+@given(below_db=st.floats(0, 30), lengths=st.tuples(st.integers(10, 500), st.integers(10, 500)))
+def test_an_overlaid_voice_is_as_much_quieter_as_said(below_db: float, lengths: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    waveform = rng.standard_normal(lengths[0]).astype(np.float32)
+    other = np.full(lengths[1], 0.3, np.float32)
+    added = overlaid(waveform, other, below_db) - waveform
+    ratio = np.sqrt(np.mean(waveform**2) / np.mean(added**2))
+    assert 20 * np.log10(ratio) == pytest.approx(below_db, abs=0.1)
 
 
 def test_speech_without_labels_helps_and_an_empty_folder_is_named(teacher: Run, data: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from signals import silence, speech_like
 
-from calibrate.verifier import SpeakerModel
+from calibrate.speakers.verifier import SpeakerModel
 from edge.buckets import Buckets
 from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import HubertConfig, HubertModel
 
-from calibrate.heads import Classifier
 from calibrate.recipe import HeadRecipe, Recipe
 from calibrate.run import build_run, load_run
+from calibrate.training.heads import Classifier
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import Buckets
 from edge.bundle import ENCODER_NAME

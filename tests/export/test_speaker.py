@@ -9,8 +9,15 @@ import torch
 from onnx import numpy_helper
 from signals import silence, speech_like
 
-from calibrate.verifier import SpeakerModel, read_contract
-from calibrate.voices import INSTALL, SpectrumProjection, VoiceEncoder, fit_nuisance, fit_projection, load_voice_encoder
+from calibrate.speakers.verifier import SpeakerModel, read_contract
+from calibrate.speakers.voices import (
+    INSTALL,
+    SpectrumProjection,
+    VoiceEncoder,
+    fit_nuisance,
+    fit_projection,
+    load_voice_encoder,
+)
 from edge.buckets import Buckets
 from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError
@@ -89,7 +96,7 @@ def test_a_speaker_model_with_a_file_brings_it(speaker_model: SpeakerModel, tmp_
 
 
 def test_a_missing_resemblyzer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calibrate.voices.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("calibrate.speakers.voices.importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install --no-deps resemblyzer"):
         write_speaker_encoder(tmp_path / "speaker.onnx")
     assert not list(tmp_path.iterdir())

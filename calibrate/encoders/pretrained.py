@@ -1,0 +1,153 @@
+"""Pretrained speech encoders behind one interface: waveform and lengths in, hidden states of every layer out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, WhisperModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
+from transformers.utils.logging import disable_progress_bar
+
+from calibrate.encoders.base import SpeechEncoder
+from calibrate.encoders.logmel import frame_mask
+from calibrate.encoders.students import MODEL_TYPE, is_student, load_student
+from calibrate.encoders.whisper import WhisperEncoder
+from edge.errors import ModelError
+
+CONVOLUTIONAL_FAMILIES = ("hubert", "wav2vec2", "wavlm")
+UNUSED_WEIGHTS = {"masked_spec_embed"}
+SHORTEST_SAMPLES = 400
+"""What one frame of the convolutional families hears."""
+
+
+def load_encoder(name_or_folder: str, layers: int, max_s: float = 30.0) -> SpeechEncoder:
+    """Load a pretrained encoder by hub name or local folder, cut to its first ``layers`` layers and to ``max_s``.
+
+    Raises:
+        ModelError: nothing loads from there, the model family is unknown, or it has fewer layers than wanted.
+    """
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    encoder = load_student(Path(name_or_folder)) if is_student(Path(name_or_folder)) else _published(name_or_folder)
+    if not 1 <= layers <= encoder.layers:
+        raise ModelError(f"{name_or_folder} has {encoder.layers} layers, so {layers} cannot be kept")
+    encoder.truncate(layers, max_s)
+    return encoder.eval()
+
+
+def _published(name_or_folder: str) -> SpeechEncoder:
+    """Load a model of the transformers library."""
+    try:
+        config = AutoConfig.from_pretrained(name_or_folder)
+        if config.model_type == "whisper":
+            return WhisperEncoder(_load_whisper(name_or_folder, config))
+        if config.model_type in CONVOLUTIONAL_FAMILIES:
+            return ConvolutionalEncoder(_load(AutoModel, name_or_folder))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        where = repr(name_or_folder) + ("" if Path(name_or_folder).is_dir() else " (no such folder)")
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"no encoder loads from {where}: {reason}") from None
+    allowed = ", ".join(("whisper", *CONVOLUTIONAL_FAMILIES, MODEL_TYPE))
+    raise ModelError(f"{name_or_folder}: model family {config.model_type!r} is not one of {allowed}")
+
+
+def _load_whisper(name_or_folder: str, config: Any) -> Any:
+    """Load the encoder alone: from an encoder-only folder as it is, from a full checkpoint without its decoder."""
+    architectures = getattr(config, "architectures", None) or []
+    if "WhisperEncoder" in architectures:
+        return _load(HfWhisperEncoder, name_or_folder)
+    return _load(WhisperModel, name_or_folder).get_encoder()
+
+
+def _load(kind: Any, name_or_folder: str) -> Any:
+    """Load weights, all of them: transformers draws at random what it does not find."""
+    pretrained, found = kind.from_pretrained(name_or_folder, dtype=torch.float32, output_loading_info=True)
+    missing = sorted(set(found["missing_keys"]) - UNUSED_WEIGHTS)
+    if missing:
+        raise ModelError(
+            f"{name_or_folder}: lacks {len(missing)} weights of a {type(pretrained).__name__}: {missing[0]}"
+        )
+    return pretrained
+
+
+class ConvolutionalEncoder(SpeechEncoder):
+    """HuBERT, wav2vec 2.0, XLSR and WavLM: raw convolutions, then a transformer, from the transformers library."""
+
+    def __init__(self, pretrained: Any) -> None:
+        super().__init__()
+        self.pretrained = pretrained
+        config = pretrained.config
+        self.width = config.hidden_size
+        self.normalise = config.feat_extract_norm == "layer"
+        # For fine-tuning: all layers answer, and masking, which draws outside the run's seed, is the augmentation's.
+        config.layerdrop, config.apply_spec_augment = 0.0, False
+        if config.do_stable_layer_norm:
+            # Some versions of transformers apply it to the last state, whichever that is after a cut.
+            pretrained.encoder.layer_norm = nn.Identity()
+
+    def transformer_layers(self) -> nn.ModuleList:
+        """See ``SpeechEncoder``."""
+        return cast(nn.ModuleList, self.pretrained.encoder.layers)
+
+    def truncate(self, layers: int, max_s: float) -> None:
+        """See ``SpeechEncoder``; positions are convolutional, so the length has no table to cut."""
+        self.pretrained.encoder.layers = self.pretrained.encoder.layers[:layers]
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Encode a padded batch; see ``SpeechEncoder``.
+
+        Layer-norm encoders expect each waveform at zero mean and unit variance (Baevski et al. 2020). Group-norm ones
+        take their statistics over the whole row, so their valid frames do feel the padding.
+        """
+        inside = torch.arange(waveform.shape[1], device=waveform.device)[None, :] < lengths[:, None]
+        if self.normalise:
+            mean = (waveform * inside).sum(1, keepdim=True) / lengths[:, None]
+            centred = (waveform - mean) * inside
+            waveform = centred / (centred.square().sum(1, keepdim=True) / lengths[:, None] + 1e-7).sqrt()
+        waveform = F.pad(waveform * inside, (0, max(0, SHORTEST_SAMPLES - waveform.shape[1])))
+        heard = lengths.clamp(min=SHORTEST_SAMPLES)
+        mask = torch.arange(waveform.shape[1], device=waveform.device)[None, :] < heard[:, None]
+        outputs = self.pretrained(
+            waveform, attention_mask=mask.long() if self.normalise else None, output_hidden_states=True
+        )
+        frames = self.pretrained._get_feat_extract_output_lengths(heard).long()
+        return list(outputs.hidden_states), frames
+
+
+class PooledEncoder(nn.Module):
+    """Masked mean and standard deviation of chosen layers, concatenated.
+
+    ``float32[batch, samples]``, ``int64[batch]`` to ``float32[batch, len(pooled) * 2 * width]``.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, pooled: Sequence[int]) -> None:
+        super().__init__()
+        if not pooled or not all(0 <= layer <= encoder.layers for layer in pooled):
+            raise ModelError(f"layers to pool {list(pooled)} must be within 0 to {encoder.layers}")
+        self.encoder, self.pooled = encoder, tuple(pooled)
+        self.dim = len(self.pooled) * 2 * encoder.width
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """Return one vector per row."""
+        return self.states(waveform, lengths)[2]
+
+    def states(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the pooled layers' states, their valid frames, and the vectors of ``forward``."""
+        every, frames = self.encoder(waveform, lengths)
+        states = [every[layer] for layer in self.pooled]
+        return states, frames, torch.cat([statistics_pool(state, frames) for state in states], dim=1)
+
+
+def statistics_pool(states: Tensor, frames: Tensor) -> Tensor:
+    """Pool ``float32[batch, time, width]`` over valid frames to mean and deviation ``float32[batch, 2 * width]``."""
+    inside = frame_mask(frames, states)[:, :, None].to(states.dtype)
+    count = frames.clamp(min=1)[:, None].to(states.dtype)
+    mean = (states * inside).sum(1) / count
+    centred = (states - mean[:, None, :]) * inside
+    deviation = (centred.square().sum(1) / count + 1e-8).sqrt()
+    return torch.cat([mean, deviation], dim=1)

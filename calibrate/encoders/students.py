@@ -1,0 +1,233 @@
+"""Small encoders that distillation trains: Whisper at half its frame rate, and a compact one from scratch.
+
+A student's folder holds ``config.json`` (``model_type`` ``affectd-student``) and ``model.safetensors``; it loads like
+any pretrained encoder.
+"""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
+
+from calibrate.encoders.base import SpeechEncoder
+from calibrate.encoders.logmel import LogMel, convolve, frame_mask
+from calibrate.encoders.whisper import WhisperEncoder
+from edge.errors import ModelError
+
+MODEL_TYPE = "affectd-student"
+CONFIG_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
+
+
+class WhisperStudentShape(BaseModel):
+    """Whisper's first layers at half the frame rate: a token every 40 ms."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["whisper"] = "whisper"
+    layers: Annotated[int, Field(ge=1)] = 3
+    width: Annotated[int, Field(ge=8)] = 512
+    heads: Annotated[int, Field(ge=1)] = 8
+    hidden: Annotated[int, Field(ge=8)] = 2048
+    """Width inside the feed-forward layers; fewer than the teacher's keeps those that matter most."""
+    mels: int = 80
+    positions: Annotated[int, Field(ge=1)] = 300
+    """Longest input in tokens."""
+
+
+class CompactShape(BaseModel):
+    """A small transformer on stacked log-mel frames, with convolutions in its feed-forward layers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["compact"] = "compact"
+    layers: Annotated[int, Field(ge=1)] = 4
+    width: Annotated[int, Field(ge=8)] = 160
+    heads: Annotated[int, Field(ge=1)] = 4
+    hidden: Annotated[int, Field(ge=8)] = 320
+    mels: int = 80
+    hop: Annotated[int, Field(ge=80)] = 320
+    """Samples between log-mel frames."""
+    stack: Annotated[int, Field(ge=1)] = 2
+    """Log-mel frames a token: 2 of 20 ms make one every 40 ms."""
+
+
+class CompactEncoder(SpeechEncoder):
+    """Blocks of attention and convolution over tokens of a few log-mel frames.
+
+    Positions need no table: the convolutions (three tokens wide) tell order, so any length goes in.
+    """
+
+    def __init__(self, shape: CompactShape) -> None:
+        super().__init__()
+        self.shape, self.width = shape, shape.width
+        self.front = LogMel(shape.mels, shape.hop)
+        self.tokens = nn.Linear(shape.mels * shape.stack, shape.width)
+        self.blocks = nn.ModuleList(CompactBlock(shape) for _ in range(shape.layers))
+
+    def transformer_layers(self) -> nn.ModuleList:
+        """See ``SpeechEncoder``."""
+        return self.blocks
+
+    def truncate(self, layers: int, max_s: float) -> None:
+        """See ``SpeechEncoder``; there is no table of positions."""
+        self.blocks = self.blocks[:layers]
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Encode a padded batch; see ``SpeechEncoder``."""
+        log_mel, mel_frames = self.front(waveform, lengths)
+        stack = self.shape.stack
+        short = (log_mel.shape[1] + stack - 1) // stack * stack - log_mel.shape[1]
+        stacked = F.pad(log_mel, (0, 0, 0, short)).reshape(log_mel.shape[0], -1, stack * log_mel.shape[2])
+        frames = torch.div(mel_frames + stack - 1, stack, rounding_mode="floor")
+        inside = frame_mask(frames, stacked)
+        keep = inside[:, :, None].to(stacked.dtype)
+        blocked = torch.where(inside, 0.0, -1e4).to(stacked.dtype)[:, None, None, :]
+        hidden = self.tokens(stacked) * keep
+        states = [hidden]
+        for block in self.blocks:
+            hidden = block(hidden, keep, blocked)
+            states.append(hidden)
+        return states, frames
+
+
+class CompactBlock(nn.Module):
+    """Pre-norm attention, then a feed-forward layer whose first product sees three tokens."""
+
+    def __init__(self, shape: CompactShape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.attention_norm, self.norm = nn.LayerNorm(shape.width), nn.LayerNorm(shape.width)
+        self.attend = nn.Linear(shape.width, 3 * shape.width)
+        self.mix = nn.Linear(shape.width, shape.width)
+        self.widen = nn.Conv1d(shape.width, shape.hidden, 3)
+        self.narrow = nn.Linear(shape.hidden, shape.width)
+
+    def forward(self, hidden: Tensor, keep: Tensor, blocked: Tensor) -> Tensor:
+        """Return ``float32[batch, time, width]``; padded rows are zeroed before every product and at the end."""
+        attended = self.attend(self.attention_norm(hidden) * keep).unflatten(2, (3, self.heads, -1))
+        query, key, value = attended.permute(2, 0, 3, 1, 4).unbind(0)
+        scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5) + blocked
+        mixed = (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
+        hidden = hidden + self.mix(mixed * keep)
+        inner = F.gelu(convolve(self.norm(hidden) * keep, self.widen))
+        return cast(Tensor, (hidden + self.narrow(inner * keep)) * keep)
+
+
+StudentShape = Annotated[WhisperStudentShape | CompactShape, Field(discriminator="kind")]
+SHAPE: TypeAdapter[WhisperStudentShape | CompactShape] = TypeAdapter(StudentShape)
+
+
+def build_student(shape: WhisperStudentShape | CompactShape) -> SpeechEncoder:
+    """Return an untrained student of a shape."""
+    if isinstance(shape, CompactShape):
+        return CompactEncoder(shape)
+    config = WhisperConfig(
+        d_model=shape.width,
+        encoder_layers=shape.layers,
+        encoder_attention_heads=shape.heads,
+        encoder_ffn_dim=shape.hidden,
+        num_mel_bins=shape.mels,
+        max_source_positions=2 * shape.positions,
+    )
+    student = WhisperEncoder(HfWhisperEncoder(config))
+    halve_frame_rate(student)
+    return student
+
+
+def halve_frame_rate(encoder: WhisperEncoder) -> None:
+    """Make each token of a Whisper encoder stand for two, in place.
+
+    The second convolution gets the mean of what it would put out at both, five taps wide and a stride of four;
+    positions become the mean of both. What the non-linearity makes of the difference is left to training.
+    """
+    old = encoder.conv2
+    new = nn.Conv1d(old.in_channels, old.out_channels, 5, stride=4)
+    new.load_state_dict({"weight": (F.pad(old.weight, (0, 2)) + F.pad(old.weight, (2, 0))) / 2, "bias": old.bias})
+    encoder.conv2 = new
+    positions = (encoder.positions[0:-1:2] + encoder.positions[1::2]) / 2
+    encoder.positions = nn.Parameter(positions.detach(), requires_grad=False)
+
+
+def inherit(student: SpeechEncoder, teacher: SpeechEncoder) -> None:
+    """Give a Whisper student the weights of a Whisper teacher; any other student stays as it is.
+
+    Feed-forward channels beyond the student's are pruned by what they can pass on: the product of the norms of a
+    channel's weights into and out of it.
+
+    Raises:
+        ModelError: the student is wider, deeper or has other heads than the teacher.
+    """
+    if not (isinstance(student, WhisperEncoder) and isinstance(teacher, WhisperEncoder)):
+        return
+    if (student.width, student.heads) != (teacher.width, teacher.heads) or student.layers > teacher.layers:
+        raise ModelError(
+            f"a student of {student.layers} layers, width {student.width} and {student.heads} heads inherits nothing "
+            f"from a teacher of {teacher.layers}, {teacher.width} and {teacher.heads}"
+        )
+    copy = deepcopy(teacher)
+    if copy.conv2.stride[0] < student.conv2.stride[0]:
+        halve_frame_rate(copy)
+    copy.blocks = copy.blocks[: student.layers]
+    copy.positions = nn.Parameter(copy.positions[: len(student.positions)], requires_grad=False)
+    for block, target in zip(copy.blocks, student.blocks, strict=True):
+        _prune(block, target.fc1.out_features)
+    try:
+        student.load_state_dict(copy.state_dict())
+    except RuntimeError as error:
+        raise ModelError(f"the student's shape does not fit the teacher's: {error}") from None
+
+
+def _prune(block: Any, hidden: int) -> None:
+    """Keep the feed-forward channels of a Whisper block that weigh most, in their order."""
+    first, second = block.fc1, block.fc2
+    if hidden >= first.out_features:
+        return
+    kept = (first.weight.norm(dim=1) * second.weight.norm(dim=0)).topk(hidden).indices.sort().values
+    block.fc1, block.fc2 = nn.Linear(first.in_features, hidden), nn.Linear(hidden, second.out_features)
+    block.fc1.load_state_dict({"weight": first.weight[kept], "bias": first.bias[kept]})
+    block.fc2.load_state_dict({"weight": second.weight[:, kept], "bias": second.bias})
+
+
+def save_student(student: SpeechEncoder, shape: WhisperStudentShape | CompactShape, folder: Path, label: str) -> None:
+    """Write a student's folder; the label is what model cards call it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
+    save_file(state, folder / WEIGHTS_NAME)
+    described = {"model_type": MODEL_TYPE, "label": label, "shape": shape.model_dump()}
+    (folder / CONFIG_NAME).write_text(json.dumps(described, indent=2) + "\n")
+
+
+def load_student(folder: Path) -> SpeechEncoder:
+    """Read a student's folder.
+
+    Raises:
+        ModelError: the folder is damaged.
+    """
+    try:
+        described = json.loads((folder / CONFIG_NAME).read_text())
+        student = build_student(SHAPE.validate_python(described["shape"]))
+        student.label = str(described["label"])
+        student.load_state_dict(load_file(folder / WEIGHTS_NAME))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{folder}: holds no whole student: {' '.join(str(error).split())}") from None
+    return student
+
+
+def is_student(folder: Path) -> bool:
+    """Whether a folder says that it holds a student."""
+    try:
+        described = json.loads((folder / CONFIG_NAME).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(described, dict) and described.get("model_type") == MODEL_TYPE

@@ -1,0 +1,1 @@
+"""What a trained model is worth: figures, protocols, conditions, comparisons and their reports."""

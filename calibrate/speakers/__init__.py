@@ -1,0 +1,1 @@
+"""Who speaks and how that changes the reading: voiceprints, verification, adaptation, the population."""

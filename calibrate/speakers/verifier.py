@@ -1,0 +1,165 @@
+"""The folder that ``affectd-calibrate verification`` writes for a bundle: a speaker encoder with its calibration."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from calibrate.speakers.voices import HIDDEN, SPECTRUM_DIM, SpectrumProjection
+from edge.bundle import SPEAKER_NAME, sha256_of
+from edge.encoder import SpeakerEncoder, session_options
+from edge.errors import ModelError
+from edge.settings import EncoderSettings
+from edge.speaker import FEATURES, VoiceCalibration
+
+VERIFIER_NAME = "verifier.safetensors"
+ARCHITECTURE = "GE2E (Resemblyzer) beside the projected long-term spectrum"
+LICENCE = "Apache-2.0"
+NOT_STATED = "not stated"
+
+ANY = -1
+_CALIBRATION = {"voice.weights": (FEATURES,)}
+_PROJECTION = {
+    "projection.mean": (SPECTRUM_DIM,),
+    "projection.matrix": (SPECTRUM_DIM, SPECTRUM_DIM),
+    "projection.weight": (1,),
+    "projection.nuisance": (ANY, HIDDEN),
+}
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class SpeakerModel:
+    """What a bundle needs to know who speaks: either a projection beside GE2E, or a finished ONNX file."""
+
+    calibration: VoiceCalibration
+    architecture: str
+    licence: str
+    """Of the encoder's weights."""
+    dim: int
+    """Size of a voiceprint."""
+    projection: SpectrumProjection | None = None
+    """For ``export.speaker.write_speaker_encoder``; None when there is an ONNX file."""
+    onnx: Path | None = None
+    """``waveform, lengths -> voiceprint``, see ``edge.speaker.SpeakerEncoder``; None when there is a projection."""
+
+    @classmethod
+    def of_projection(cls, calibration: VoiceCalibration, projection: SpectrumProjection) -> SpeakerModel:
+        """Return GE2E with a projection."""
+        return cls(calibration, ARCHITECTURE, LICENCE, HIDDEN + SPECTRUM_DIM, projection)
+
+    @classmethod
+    def of_onnx(cls, calibration: VoiceCalibration, path: Path) -> SpeakerModel:
+        """Return a foreign encoder; its metadata may name ``architecture`` and ``licence``.
+
+        Raises:
+            ModelError: see ``read_contract``.
+        """
+        dim, metadata = read_contract(path)
+        architecture = metadata.get("architecture") or path.name
+        return cls(calibration, architecture, metadata.get("licence") or NOT_STATED, dim, onnx=path)
+
+    def save(self, folder: Path) -> None:
+        """Write ``verifier.safetensors``, and a copy of the ONNX file as ``speaker.onnx`` if there is one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / SPEAKER_NAME
+        metadata = {"architecture": self.architecture, "licence": self.licence, "dim": str(self.dim)}
+        tensors: Tensors = dict(zip(_CALIBRATION, [self.calibration.weights], strict=True))
+        if self.onnx is None:
+            target.unlink(missing_ok=True)
+        else:
+            if not (target.exists() and target.samefile(self.onnx)):
+                shutil.copyfile(self.onnx, target)
+            metadata["onnx_sha256"] = sha256_of(target)
+        if self.projection is not None:
+            weight = np.array([self.projection.weight], np.float32)
+            parts = (self.projection.mean, self.projection.matrix, weight, self.projection.nuisance)
+            tensors |= zip(_PROJECTION, parts, strict=True)
+        save_file(tensors, folder / VERIFIER_NAME, metadata)
+        (folder / VERIFIER_NAME).chmod(0o644)
+
+    @classmethod
+    def load(cls, folder: Path) -> SpeakerModel:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or not what belongs to the other; names what and why.
+        """
+        path = folder / VERIFIER_NAME
+        tensors, metadata = _read(path)
+        (weights,) = _take(path, tensors, _CALIBRATION)
+        known = {name: metadata.get(name, "") for name in ("architecture", "licence", "dim")}
+        if not all(known.values()) or not known["dim"].isdigit():
+            raise ModelError(f"{path}: its metadata must name architecture, licence and dim; it has {metadata}")
+        dim, digest, onnx = int(known["dim"]), metadata.get("onnx_sha256"), None
+        projection = None
+        if digest is not None:
+            onnx = folder / SPEAKER_NAME
+            if not onnx.is_file() or sha256_of(onnx) != digest:
+                raise ModelError(f"{onnx}: is missing, or not the file that {path.name} was calibrated for")
+            dim_found, _ = read_contract(onnx)
+            if dim_found != dim:
+                raise ModelError(f"{path}: says dim {dim}, but {onnx.name} gives {dim_found}")
+        else:
+            parts = [part.astype(np.float32) for part in _take(path, tensors, _PROJECTION)]
+            mean, matrix, weight, nuisance = parts
+            projection = SpectrumProjection(mean, matrix, float(weight.item()), nuisance)
+            if dim != HIDDEN + SPECTRUM_DIM:
+                raise ModelError(f"{path}: says dim {dim}, but GE2E with a projection gives {HIDDEN + SPECTRUM_DIM}")
+        calibration = VoiceCalibration(weights.astype(np.float64))
+        return cls(calibration, known["architecture"], known["licence"], dim, projection, onnx)
+
+
+def read_contract(path: Path) -> tuple[int, dict[str, str]]:
+    """Return the voiceprint's size and the metadata of a speaker encoder.
+
+    Raises:
+        ModelError: the file does not load, or is no graph ``waveform, lengths -> voiceprint[batch, dim]``.
+    """
+    try:
+        session = onnxruntime.InferenceSession(path, session_options(EncoderSettings()))
+    except Exception as error:  # onnxruntime raises its own unrelated classes
+        raise ModelError(f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from None
+    inputs = sorted(node.name for node in session.get_inputs())
+    outputs = {node.name: node.shape for node in session.get_outputs()}
+    dim = outputs.get(SpeakerEncoder.output, [None])[-1]
+    if inputs != ["lengths", "waveform"] or list(outputs) != [SpeakerEncoder.output] or not isinstance(dim, int):
+        raise ModelError(
+            f"{path}: has inputs {', '.join(inputs)} and outputs {outputs}, not waveform, lengths -> "
+            f"{SpeakerEncoder.output}[batch, dim]; affectd-export speaker wraps exports that take filterbanks"
+        )
+    return dim, dict(session.get_modelmeta().custom_metadata_map)
+
+
+def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; affectd-calibrate verification writes it")
+    try:
+        with safe_open(path, "numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from None
+
+
+def _take(path: Path, tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> list[npt.NDArray[Any]]:
+    for name, shape in shapes.items():
+        tensor = tensors.get(name)
+        sizes = () if tensor is None else tensor.shape
+        alike = len(sizes) == len(shape) and all(
+            wanted in (ANY, size) for wanted, size in zip(shape, sizes, strict=True)
+        )
+        if tensor is None or not alike or not np.isfinite(tensor).all():
+            wanted = ", ".join("any" if size == ANY else str(size) for size in shape)
+            found = "missing" if tensor is None else f"{sizes}, or not finite"
+            raise ModelError(f"{path}: {name} must be ({wanted}) and finite; it is {found}")
+    return [tensors[name] for name in shapes]

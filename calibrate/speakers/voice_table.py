@@ -1,0 +1,184 @@
+"""Reading voices for verification: clips through voice activity detection to one table of voiceprints, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from calibrate.corpora import Utterance
+from calibrate.progress import progress_bar
+from calibrate.speakers.trials import DURATIONS_S, Rows, Voices
+from calibrate.speakers.verifier import read_contract
+from calibrate.speakers.voices import VoiceEncoder
+from calibrate.training.features import stamp
+from edge.analyze import whole_file_waveform
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.buckets import Buckets, pad
+from edge.bundle import sha256_of
+from edge.encoder import SpeakerEncoder
+from edge.errors import AudioFileError, UsageError
+from edge.head import Matrix
+from edge.settings import EncoderSettings, SegmenterSettings, VadSettings
+
+logger = logging.getLogger(__name__)
+
+TIMED_CLIPS = 24
+"""Clips of each speaker that are cut or prolonged to each of ``DURATIONS_S``."""
+BATCH = 32
+BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
+"""Input lengths of an ONNX encoder, those of a bundle."""
+VERSION = 1
+"""Rises whenever this file, or the arithmetic of ``calibrate.speakers.voices``, makes another table."""
+
+Advance = Callable[[int], object]
+
+
+class VoiceSource(Protocol):
+    """Makes voiceprints."""
+
+    @property
+    def key(self) -> str:
+        """What changes when the voiceprints do."""
+
+    def embed(self, waveforms: Sequence[Waveform], advance: Advance) -> tuple[Matrix, Matrix]:
+        """Return ``Voices.voice`` and ``Voices.spectrum`` of speech, telling ``advance`` how many are done."""
+
+
+class TorchVoices:
+    """GE2E in torch, and the spectrum beside it that the projection is fitted on; about 60 ms an utterance."""
+
+    def __init__(self, encoder: VoiceEncoder) -> None:
+        self.encoder = encoder
+
+    @property
+    def key(self) -> str:
+        """See ``VoiceSource``."""
+        weights = hashlib.sha256()
+        for name, tensor in sorted(self.encoder.state_dict().items()):
+            weights.update(f"{name}{tuple(tensor.shape)}".encode())
+            weights.update(tensor.contiguous().numpy().data)
+        return weights.hexdigest()
+
+    def embed(self, waveforms: Sequence[Waveform], advance: Advance) -> tuple[Matrix, Matrix]:
+        """See ``VoiceSource``; in batches of similar length."""
+        order = np.argsort([len(waveform) for waveform in waveforms], kind="stable")
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(order), BATCH):
+                batch = [waveforms[row] for row in order[start : start + BATCH]]
+                lengths = torch.tensor([len(waveform) for waveform in batch])
+                parts.append(self.encoder.parts(torch.from_numpy(pad(batch, int(lengths.max()))), lengths))
+                advance(len(batch))
+        back = np.argsort(order)
+        voice, spectrum = (torch.cat(column).numpy()[back] for column in zip(*parts, strict=True))
+        return voice, spectrum
+
+
+class OnnxVoices:
+    """Any ONNX file that keeps the contract, as the device runs it."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        dim, _ = read_contract(path)
+        settings = EncoderSettings(provider="cpu", threads=threads)
+        self.encoder = SpeakerEncoder(path, dim, Buckets(BUCKETS_S), settings)
+
+    @property
+    def key(self) -> str:
+        """See ``VoiceSource``."""
+        return sha256_of(self.encoder.path)
+
+    def embed(self, waveforms: Sequence[Waveform], advance: Advance) -> tuple[Matrix, Matrix]:
+        """See ``VoiceSource``."""
+        self.encoder.load()
+        prints = np.empty((len(waveforms), self.encoder.dim), np.float32)
+        for row, waveform in enumerate(waveforms):
+            prints[row] = self.encoder.voiceprint(waveform)
+            advance(1)
+        return prints, np.empty((len(waveforms), 0), np.float32)
+
+
+def cached_voices(source: VoiceSource, utterances: Sequence[Utterance], cache: Path, seed: int = 0) -> Voices:
+    """Return the table from the cache folder, or read it and keep it there; a damaged file is made anew."""
+    settings = (VadSettings().model_dump(), SegmenterSettings().model_dump(), DURATIONS_S, TIMED_CLIPS, BUCKETS_S)
+    clips = [(str(one.path), *stamp(one.path), one.corpus, one.speaker, one.gender, one.emotion) for one in utterances]
+    described = json.dumps([VERSION, source.key, settings, seed, clips])
+    path = cache / f"voices-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npz"
+    try:
+        return Voices.load(path)
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile):
+        voices = read_voices(source, utterances, seed)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.npz")
+    voices.save(partial)
+    partial.replace(path)
+    return voices
+
+
+def read_voices(source: VoiceSource, utterances: Sequence[Utterance], seed: int = 0) -> Voices:
+    """Read, segment and embed utterances; files that cannot be read are logged and left out.
+
+    Raises:
+        UsageError: none of the files can be read.
+    """
+    rng = np.random.default_rng(seed)
+    with progress_bar() as progress:
+        reading = progress.add_task("reading speech", total=len(utterances))
+        utterances, speech = _read(utterances, lambda count: progress.advance(reading, count))
+        speakers = np.array([utterance.speaker for utterance in utterances])
+        enrols = np.zeros(len(speech), np.bool_)
+        for speaker in np.unique(speakers):
+            clips = rng.permutation(np.flatnonzero(speakers == speaker))
+            enrols[clips[: len(clips) // 2]] = True
+        pieces = [(clip, 0, waveform) for clip, waveform in enumerate(speech)]
+        emotions = [utterance.emotion for utterance in utterances]
+        for speaker in np.unique(speakers):
+            pieces += _timed(rng.permutation(np.flatnonzero((speakers == speaker) & ~enrols)), speech, emotions)
+        embedding = progress.add_task("voiceprints", total=len(pieces))
+        waveforms = [waveform for *_, waveform in pieces]
+        voice, spectrum = source.embed(waveforms, lambda count: progress.advance(embedding, count))
+    origins = np.array([clip for clip, *_ in pieces])
+    corpus, gender, emotion = np.array([(one.corpus, one.gender or "", one.emotion) for one in utterances]).T
+    return Voices(
+        voice=voice,
+        spectrum=spectrum,
+        duration_s=np.array([len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms]),
+        target_s=np.array([target_s for _, target_s, _ in pieces]),
+        enrols=enrols[origins],
+        speaker=speakers[origins],
+        corpus=corpus[origins],
+        gender=gender[origins],
+        emotion=emotion[origins],
+    )
+
+
+def _read(utterances: Sequence[Utterance], advance: Advance) -> tuple[list[Utterance], list[Waveform]]:
+    read, speech = [], []
+    for utterance in utterances:
+        try:
+            speech.append(whole_file_waveform(utterance.path))
+            read.append(utterance)
+        except AudioFileError as error:
+            logger.warning("left out: %s", error)
+        advance(1)
+    if not read:
+        raise UsageError(f"none of {len(utterances)} files can be read, the first of them {utterances[0].path}")
+    return read, speech
+
+
+def _timed(tests: Rows, speech: list[Waveform], emotions: list[str]) -> Iterator[tuple[int, int, Waveform]]:
+    longest = DURATIONS_S[-1] * SAMPLE_RATE_HZ
+    for clip in tests[:TIMED_CLIPS].tolist():
+        mates = [mate for mate in tests.tolist() if emotions[mate] == emotions[clip] and mate != clip]
+        waveform = np.concatenate([speech[mate] for mate in (clip, *mates[:6])])[:longest].copy()
+        for target_s in DURATIONS_S:
+            if len(waveform) >= target_s * SAMPLE_RATE_HZ:
+                yield clip, target_s, waveform[: target_s * SAMPLE_RATE_HZ]

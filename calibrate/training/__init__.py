@@ -1,0 +1,1 @@
+"""From utterances to a trained head: features, augmentation, objective, schedule, trainer."""

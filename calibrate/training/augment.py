@@ -1,0 +1,112 @@
+"""Augmentation of training audio, so that level, microphone, room and leading silence matter less."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.training.perturb import change_speed, change_tempo, code, mask
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+
+FRAME = SAMPLE_RATE_HZ // 50
+
+
+@dataclass(frozen=True, repr=False)
+class Augmentation:
+    """What may happen to a copy of an utterance; each step is drawn on its own, and 0 is off."""
+
+    gain_db: float = 12.0
+    """Gain is uniform within plus or minus this."""
+    noise_probability: float = 0.5
+    snr_db: tuple[float, float] = (5.0, 30.0)
+    room_probability: float = 0.3
+    decay_s: tuple[float, float] = (0.1, 0.5)
+    """Reverberation time (60 dB) of the simulated room."""
+    telephone_probability: float = 0.15
+    trim_probability: float = 0.7
+    """Share of copies whose leading and trailing silence is cut, as the runtime's segmenter does."""
+    speed: float = 0.0
+    """Speed, and with it pitch, is uniform within 1 plus or minus this."""
+    tempo: float = 0.0
+    """Tempo at the same pitch is uniform within 1 plus or minus this."""
+    codec_probability: float = 0.0
+    mask: float = 0.0
+    """Longest share of the time and of the mel scale that a mask silences."""
+
+    def __repr__(self) -> str:
+        """Name what is on: cached features are found by it, whatever steps there will be."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return f"Augmentation({', '.join(f'{name}={value!r}' for name, value in values.items() if value)})"
+
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+        """Return a changed copy of ``float32[samples]``; never empty, and longer only by speed or tempo.
+
+        A step that is off draws nothing, so that the others stay as they were without it.
+        """
+        if rng.random() < self.trim_probability:
+            waveform = trim_silence(waveform, keep_s=rng.uniform(0.0, 0.3))
+        if self.speed:
+            waveform = change_speed(waveform, rng.uniform(1 - self.speed, 1 + self.speed))
+        if self.tempo:
+            waveform = change_tempo(waveform, rng.uniform(1 - self.tempo, 1 + self.tempo))
+        if rng.random() < self.room_probability:
+            waveform = add_room(waveform, rng.uniform(*self.decay_s), rng)
+        if rng.random() < self.noise_probability:
+            waveform = add_noise(waveform, rng.uniform(*self.snr_db), rng.uniform(0.0, 1.0), rng)
+        if rng.random() < self.telephone_probability:
+            waveform = telephone(waveform)
+        if self.codec_probability and rng.random() < self.codec_probability:
+            waveform = code(waveform, rng)
+        if self.mask:
+            waveform = mask(waveform, self.mask, rng)
+        gain = 10 ** (rng.uniform(-self.gain_db, self.gain_db) / 20)
+        return _as_waveform(np.clip(waveform * gain, -1, 1))
+
+
+def trim_silence(waveform: Waveform, keep_s: float = 0.25, below_peak_db: float = 35.0) -> Waveform:
+    """Cut the lead and tail whose 20 ms frames stay this far below the loudest one, keeping ``keep_s`` of each."""
+    frames = len(waveform) // FRAME
+    if frames < 2:
+        return waveform
+    energy = np.square(waveform[: frames * FRAME].reshape(frames, FRAME)).mean(axis=1)
+    loud = np.flatnonzero(energy > energy.max() * 10 ** (-below_peak_db / 10))
+    if not len(loud):
+        return waveform
+    keep = round(keep_s * SAMPLE_RATE_HZ)
+    return waveform[max(0, loud[0] * FRAME - keep) : (loud[-1] + 1) * FRAME + keep]
+
+
+def add_noise(waveform: Waveform, snr_db: float, tilt: float, rng: np.random.Generator) -> Waveform:
+    """Add coloured noise: power falls as frequency to the ``2 * tilt`` (0 white, 0.5 pink, 1 brown)."""
+    spectrum = np.fft.rfft(rng.standard_normal(len(waveform)))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** tilt
+    noise = np.fft.irfft(spectrum, len(waveform))
+    power = float(np.mean(np.square(waveform, dtype=np.float64)))
+    noise *= np.sqrt(power * 10 ** (-snr_db / 10) / max(float(np.mean(noise**2)), 1e-20))
+    return _as_waveform(waveform + noise)
+
+
+def add_room(waveform: Waveform, decay_s: float, rng: np.random.Generator) -> Waveform:
+    """Convolve with a direct path and exponentially decaying noise (Polack's room model), keeping the level."""
+    time_s = np.arange(round(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    response = rng.standard_normal(len(time_s)) * 10 ** (-3 * time_s / decay_s)
+    response *= rng.uniform(0.2, 0.8) / max(float(np.linalg.norm(response)), 1e-9)
+    response[0] = 1.0
+    size = len(waveform) + len(response)
+    wet = np.fft.irfft(np.fft.rfft(waveform, size) * np.fft.rfft(response, size), size)[: len(waveform)]
+    level = np.linalg.norm(waveform) / max(float(np.linalg.norm(wet)), 1e-9)
+    return _as_waveform(wet * level)
+
+
+def telephone(waveform: Waveform) -> Waveform:
+    """Limit the band to 300 to 3,400 Hz as a narrow-band telephone line does."""
+    spectrum = np.fft.rfft(waveform)
+    frequency_hz = np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE_HZ)
+    spectrum[(frequency_hz < 300) | (frequency_hz > 3_400)] = 0
+    return _as_waveform(np.fft.irfft(spectrum, len(waveform)))
+
+
+def _as_waveform(samples: npt.NDArray[np.floating]) -> Waveform:
+    return samples.astype(np.float32, copy=False)

@@ -1,0 +1,179 @@
+"""Where a trainer's features come from: a cache in front of a frozen encoder, or the encoder itself while it learns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from calibrate.dataset import Part, Rows
+from calibrate.encoders.lowrank import add_adapters, merge_adapters
+from calibrate.encoders.pretrained import PooledEncoder
+from calibrate.recipe import Recipe
+from calibrate.training import processes
+from calibrate.training.audio_store import AudioStore
+from calibrate.training.augment import Augmentation
+from calibrate.training.features import FeatureTable, embed, middle
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.buckets import pad
+from edge.errors import AudioFileError, UsageError
+
+logger = logging.getLogger(__name__)
+
+GROUP = 8
+"""Utterances of like length that a learning encoder hears at once; a batch of many lengths would be half padding."""
+
+BatchFeatures = Callable[[Rows, np.random.Generator], Tensor]
+"""Rows ``int64[batch]`` to features ``float32[batch, layers, width]``, augmented anew with the generator."""
+
+
+class FeatureSource(Protocol):
+    """Pooled layers of utterances."""
+
+    learns: nn.Module | None
+    """Its children are the parts of the encoder that are trained, lowest first; None when it is frozen."""
+
+    def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
+        """Return the readable utterances of a part and their features ``float32[n, layers, width]``.
+
+        ``spoken_only`` leaves of each what the device's segmenter would: for all that is measured or calibrated.
+        Training takes whole files, with trimming among their augmentations, which was as good on validation speakers.
+        """
+
+    def augmented(self, part: Part) -> BatchFeatures:
+        """Return what draws training batches from a part whose files are all readable."""
+
+
+class FrozenFeatures:
+    """Features of a frozen encoder, computed once and kept on disk; augmented copies are drawn from beforehand."""
+
+    learns: nn.Module | None = None
+
+    def __init__(self, encoder: PooledEncoder, encoder_name: str, cache: Path, recipe: Recipe) -> None:
+        self.encoder, self.encoder_name, self.cache, self.recipe = encoder, encoder_name, cache, recipe
+
+    def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
+        """See ``FeatureSource``; unreadable files are logged and left out."""
+        table = self._embed(part, spoken_only=spoken_only)
+        readable = _readable(part, table.readable)
+        return readable, torch.from_numpy(table.features[table.readable].astype(np.float32))
+
+    def augmented(self, part: Part) -> BatchFeatures:
+        """See ``FeatureSource``."""
+        copies = [self.clean(part)[1]]
+        for seed in range(1, self.recipe.augmentation.copies + 1):
+            table = self._embed(part, augmentation=self.recipe.augmentation.build(), seed=seed)
+            copies.append(torch.from_numpy(table.features.astype(np.float32)))
+        stacked = torch.stack(copies)
+        return lambda rows, rng: stacked[rng.integers(len(copies), size=len(rows)), rows]
+
+    def _embed(
+        self, part: Part, *, augmentation: Augmentation | None = None, seed: int = 0, spoken_only: bool = False
+    ) -> FeatureTable:
+        with processes.main_first():
+            return embed(
+                self.encoder,
+                self.encoder_name,
+                part.paths,
+                self.cache,
+                augmentation=augmentation,
+                seed=seed,
+                spoken_only=spoken_only,
+                max_s=self.recipe.encoder.max_s,
+            )
+
+
+class LiveFeatures:
+    """Features of an encoder that learns: every batch is augmented anew and encoded with gradients.
+
+    Made once for a training; ``finish`` leaves an encoder as it would be loaded.
+    """
+
+    def __init__(self, encoder: PooledEncoder, recipe: Recipe) -> None:
+        self.encoder, self.max_samples = encoder, round(recipe.encoder.max_s * SAMPLE_RATE_HZ)
+        self.augmentation = recipe.finetune.augmentation.build() if recipe.finetune.augmentation.copies else None
+        self.audio = AudioStore(recipe.finetune.memory_gb * 1e9)
+        self.pool = ThreadPoolExecutor(torch.get_num_threads())
+        layers = encoder.encoder.transformer_layers()[-recipe.encoder.finetune :]
+        inside = {id(parameter) for parameter in encoder.encoder.transformer_layers().parameters()}
+        below = [each for each in encoder.parameters() if each.requires_grad and id(each) not in inside]
+        encoder.requires_grad_(False)
+        layers.requires_grad_(True)
+        if recipe.finetune.rank:
+            add_adapters(layers, recipe.finetune.rank)
+        front = [nn.ParameterList(below).requires_grad_(True)] if recipe.finetune.front else []
+        self.learns: nn.Module | None = nn.ModuleList([*front, *layers])
+
+    def finish(self) -> None:
+        """Merge adapters, freeze the encoder and let go of audio and threads."""
+        merge_adapters(self.encoder)
+        self.encoder.requires_grad_(False).eval()
+        self.pool.shutdown()
+        self.audio = AudioStore(0)
+
+    def readable(self, part: Part, spoken_only: bool = False) -> Part:
+        """Return the utterances of a part whose files can be read, the others logged; their audio is then in memory."""
+
+        def is_readable(path: Path) -> bool:
+            try:
+                self.audio.read(path, spoken_only)
+            except AudioFileError:
+                return False
+            return True
+
+        return _readable(part, np.array(list(self.pool.map(is_readable, part.paths)), np.bool_))
+
+    def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
+        """See ``FeatureSource``; an unreadable file is an error here, see ``readable``."""
+        self.encoder.eval()
+        rows = processes.share(np.arange(len(part.paths)))
+        with torch.no_grad():
+            chunks = [
+                self._encode([self._cut(self.audio.read(part.paths[row], spoken_only)) for row in chunk])
+                for chunk in np.array_split(rows, -(-len(rows) // 256))
+            ]
+        return part, processes.gather(torch.cat(chunks), len(part.paths)).cpu()
+
+    def augmented(self, part: Part) -> BatchFeatures:
+        """See ``FeatureSource``."""
+
+        def waveform(row: int, seed: int) -> Waveform:
+            read = self.audio.read(part.paths[row])
+            return self._cut(self.augmentation(read, np.random.default_rng(seed)) if self.augmentation else read)
+
+        def batch(rows: Rows, rng: np.random.Generator) -> Tensor:
+            self.encoder.train()
+            seeds = rng.integers(2**63, size=len(rows))
+            waveforms = self.pool.map(waveform, processes.share(rows), processes.share(seeds))
+            return processes.gather(self._encode(list(waveforms)), len(rows))
+
+        return batch
+
+    def _encode(self, waveforms: Sequence[Waveform]) -> Tensor:
+        """Return ``float32[batch, layers, width]``, encoded in groups of like length."""
+        order = np.argsort([len(waveform) for waveform in waveforms], kind="stable")
+        device = next(self.encoder.parameters()).device
+        pooled = []
+        for start in range(0, len(order), GROUP):
+            group = [waveforms[row] for row in order[start : start + GROUP]]
+            lengths = torch.tensor([len(waveform) for waveform in group])
+            padded = torch.from_numpy(pad(group, int(lengths.max())))
+            pooled.append(self.encoder(padded.to(device), lengths.to(device)))
+        return torch.cat(pooled)[np.argsort(order)].reshape(len(order), len(self.encoder.pooled), -1)
+
+    def _cut(self, waveform: Waveform) -> Waveform:
+        return middle(waveform, self.max_samples)
+
+
+def _readable(part: Part, readable: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Part:
+    if not readable.any():
+        raise UsageError(f"none of {len(part.paths)} files can be read, the first of them {part.paths[0]}")
+    for row in np.flatnonzero(~readable):
+        logger.warning("%s: cannot be read and is left out", part.paths[row])
+    return part.select(readable)
