@@ -122,11 +122,16 @@ def export_bundle(
         max_mb: most megabytes of the whole bundle.
 
     Raises:
-        ModelError: the encoder cannot be exported, or a check failed; the message lists which and by how much.
+        ModelError: head or encoder cannot be exported, or a check failed; the message lists which and by how much.
         UsageError: ``target`` holds something else than a bundle, or cannot be written.
     """
     check_target(target)
     run = model.run
+    if run.recipe.head.speaker != "none":
+        raise ModelError(
+            f"the head is told who speaks (head.speaker = {run.recipe.head.speaker!r}), which a bundle cannot be: its "
+            "graph serves everyone, and a person's profile comes from enrolment"
+        )
     graph = EmbeddingGraph.of(run)
     with tempfile.TemporaryDirectory(prefix="affectd-") as scratch:
         float_folder, folder = Path(scratch, "fp32"), Path(scratch, identity.precision)
