@@ -23,6 +23,7 @@ MANIFEST_NAME = "bundle.json"
 ENCODER_NAME = "encoder.onnx"
 HEAD_NAME = "head.safetensors"
 SPEAKER_NAME = "speaker.onnx"
+DEFAULT_NAME = "default"
 NO_SPEAKER_HASH = "none"
 """Stands for the hash of a speaker encoder that is not there."""
 
@@ -103,12 +104,12 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Bundle:
-        """Load and verify a bundle folder; None is the one inside the package.
+        """Load and verify a bundle: a folder, or one inside the package by its name; None is ``default``.
 
         Raises:
             ModelError: something is missing, damaged or contradictory; the message says which file and why.
         """
-        folder = default_bundle_folder() if folder is None else folder
+        folder = _located(folder or Path(DEFAULT_NAME))
         manifest = _read_manifest(folder)
         for name, record in manifest.files.items():
             _verify_file(folder / name, record)
@@ -154,9 +155,10 @@ class Bundle:
         )
 
 
-def default_bundle_folder() -> Path:
-    """Return the folder of the bundle that ships inside the package."""
-    return Path(str(resources.files("edge") / "bundles" / "default"))
+def shipped_bundles() -> dict[str, Path]:
+    """Return the bundles inside the package by name."""
+    folder = Path(str(resources.files("edge") / "bundles"))
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))}
 
 
 def sha256_of(path: Path) -> str:
@@ -168,11 +170,20 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _located(folder: Path) -> Path:
+    """Return where a bundle lies: a folder goes before one of the package's that has its name."""
+    if os.path.isdir(folder):  # unlike Path.is_dir it does not raise for a name that is too long
+        return folder
+    shipped = shipped_bundles()
+    if str(folder) in shipped:
+        return shipped[str(folder)]
+    siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    near = nearest(folder.name, [*shipped, *siblings])
+    raise ModelError(f"no bundle folder {folder}, and the package has {', '.join(shipped) or 'none'}{near}")
+
+
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
-    if not os.path.isdir(folder):  # unlike Path.is_dir it does not raise for a name that is too long
-        siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        raise ModelError(f"no bundle folder {folder}{nearest(folder.name, siblings)}")
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except OSError as error:

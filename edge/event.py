@@ -47,6 +47,8 @@ class Event:
     """A speaker profile was applied."""
     bucket_s: float | None = None
     """Length the encoder ran at, after padding."""
+    provider: str | None = None
+    """Execution provider that the encoder really ran on."""
     latency_ms: dict[str, float] = field(default_factory=dict)
     """Stage to milliseconds; ``total`` runs from the end of speech to this event."""
     truncated: bool = False

@@ -235,6 +235,7 @@ def utterance_event(
         adapted=recognition.adapted,
         needs_review=recognition.confidence < settings.decision.review_threshold,
         bucket_s=recognition.encoding.bucket_s,
+        provider=recognition.encoding.provider,
         latency_ms=latency_ms,
         truncated=segment.truncated,
         dropped_s=segment.dropped_s,

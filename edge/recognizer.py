@@ -32,6 +32,8 @@ class Encoding:
     """Time of the inference that held this utterance, batch mates included."""
     speaker_ms: float
     """Time of its voiceprint, 0 without."""
+    provider: str
+    """Execution provider that the encoder really ran on."""
 
 
 class Recognizer:
@@ -86,6 +88,7 @@ class Recognizer:
                     bucket_s=max(self.buckets.fit(length) for length in lengths[mine]) / SAMPLE_RATE_HZ,
                     encoder_ms=float(elapsed_ms[mine].sum()),
                     speaker_ms=(time.perf_counter() - started_s) * 1e3 if speaker_encoder else 0.0,
+                    provider=self.encoder.provider,
                 )
             )
         return encodings

@@ -79,7 +79,7 @@ class EncoderSettings(_Section):
     """Which model runs, and on what."""
 
     bundle: str = ""
-    """Bundle folder; empty is the one inside the package."""
+    """Bundle folder, or `default` or `nano` inside the package; empty is `default`."""
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     """Preferred execution provider; ``auto`` takes CUDA where it is installed, unless the bundle is int8."""
     require_provider: bool = False
@@ -101,7 +101,7 @@ class EncoderSettings(_Section):
 
     @property
     def bundle_folder(self) -> Path | None:
-        """The bundle's folder; None is the one inside the package."""
+        """The bundle's folder or name; None is the default one inside the package."""
         return Path(self.bundle).expanduser() if self.bundle else None
 
     @property

@@ -70,7 +70,10 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.", rich_help_panel=
 Bundle = Annotated[
     str | None,
     typer.Option(
-        help="Model folder.", metavar="DIR", show_default="the one inside the package", rich_help_panel="Model"
+        help="Model folder, or nano: the smaller one inside the package.",
+        metavar="DIR",
+        show_default="default, inside the package",
+        rich_help_panel="Model",
     ),
 ]
 Provider = Annotated[

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from tiny import SPEAKER, tiny_bundle, write_manifest
 
-from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, SPEAKER_NAME, Bundle, default_bundle_folder, sha256_of
+from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, SPEAKER_NAME, Bundle, sha256_of, shipped_bundles
 from edge.errors import ModelError
 from edge.head import Head
 from edge.population import POPULATION_NAME
@@ -48,8 +48,22 @@ def test_a_bundle_shows_its_shapes_and_labels(bundle: Bundle) -> None:
     assert bundle.encoder_hash == sha256_of(bundle.encoder_path)
 
 
-def test_the_default_bundle_is_inside_the_package() -> None:
-    assert default_bundle_folder().parts[-3:] == ("edge", "bundles", "default")
+@pytest.mark.parametrize("name", ["default", "nano"])
+def test_the_package_has_bundles_by_name(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shipped_bundles()[name].parts[-3:] == ("edge", "bundles", name)
+    assert Bundle.load(Path(name)).manifest.name == name
+    assert (Bundle.load().folder == shipped_bundles()[name]) == (name == "default")
+
+
+def test_a_folder_goes_before_a_bundle_of_its_name(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(bundle.folder, tmp_path / "nano")
+    monkeypatch.chdir(tmp_path)
+    assert Bundle.load(Path("nano")).manifest.name == bundle.manifest.name
+    with pytest.raises(ModelError, match=r"no bundle folder nan, and the package has default, nano \(did you mean 'nano'\?\)"):
+        Bundle.load(Path("nan"))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +102,7 @@ def test_files_outside_of_the_folder_are_refused(name: str, copy: Path) -> None:
 
 
 def test_a_missing_folder_suggests_the_nearest(copy: Path) -> None:
-    with pytest.raises(ModelError, match=r"no bundle folder .*cpoy \(did you mean 'copy'\?\)"):
+    with pytest.raises(ModelError, match=r"no bundle folder .*cpoy, .*\(did you mean 'copy'\?\)"):
         Bundle.load(copy.with_name("cpoy"))
     for absent in (copy / MANIFEST_NAME, copy.with_name("x" * 300)):
         with pytest.raises(ModelError, match="no bundle folder"):
