@@ -57,7 +57,7 @@ from export.parity import some_speech, torch_embeddings
 from export.precision import RULE, Precision, Quantisation, Speech, Trial, write_encoder
 from export.speaker import write_speaker
 
-BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
+BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0)
 PARITY_UTTERANCES = 48
 CALIBRATION_UTTERANCES = 192
 

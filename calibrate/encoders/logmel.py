@@ -58,7 +58,7 @@ class LogMel(nn.Module):
         block = math.gcd(self.window, self.hop)
         step, reach = self.hop // block, self.hop // block * (frames - 1)
         end = (frames - 1) * self.hop + self.window
-        blocks = F.pad(waveform, (half, end - half - samples)).reshape(len(waveform), -1, block)
+        blocks = F.pad(waveform, (half, end - half - samples)).reshape(waveform.shape[0], -1, block)
         framed = torch.cat([blocks[:, at : at + reach + 1 : step] for at in range(self.window // block)], dim=2)
         onward, backward = framed[:, :, 1 : half + 1], framed[:, :, self.window - self.turns[1 : half + 1]]
         cosines: Tensor

@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[[Plan], Section]] = {
     "streams": streams.measure,
     "people": people.measure,
 }
+SHIPPED = ("default", "nano")
 PAGE = Path("docs/benchmarks.md")
 
 
@@ -57,7 +58,7 @@ def measure(options: argparse.Namespace, command: str) -> Report:
         ModelError: a bundle does not load.
     """
     machine = Machine.here()
-    bundles = tuple(Bundle.load(folder) for folder in options.bundle or [None])
+    bundles = tuple(Bundle.load(folder) for folder in options.bundle or map(Path, SHIPPED))
     if len({label(bundle) for bundle in bundles}) < len(bundles):
         raise UsageError("two bundles have the same name and precision")
     plan = Plan(
@@ -103,8 +104,8 @@ def _lacking(part: str, plan: Plan) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m export.bench", description="Measure everything that is claimed.")
     parser.add_argument("--only", action="append", choices=PARTS, help="this part only; may be given again")
-    parser.add_argument("--bundle", action="append", type=Path, help="bundle folder; may be given again, the first is "
-                        "the one that targets are about (default: the one inside the package)")  # fmt: skip
+    parser.add_argument("--bundle", action="append", type=Path, help="bundle folder or name; repeatable, the first "
+                        "is what most targets are about (default: both inside the package)")  # fmt: skip
     parser.add_argument("--data", type=Path, help="folder of corpora; without it, accuracy is skipped")
     parser.add_argument("--recipe", type=Path, default=Plan.recipe, help="corpora and splits (default: %(default)s)")
     parser.add_argument("--cache", type=Path, default=Plan.cache, help="folder for features (default: %(default)s)")

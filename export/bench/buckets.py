@@ -19,18 +19,16 @@ from export.bench.memory import peak_mb
 from export.bench.plan import Plan, conversation, label, recognizer_of
 from export.bench.report import Section, Table, Target
 from export.bench.rounds import Timing, alternate, digits
-from export.check import MOST_PADDING_ERROR
 
 CLIPS = 128
 FACTOR = 1.5
-HEADER = ("batches", "median ms", "n", "audio s per s", "padding", "peak MB", "furthest from alone", "allowed")
+SAME = 1e-3
+HEADER = ("batches", "median ms", "n", "audio s per s", "padding", "peak MB", "furthest from alone")
 NOTES = """\
 {clips} clips of {low:.1f} to {high:.1f} s, {total:.0f} s in all, {source}, in random order. Batches hold at most
 {most} utterances (`encoder.max_batch`), one thread unless the title says otherwise. *Padding* is the share of what
 the encoder hears. *Peak* is the resident memory of a fresh process that does only this on one thread. The last
-columns are the largest relative distance of an embedding from that of the same clip alone and unpadded, and what the
-precision allows: int8 rounds by the loudest activation of a batch, so that batch mates move each other within the
-rounding."""
+column is the largest relative distance of an embedding from that of the same clip alone and unpadded."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,7 @@ def measure(plan: Plan) -> Section:
             cut = [waveform[: recognizer.buckets.longest] for waveform in waveforms]
             rows = _rows(recognizer, cut, max(1, plan.rounds // 2))
             title = f"{label(bundle)}, {threads} thread{'s' * (threads > 1)}"
-            allowed = MOST_PADDING_ERROR[bundle.manifest.encoder.precision]
-            tables.append(_table(title, rows, sum(map(len, cut)), allowed))
+            tables.append(_table(title, rows, sum(map(len, cut))))
             figures += [
                 {"bundle": label(bundle), "threads": threads, "batches": name}
                 | asdict(row) | {"timing": row.timing.as_json()}
@@ -66,7 +63,7 @@ def measure(plan: Plan) -> Section:
             if bundle is plan.bundles[0] and threads == 1:
                 targets += [_faster(rows, rival) for rival in (TO_LONGEST, TO_BATCH_LONGEST)]
             if threads == 1:
-                targets.append(_same(label(bundle), rows, allowed))
+                targets.append(_same(label(bundle), rows))
     lengths_s = [len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms]
     notes = NOTES.format(
         clips=len(waveforms), low=min(lengths_s), high=max(lengths_s), total=sum(lengths_s), source=source,
@@ -105,7 +102,7 @@ def _rows(recognizer: Recognizer, waveforms: list[Waveform], rounds: int) -> dic
     }
 
 
-def _table(title: str, rows: Mapping[str, Row], samples: int, allowed: float) -> Table:
+def _table(title: str, rows: Mapping[str, Row], samples: int) -> Table:
     cells = [
         (
             name,
@@ -115,7 +112,6 @@ def _table(title: str, rows: Mapping[str, Row], samples: int, allowed: float) ->
             f"{row.padding:.1%}",
             f"{row.peak_mb:.0f}",
             f"{row.distance:.1e}",
-            f"{allowed:g}",
         )
         for name, row in rows.items()
     ]
@@ -131,8 +127,8 @@ def _faster(rows: Mapping[str, Row], rival: str) -> Target:
     )
 
 
-def _same(bundle: str, rows: Mapping[str, Row], allowed: float) -> Target:
+def _same(bundle: str, rows: Mapping[str, Row]) -> Target:
     distance = rows[BUCKETED].distance
     return Target(
-        f"{bundle}: embeddings in {BUCKETED} within {allowed:g} of those alone", f"{distance:.1e}", distance <= allowed
+        f"{bundle}: embeddings in {BUCKETED} within {SAME:g} of those alone", f"{distance:.1e}", distance <= SAME
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,11 +13,20 @@ from export.bench.flops import graph_flops
 from export.bench.machine import GEMM_SIZE, Gemm, limited
 from export.bench.peers import SHAPES, WaveformPeer, WhisperPeer
 from export.bench.plan import Plan, conversation, label, recognizer_of
-from export.bench.report import Section, Table
+from export.bench.report import Section, Table, Target
 from export.bench.rounds import Task, Timing, alternate, digits
 
 LENGTHS_S = (3.0, 10.0)
 GEMM = "GEMM"
+PROMISES = {
+    "default": {
+        (3.0, "HuBERT-large shape"): 120,
+        (3.0, "DistilHuBERT shape"): 15,
+        (10.0, "wav2vec2-large-12 shape"): 50,
+    },
+    "nano": {(3.0, "HuBERT-large shape"): 600, (3.0, "DistilHuBERT shape"): 80, (10.0, "wav2vec2-large-12 shape"): 250},
+}
+"""How many times faster than what the bundles of the package should be, on one thread."""
 HEADER = ("encoder", "weights", "median ms", "n", "times the first", "GFLOP", "share of GEMM peak")
 NOTES = """\
 From the waveform to the embedding (the bundle: to probabilities; openSMILE: to functionals; Whisper: from the
@@ -49,6 +58,7 @@ def measure(plan: Plan) -> Section:
         for length_s, waveform in waveforms.items()
     }
     tables, figures = [], []
+    targets: list[Target] = []
     for threads in plan.threads:
         contestants = {label(bundle): _bundle(bundle, threads) for bundle in plan.bundles} | peers
         tasks: dict[str, Task] = {GEMM: gemm}
@@ -60,6 +70,8 @@ def measure(plan: Plan) -> Section:
         for length_s in lengths_s:
             found = {name: times[f"{name} {length_s}"] for name in contestants}
             rows = _rows(contestants, found, flops[length_s], peak)
+            if threads == 1:
+                targets += _targets(plan.bundles, length_s, found)
             title = f"{length_s:g} s, {threads} thread{'s' * (threads > 1)}; GEMM peak {peak:,.0f} GFLOP/s"
             tables.append(Table(title, HEADER, rows))
             figures += [
@@ -67,7 +79,18 @@ def measure(plan: Plan) -> Section:
                 | {"flops": flops[length_s].get(name), "gemm_peak_gflops": peak} | found[name].as_json()
                 for name, row in contestants.items()
             ]  # fmt: skip
-    return Section("Encoder latency", NOTES, tables, {"latency": figures})
+    return Section("Encoder latency", NOTES, tables, {"latency": figures}, targets)
+
+
+def _targets(bundles: Sequence[Bundle], length_s: float, times: dict[str, Timing]) -> list[Target]:
+    found = []
+    for bundle in bundles:
+        for (promised_s, peer), factor in PROMISES.get(bundle.manifest.name, {}).items():
+            if promised_s == length_s and bundle.manifest.encoder.precision == "int8":
+                ratio = times[peer].median_ms / times[label(bundle)].median_ms
+                promise = f"{label(bundle)}: {factor} times faster than the {peer}, {length_s:g} s, one thread"
+                found.append(Target(promise, f"{ratio:.0f} times", ratio >= factor))
+    return found
 
 
 def _bundle(bundle: Bundle, threads: int) -> Contestant:
