@@ -14,9 +14,8 @@ from export.cli.app import Cache, Debug, Threads, app
 
 @app.command(
     epilog=examples(
-        "affectd-export distil runs/teacher configs/distil-default.toml --data data --out students/default",
-        "affectd-calibrate train configs/default-train.toml --data data --encoder students/default",
-        "affectd-export bundle runs/default --data data --out bundles/mine",
+        "affectd-export distil runs/default configs/distil-nano.toml --data data --out runs/nano",
+        "affectd-export bundle runs/nano --data data --name nano --out bundles/nano --max-mb 2",
     )
 )
 def distil(
@@ -24,7 +23,7 @@ def distil(
     recipe: Annotated[Path, typer.Argument(help="Student, losses and schedule in TOML, see configs/distil-*.toml.")],
     *,
     data: Annotated[Path, typer.Option(help="Folder of the corpora that the teacher trained on.", metavar="DIR")],
-    out: Annotated[Path, typer.Option(help="Folder of the student.", file_okay=False, metavar="DIR")],
+    out: Annotated[Path, typer.Option(help="Folder of the student's run.", file_okay=False, metavar="DIR")],
     unlabelled: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of more speech, without labels. Repeatable.", file_okay=False, metavar="DIR"),
@@ -37,9 +36,9 @@ def distil(
     threads: Threads = 2,
     debug: Debug = False,
 ) -> None:
-    """Train a small encoder to hear as a trained run does.
+    """Train a small encoder to hear as a trained run does, and write it as a run, with that run's own heads.
 
-    The student's folder then takes the place of a pretrained encoder: affectd-calibrate train --encoder DIR.
+    Its folder "encoder" can also take the place of a pretrained encoder: affectd-calibrate train --encoder DIR/encoder.
     """
     from export.distil_run import distil_run
 
