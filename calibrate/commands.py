@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -42,18 +43,19 @@ def train_recipe(
     threads: int,
     device: str,
     finetune: int | None = None,
+    head: str | None = None,
 ) -> None:
     """Train by a recipe; see the command's help."""
     here = processes.join(cpu=device.startswith("cpu")) or _device(device)
     torch.set_num_threads(threads)
-    recipe = read_recipe(recipe_path).leave_out(without)
+    recipe = read_recipe(recipe_path, head).leave_out(without)
     if finetune is not None:
         recipe = recipe.with_finetune(finetune)
-    folder = out or Path("runs") / recipe.name
+    folder = out or Path("runs") / (recipe.name if head is None else f"{recipe.name}-{Path(head).stem}")
     parts = read_parts(recipe, data, strict=strict)
     for split in SPLITS[:2]:
         _inhabited(parts, split)
-    run = build_run(recipe, encoder or recipe.encoder.name)
+    run = build_run(recipe, encoder or recipe.encoder.name, np.unique(parts["train"].speakers).tolist())
     run.to(here)
     train_run(run, parts, folder, cache, resume)
     if recipe.encoder.finetune and recipe.schedule.epochs:
@@ -69,7 +71,8 @@ def _report_training(run: Run, validation: Part, folder: Path, cache: Path) -> N
         return
     draw_training(folder / "training.png", folder / "log.csv")
     splits = run.recipe.splits.file or "a seeded draw"
-    protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, torch"
+    heard = f"what is spoken in each file, torch{run.recipe.head.stranger}"
+    protocol = f"validation speakers of {splits}, never trained on; {heard}"
     write_report(folder / "validation", figures, run.recipe.labels, protocol)
     stage = "validation speakers" if folder.name != FROZEN_NAME else "validation speakers, before fine-tuning"
     show_figures(figures, f"{run.recipe.name}: {stage}")
@@ -112,7 +115,7 @@ def evaluate_model(
         speakers = set(part.speakers.tolist())
         known = len(speakers.intersection(run.speakers))
         seen = f", {known} of {len(speakers)} trained on" if known else ", never trained on"
-        what = f"run {model.name}, torch"
+        what = f"run {model.name}, torch{run.recipe.head.stranger}"
     else:
         raise UsageError(f"{model}: holds neither {MANIFEST_NAME} (a bundle) nor {RUN_NAME} (a run)")
     protocol = f"{split} speakers of {recipe.splits.file or 'a seeded draw'}{seen}; what is spoken in each file; {what}"

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from calibrate.labels import EMOTIONS, LABELS
-from calibrate.training.augment import Augmentation
+from calibrate.recipe_sections import (
+    AugmentationRecipe,
+    CorpusRecipe,
+    EncoderRecipe,
+    FinetuneRecipe,
+    HeadRecipe,
+    ScheduleRecipe,
+    Section,
+    SplitRecipe,
+)
 from edge.errors import UsageError, nearest
 
 if sys.version_info >= (3, 11):
@@ -18,163 +27,24 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+__all__ = [
+    "AugmentationRecipe",
+    "CorpusRecipe",
+    "EncoderRecipe",
+    "FinetuneRecipe",
+    "HeadRecipe",
+    "Recipe",
+    "ScheduleRecipe",
+    "SplitRecipe",
+    "read_recipe",
+    "read_toml",
+]
 
-Section = TypeVar("Section", bound=BaseModel)
-Decay = Annotated[float, Field(ge=0.01, le=5)]
-Count = Annotated[int, Field(ge=1)]
-Number = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
-    if limits[0] > limits[1]:
-        raise ValueError(f"the lower limit {limits[0]} exceeds the upper one {limits[1]}")
-    return limits
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+HEADS = Path(__file__).resolve().parents[1] / "configs" / "heads"
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
-class CorpusRecipe(_Section):
-    """One corpus to train on."""
-
-    name: str
-    """Reader, see ``calibrate.corpora``."""
-    folder: str
-    """Relative to the data folder given on the command line."""
-    licence: str
-    """Goes into the model card: it binds the weights."""
-    licence_verified: bool = True
-
-
-class SplitRecipe(_Section):
-    """Who trains, validates and tests; never the same speaker twice."""
-
-    file: str = ""
-    """CSV of ``corpus,speaker,split`` relative to the data folder; empty draws speakers by ``fractions``."""
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
-
-
-class EncoderRecipe(_Section):
-    """The pretrained encoder and what is taken from it."""
-
-    name: str
-    """Hub name or local folder; ``--encoder`` replaces it."""
-    licence: str
-    """Of the pretrained weights, for the model card."""
-    layers: Annotated[int, Field(ge=1)]
-    """Transformer layers kept."""
-    pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    """Layers whose mean and standard deviation are features; 0 is the input of the first."""
-    finetune: Annotated[int, Field(ge=0)] = 0
-    """Last layers to train by ``[finetune]`` once the head has learned; 0 keeps the encoder frozen."""
-    max_s: Annotated[float, Field(gt=0, le=30)] = 12.0
-    """Longest input; the exported position table ends here."""
-
-
-class AugmentationRecipe(_Section):
-    """Copies of the training audio, see :class:`calibrate.training.augment.Augmentation`."""
-
-    copies: Number = 3
-    """Augmented copies beside the clean one; where the encoder learns, any number above 0 draws anew in every epoch."""
-    gain_db: Weight = 12.0
-    noise_probability: Probability = 0.5
-    snr_db: Annotated[tuple[float, float], AfterValidator(_ascending)] = (5.0, 30.0)
-    room_probability: Probability = 0.3
-    decay_s: Annotated[tuple[Decay, Decay], AfterValidator(_ascending)] = (0.1, 0.5)
-    telephone_probability: Probability = 0.15
-    trim_probability: Probability = 0.7
-    speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """0.1 is speed perturbation as usual: new pitch and formants, so new voices."""
-    tempo: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    codec_probability: Probability = 0.0
-    mask: Share = 0.0
-    """SpecAugment: longest share of time and of the mel scale that a mask covers, two masks each."""
-
-    def build(self) -> Augmentation:
-        """Return the augmentation itself."""
-        return Augmentation(**self.model_dump(exclude={"copies"}))
-
-
-class HeadRecipe(_Section):
-    """What turns pooled layers into labels."""
-
-    kind: Literal["linear", "dense"] = "linear"
-    """``linear``; ``dense`` is dropout, dense, tanh, dropout, projection (report B's head)."""
-    mix: Literal["concatenate", "weighted"] = "concatenate"
-    """Layers side by side, or summed with learned softmax weights."""
-    dim: Annotated[int, Field(ge=2)] = 256
-    """Size of the embedding: principal components kept (linear) or hidden units (dense)."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    regulars: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the loss for the head of enrolled people, which learns along (dense); 0: it is fitted afterwards."""
-
-    @model_validator(mode="after")
-    def _learns(self) -> HeadRecipe:
-        if self.regulars and self.kind == "linear":
-            raise ValueError("regulars needs kind = 'dense': a linear head has no layer that could learn along")
-        return self
-
-
-class ScheduleRecipe(_Section):
-    """Optimisation of the head, on features of the frozen encoder."""
-
-    epochs: Number = 30
-    """0 leaves the head to ``[finetune]``, untrained."""
-    batch: Count = 256
-    """Utterances a step, over all processes together."""
-    learning_rate: Positive = 1e-3
-    encoder_learning_rate: Positive = 2e-5
-    """Of the encoder's last layer, where it learns: speech encoders do by ``[finetune]``."""
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Factor on the encoder's learning rate from each layer to the one below."""
-    weight_decay: Weight = 0.1
-    warmup: Share = 0.05
-    """Share of the steps in which the learning rate rises."""
-    decay: Literal["cosine", "none"] = "cosine"
-    """How the learning rate falls after that."""
-    label_smoothing: Share = 0.0
-    average: Share = 0.0
-    """Decay a step of the moving average of the weights that is validated and kept; 0 keeps the last weights."""
-    evaluate_every: Number = 0
-    """Steps between evaluations on validation speakers; 0: once an epoch."""
-    patience: Number = 0
-    """Evaluations without a better loss, beyond which the learning rates fall to a tenth; 0: never."""
-    stop_after: Number = 0
-    """Evaluations without a better loss that end training, which keeps the best weights; 0: never."""
-    mixup: Weight = 0.0
-    """Both parameters of the beta distribution by which pairs of features are mixed (Zhang et al. 2018)."""
-    adversarial: Weight = 0.0
-    """Weight of telling speakers apart, by reversed gradients (Ganin & Lempitsky 2015)."""
-    contrastive: Weight = 0.0
-    """Weight of the supervised contrastive loss (Khosla et al. 2020)."""
-
-
-class FinetuneRecipe(ScheduleRecipe):
-    """Optimisation of the head and the last layers of the encoder together, after ``[schedule]``."""
-
-    epochs: Count = 3
-    batch: Count = 32
-    learning_rate: Positive = 1e-4
-    encoder_learning_rate: Positive = 2e-4
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
-    warmup: Share = 0.1
-    label_smoothing: Share = 0.1
-    average: Share = 0.99
-    rank: Number = 8
-    """Of the change to every matrix (LoRA, Hu et al. 2022); 0 trains whole layers."""
-    front: bool = False
-    """Train what is below the layers too, convolutions for one; needs ``encoder.finetune = encoder.layers``."""
-    memory_gb: Weight = 4.0
-    """Decoded audio that each process keeps, 35 hours at 4; what does not fit is decoded anew in every epoch."""
-    augmentation: AugmentationRecipe = AugmentationRecipe(speed=0.1, tempo=0.1, codec_probability=0.1, mask=0.1)
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that makes a model, besides the folders."""
 
     name: str
@@ -205,6 +75,9 @@ class Recipe(_Section):
             )
         if self.finetune.front and 0 < self.encoder.finetune < self.encoder.layers:
             raise ValueError(f"finetune.front needs encoder.finetune = {self.encoder.layers}, all of encoder.layers")
+        batches = [self.schedule.batch, self.finetune.batch] if self.encoder.finetune else [self.schedule.batch]
+        if self.head.kind == "stack" and min(batches) < 2:
+            raise ValueError("head.kind = 'stack' normalises over the batch, which needs two utterances or more")
         if not self.schedule.epochs and not self.encoder.finetune:
             raise ValueError("schedule.epochs = 0 trains nothing while encoder.finetune = 0")
         return self
@@ -215,12 +88,43 @@ class Recipe(_Section):
         Raises:
             UsageError: that does not fit the rest of the recipe.
         """
+        return self._changed({"encoder": {"finetune": layers}}, f"fine-tuning {layers} layers")
+
+    def with_schedule(self, values: Mapping[str, float]) -> Recipe:
+        """Return the recipe with these values in its schedule.
+
+        Raises:
+            UsageError: they do not fit the rest of the recipe.
+        """
+        return self._changed({"schedule": values}, ", ".join(f"{key} {value:g}" for key, value in values.items()))
+
+    def with_head(self, name: str | None) -> Recipe:
+        """Return the recipe with another head, its schedule and augmentation; None leaves it as it is.
+
+        Args:
+            name: of a file in ``configs/heads``, or a path to one like these.
+
+        Raises:
+            UsageError: there is no such file, or what is in it does not fit the rest of the recipe.
+        """
+        if name is None:
+            return self
+        path = Path(name)
+        if path.suffix != ".toml":
+            shipped = sorted(path.stem for path in HEADS.glob("*.toml"))
+            if name not in shipped:
+                raise UsageError(f"--head {name!r} is not one of {', '.join(shipped)}{nearest(name, shipped)}")
+            path = HEADS / f"{name}.toml"
+        return self._changed(read_toml(path, HeadFile).model_dump(), f"--head {name}")
+
+    def _changed(self, sections: Mapping[str, Mapping[str, Any]], reason: str) -> Recipe:
         described = self.model_dump()
-        described["encoder"]["finetune"] = layers
+        for section, values in sections.items():
+            described[section] |= values
         try:
             return Recipe.model_validate(described)
         except ValidationError as error:
-            raise UsageError(f"fine-tuning {layers} layers: {error.errors()[0]['msg']}") from None
+            raise UsageError(f"{reason}: {error.errors()[0]['msg']}") from None
 
     def leave_out(self, names: Collection[str]) -> Recipe:
         """Return the recipe without these corpora.
@@ -235,12 +139,20 @@ class Recipe(_Section):
         return self.model_copy(update={"corpora": tuple(corpus for corpus in self.corpora if corpus.name not in names)})
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read and validate a training recipe, see ``read_toml``."""
-    return read_toml(path, Recipe)
+class HeadFile(Section):
+    """A head of ``configs/heads`` with its hyper-parameters, to be laid over a recipe."""
+
+    head: HeadRecipe
+    schedule: ScheduleRecipe
+    augmentation: AugmentationRecipe = AugmentationRecipe(copies=0)
 
 
-def read_toml(path: Path, kind: type[Section]) -> Section:
+def read_recipe(path: Path, head: str | None = None) -> Recipe:
+    """Read and validate a training recipe, see ``read_toml``, and lay a head over it, see ``Recipe.with_head``."""
+    return read_toml(path, Recipe).with_head(head)
+
+
+def read_toml(path: Path, kind: type[Kind]) -> Kind:
     """Read and validate a recipe of some kind.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from calibrate.dataset import Part
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from calibrate.evaluation.metrics import Probabilities
 from calibrate.recipe import Recipe
+from calibrate.speakers.clip_mfcc import ClipVectors, clip_mfcc, speaker_mfcc
 from calibrate.splits import Split
 from calibrate.training import processes
 from calibrate.training.heads import Classifier
@@ -48,7 +50,7 @@ class Run:
     def probabilities(self, part: Part, source: FeatureSource) -> tuple[Part, Probabilities]:
         """Return the readable utterances of a part and their calibrated ``float32[n, labels]``, as the device hears."""
         part, features = source.clean(part, spoken_only=True)
-        return part, (self.logits(features) / self.temperature).softmax(1).numpy()
+        return part, (self.logits(features, part) / self.temperature).softmax(1).numpy()
 
     @property
     def encoder_label(self) -> str:
@@ -60,12 +62,26 @@ class Run:
         self.encoder.to(device)
         self.classifier.to(device)
 
-    def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """Return ``float32[n, labels]`` on the CPU for features ``float32[n, layers, width]``, uncalibrated."""
+    def logits(self, features: torch.Tensor, part: Part | None = None) -> torch.Tensor:
+        """Return ``float32[n, labels]`` on the CPU, uncalibrated.
+
+        Args:
+            features: ``float32[n, layers, width]``.
+            part: the same utterances, for a head that knows its training speakers; None: all are strangers.
+        """
         self.classifier.eval()
+        device = next(self.classifier.parameters()).device
+        speakers = self.classifier.rows_of(part.speakers).to(device) if part else None
         with torch.inference_mode():
-            logits: torch.Tensor = self.classifier(features.to(next(self.classifier.parameters()).device))
+            logits: torch.Tensor = self.classifier(features.to(device), speakers)
         return logits.cpu()
+
+    def measure_speakers(self, train: Part, clips: ClipVectors) -> None:
+        """Tell a head of ``speaker = "mfcc"`` its speakers' vectors, the means over their training utterances."""
+        if self.classifier.speaker is not None:
+            means = speaker_mfcc(train, clips)
+            vectors = np.stack([means[name] for name in self.classifier.speaker.names])
+            self.classifier.speaker.measured(torch.from_numpy(vectors))
 
     def source(self, cache: Path) -> FeatureSource:
         """Return where features for this run's encoder, as it is now, come from."""
@@ -98,8 +114,8 @@ def load_run(folder: Path, encoder_name: str | None = None) -> Run:
         state = load_file(folder / MODEL_NAME)
         recipe = Recipe.model_validate(described["recipe"])
         corpora = [CorpusRecord.model_validate(corpus) for corpus in described["corpora"]]
-        run = build_run(recipe, encoder_name or described["encoder_name"])
-        run.temperature, run.corpora, run.speakers = described["temperature"], corpora, described.get("speakers", [])
+        run = build_run(recipe, encoder_name or described["encoder_name"], described.get("speakers", []))
+        run.temperature, run.corpora = described["temperature"], corpora
         for prefix, module in (("classifier.", run.classifier), ("encoder.", run.encoder)):
             own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
             if own:
@@ -111,13 +127,13 @@ def load_run(folder: Path, encoder_name: str | None = None) -> Run:
     return run
 
 
-def build_run(recipe: Recipe, encoder_name: str) -> Run:
-    """Load the pretrained encoder of a recipe and put an untrained head on it."""
+def build_run(recipe: Recipe, encoder_name: str, speakers: Sequence[str] = ()) -> Run:
+    """Load the pretrained encoder of a recipe and put an untrained head on it, which may know its training speakers."""
     speech = load_encoder(encoder_name, recipe.encoder.layers, recipe.encoder.max_s)
     encoder = PooledEncoder(speech, recipe.encoder.pooled).eval()
     torch.manual_seed(recipe.seed)
-    classifier = Classifier(recipe.head, len(recipe.encoder.pooled), 2 * speech.width, len(recipe.labels))
-    return Run(recipe, encoder_name, encoder, classifier, temperature=1.0, corpora=[])
+    classifier = Classifier(recipe.head, len(recipe.encoder.pooled), 2 * speech.width, len(recipe.labels), speakers)
+    return Run(recipe, encoder_name, encoder, classifier, temperature=1.0, corpora=[], speakers=list(speakers))
 
 
 def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, resume: bool = False) -> None:
@@ -129,6 +145,8 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
     folder.mkdir(parents=True, exist_ok=True)
     train, validation = parts["train"], parts["validation"]
     recipe, seed = run.recipe, run.recipe.seed
+    if recipe.head.speaker == "mfcc":
+        run.measure_speakers(train, clip_mfcc(train.paths, cache, recipe.head.speaker_dim))
     if recipe.encoder.finetune:
         if recipe.schedule.epochs:
             frozen = replace(run, recipe=recipe.with_finetune(0))
@@ -138,7 +156,7 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
         source = run.source(cache)
         train_classifier(run.classifier, source, (train, validation), recipe.schedule, folder, seed=seed, resume=resume)
     readable, features = run.source(cache).clean(validation, spoken_only=True)
-    run.temperature = fit_temperature(run.logits(features), readable)
+    run.temperature = fit_temperature(run.logits(features, readable), readable)
     run.corpora = [
         CorpusRecord(
             name=name,

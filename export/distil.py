@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import cast
 
@@ -72,6 +73,7 @@ def distil(
     label = f"{STUDENTS[recipe.student.kind]} {teacher.encoder_label}"
     done = student.load() if resume else 0
     log = _read_log(folder / "log.csv", done)
+    cosine = LOG_COLUMNS.index("validation_cosine")
     with progress_bar() as progress:
         task = progress.add_task("distilling", total=recipe.epochs, completed=done)
         for epoch in range(done, recipe.epochs):
@@ -81,10 +83,13 @@ def distil(
             log.append((str(epoch + 1), *(f"{figure:.4f}" for figure in (*figures, *heard))))
             with (folder / "log.csv").open("w", newline="") as file:
                 csv.writer(file).writerows(log)
-            save_student(kept.encoder.encoder, recipe.student, folder / ENCODER_NAME, label)
+            if float(log[-1][cosine]) >= max(float(row[cosine]) for row in log[1:]):
+                student.note_best()
             student.save(epoch + 1)
             progress.update(task, advance=1, description=f"distilling, validation UA {heard[1]:.3f}")
-    run = student.kept().as_run(teacher, recipe, str(folder / ENCODER_NAME))
+    best = student.best()
+    save_student(best.encoder.encoder, recipe.student, folder / ENCODER_NAME, label)
+    run = best.as_run(teacher, recipe, str(folder / ENCODER_NAME))
     readable, features = run.source(cache).clean(validation, spoken_only=True)
     run.temperature = fit_temperature(run.logits(features), readable)
     run.save(folder)
@@ -92,7 +97,10 @@ def distil(
 
 
 class Training:
-    """A student with its optimiser and the running mean of its weights, which is what is kept."""
+    """A student with its optimiser, the running mean of its weights, and the best that this mean has been.
+
+    A small student learns the training speakers by heart in the end, so the best epoch on validation speakers is kept.
+    """
 
     def __init__(self, imitation: Imitation, recipe: DistilRecipe, checkpoint: Path) -> None:
         self.imitation, self.recipe, self.checkpoint = imitation, recipe, checkpoint
@@ -100,6 +108,7 @@ class Training:
         self.optimiser = torch.optim.AdamW(learned, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         mean = get_ema_multi_avg_fn(recipe.averaging)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(imitation, multi_avg_fn=mean)
+        self._best = deepcopy(imitation)
         front = getattr(imitation.encoder.encoder, "front", None)
         if recipe.mask and isinstance(front, LogMel):
             front.mask = spec_augment
@@ -107,6 +116,14 @@ class Training:
     def kept(self) -> Imitation:
         """Return the student with the mean weights."""
         return cast(Imitation, self.average.module)
+
+    def note_best(self) -> None:
+        """Remember the mean weights as the best so far."""
+        self._best.load_state_dict(self.kept().state_dict())
+
+    def best(self) -> Imitation:
+        """Return the student with the best mean weights."""
+        return self._best.eval()
 
     def epoch(self, number: int, view: View, part: Part, scale: Scale) -> list[float]:
         """Train for an epoch on a view; returns the mean loss and the mean of each of its parts."""
@@ -151,7 +168,7 @@ class Training:
         return int(state["epochs"])
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {"model": self.imitation, "average": self.average, "optimiser": self.optimiser}
+        return {"model": self.imitation, "average": self.average, "best": self._best, "optimiser": self.optimiser}
 
 
 class Judge:

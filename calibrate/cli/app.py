@@ -23,6 +23,16 @@ Data = Annotated[Path, typer.Option(help="Folder that the recipe's corpora and s
 EncoderName = Annotated[
     str | None, typer.Option("--encoder", help="Hub name or folder of the pretrained encoder, over the recipe's.")
 ]
+HeadName = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        help="Head, schedule and augmentation of configs/heads, or of a file like these, over the "
+        "recipe's: base, personal, mfcc, deep, wav2vec, …",
+        metavar="NAME",
+        show_default="the recipe's",
+    ),
+]
 Cache = Annotated[Path, typer.Option(help="Folder for features of the frozen encoder.", file_okay=False, metavar="DIR")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of torch.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=set_debug, help="Log details and show tracebacks.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.app import Cache, Data, Debug, EncoderName, Threads, app
+from calibrate.cli.app import Cache, Data, Debug, EncoderName, HeadName, Threads, app
 from edge.commands.entry import examples
 
 RecipeFile = Annotated[Path, typer.Argument(help="Training recipe in TOML, see configs/default-train.toml.")]
@@ -84,7 +84,7 @@ def generalise(
         "affectd-calibrate folds configs/default-train.toml --data data --corpus ravdess --split emobox --labels all "
         "--out report",
         "affectd-calibrate folds crema-d.toml --data data --split emosuperb --out report",
-        "affectd-calibrate folds crema-d.toml --data data --split random --out report     the report's own protocol",
+        "affectd-calibrate folds crema-d.toml --data data --split random --head personal --out report",
     )
 )
 def folds(
@@ -111,6 +111,7 @@ def folds(
     k: Annotated[int, typer.Option("--folds", min=2, help="Of --split speaker.")] = 5,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the folds and of the training.")] = 1,
     encoder: EncoderName = None,
+    head: HeadName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
     json: Json = False,
@@ -125,5 +126,5 @@ def folds(
 
     measure_protocol(
         recipe, data, out, split=split, corpus=corpus, training=training, labels=labels, folds=k, seeds=seeds,
-        encoder=encoder, cache=cache, threads=threads, json_only=json,
+        encoder=encoder, cache=cache, threads=threads, json_only=json, head=head,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.app import Cache, Data, Debug, EncoderName, Threads, app
+from calibrate.cli.app import Cache, Data, Debug, EncoderName, HeadName, Threads, app
 from edge.commands.entry import examples
 
 
@@ -32,6 +32,7 @@ def corpus(
         "affectd-calibrate train configs/default-train.toml --data data",
         "affectd-calibrate train my.toml --data data --encoder models/whisper-base --resume",
         "affectd-calibrate train configs/default-train.toml --data data --without ravdess --without nemo",
+        "affectd-calibrate train configs/default-train.toml --data data --head base",
         "affectd-calibrate train configs/default-train.toml --data data --finetune 2 --out runs/finetuned",
         "accelerate launch --multi_gpu -m calibrate train configs/finetune.toml --data data --device cuda",
     )
@@ -43,10 +44,11 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the run.", file_okay=False, metavar="DIR", show_default="runs/<name of the recipe>"
+            help="Folder of the run.", file_okay=False, metavar="DIR", show_default="runs/<name of the recipe>-<head>"
         ),
     ] = None,
     encoder: EncoderName = None,
+    head: HeadName = None,
     without: Annotated[list[str] | None, typer.Option(help="Corpus to leave out. Repeatable.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A file that breaks a corpus's naming is an error.")] = False,
     finetune: Annotated[
@@ -66,13 +68,16 @@ def train(
     By --finetune, or by encoder.finetune in the recipe, the encoder learns too, once the head has learned: see
     \[finetune] in configs/finetune.toml. The frozen run lies beside it, in frozen/.
 
+    By --head another head takes the place of the recipe's, with its own schedule. The splits share no speaker, so a
+    head that is told who speaks is validated on strangers: in folds --split random it knows everyone.
+
     The run folder gets the model, the training log with its picture, and a report with confusion matrices.
     """
     from calibrate.commands import train_recipe
 
     train_recipe(
         recipe, data, out, encoder, without=without or [], strict=strict, resume=resume, cache=cache, threads=threads,
-        device=device, finetune=finetune,
+        device=device, finetune=finetune, head=head,
     )  # fmt: skip
 
 

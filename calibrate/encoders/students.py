@@ -60,6 +60,8 @@ class CompactShape(BaseModel):
     """Samples between log-mel frames."""
     stack: Annotated[int, Field(ge=1)] = 2
     """Log-mel frames a token: 2 of 20 ms make one every 40 ms."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of what every half of a block adds, while it learns."""
 
 
 class CompactEncoder(SpeechEncoder):
@@ -112,6 +114,7 @@ class CompactBlock(nn.Module):
         self.mix = nn.Linear(shape.width, shape.width)
         self.widen = nn.Conv1d(shape.width, shape.hidden, 3)
         self.narrow = nn.Linear(shape.hidden, shape.width)
+        self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, hidden: Tensor, keep: Tensor, blocked: Tensor) -> Tensor:
         """Return ``float32[batch, time, width]``; padded rows are zeroed before every product and at the end."""
@@ -119,9 +122,9 @@ class CompactBlock(nn.Module):
         query, key, value = attended.permute(2, 0, 3, 1, 4).unbind(0)
         scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5) + blocked
         mixed = (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
-        hidden = hidden + self.mix(mixed * keep)
+        hidden = hidden + self.dropout(self.mix(mixed * keep))
         inner = F.gelu(convolve(self.norm(hidden) * keep, self.widen))
-        return cast(Tensor, (hidden + self.narrow(inner * keep)) * keep)
+        return cast(Tensor, (hidden + self.dropout(self.narrow(inner * keep))) * keep)
 
 
 StudentShape = Annotated[WhisperStudentShape | CompactShape, Field(discriminator="kind")]

@@ -20,6 +20,7 @@ from calibrate.dataset import Part, Rows, read_parts
 from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run, finetune_run
 from calibrate.speakers.adaptation import PROTOCOL, Gain, Method, measure, write_adaptation
+from calibrate.speakers.clip_mfcc import ClipVectors, clip_mfcc
 from calibrate.speakers.population import embed_part, fit_population, learned_regulars
 from calibrate.splits import make_splits
 from calibrate.training.heads import Classifier
@@ -90,10 +91,32 @@ class Retrainer:
 
     def __init__(self, recipe: Recipe, encoder: str | None, cache: Path, parts: Sequence[Part]) -> None:
         self.recipe = recipe
+        self.cache = cache
         self._run = build_run(recipe, encoder or recipe.encoder.name)
         self._frozen = JoinedFeatures(self._run.source(cache), parts)
         self._scratch = tempfile.TemporaryDirectory(prefix="affectd-")
         self.whole = self._frozen.whole
+
+    @functools.cached_property
+    def clips(self) -> ClipVectors:
+        """Mean MFCC of all utterances, for heads that read them."""
+        return clip_mfcc(self.whole.paths, self.cache, self.recipe.head.speaker_dim)
+
+    @property
+    def encoder_name(self) -> str:
+        """Hub name or folder of the encoder."""
+        return self._run.encoder_name
+
+    @property
+    def log(self) -> Path:
+        """``log.csv`` of the last training."""
+        return Path(self._scratch.name, "log.csv")
+
+    def with_recipe(self, recipe: Recipe) -> Retrainer:
+        """Return a trainer of another recipe, of the same encoder and augmentation, on the same features."""
+        other = copy.copy(self)
+        other.recipe = recipe
+        return other
 
     def train(self, train: Part, validation: Part | None, seed: int) -> tuple[Run, FeatureSource]:
         """Return a run trained on a part, temperature 1, and where the features of its encoder come from.
@@ -105,7 +128,11 @@ class Retrainer:
             train, validation = set_aside(recipe, train, seed)
         torch.manual_seed(seed)
         layers, width = self._frozen.clean(validation, spoken_only=True)[1].shape[1:]
-        run = replace(self._run, classifier=Classifier(recipe.head, layers, width, len(recipe.labels)))
+        speakers = np.unique(train.speakers).tolist()
+        classifier = Classifier(recipe.head, layers, width, len(recipe.labels), speakers)
+        run = replace(self._run, recipe=recipe, classifier=classifier, speakers=speakers)
+        if recipe.head.speaker == "mfcc":
+            run.measure_speakers(train, self.clips)
         parts = (train, validation)
         if recipe.schedule.epochs:
             train_classifier(run.classifier, self._frozen, parts, recipe.schedule, scratch, seed=seed)

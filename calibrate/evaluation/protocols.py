@@ -62,11 +62,12 @@ def measure_protocol(
     cache: Path,
     threads: int,
     json_only: bool,
+    head: str | None = None,
 ) -> None:
     """Train a recipe for every fold of a protocol, write the report to ``out`` and show it; see the command's help."""
     torch.set_num_threads(threads)
     protocol, trainings = _protocol(split), _trainings(training)
-    recipe = read_recipe(recipe_path)
+    recipe = read_recipe(recipe_path, head)
     name = _corpus(read_parts(recipe, data), corpus)
     recipe = with_labels(recipe, data, name, labels)
     trainer = Retrainer(recipe, encoder, cache, parts_for(recipe, data, name))
@@ -77,12 +78,14 @@ def measure_protocol(
     used = range(recipe.seed, recipe.seed + seeds)
     draws: list[Draw] = [(seed, protocol_folds(tested.utterances, protocol, folds, seed)) for seed in used]
     result = run_folds(trainer, tested, others, draws, trainings)
+    named = recipe.name if head is None else f"{recipe.name} with head {head}"
     described = (
-        f"recipe {recipe.name} on {name}, {protocol}: {MEANING[protocol]}; {len(draws[0][1])} folds, trained anew; "
+        f"recipe {named} on {name}, {protocol}: {MEANING[protocol]}; {len(draws[0][1])} folds, trained anew; "
         f"seeds {used[0]} to {used[-1]}, of {'the training' if protocol in FIXED else 'the folds and the training'}; "
         f"{len(recipe.labels)} labels: {', '.join(recipe.labels)}; alone: trained on {name} only; joint: along with "
         f"the train and validation speakers of the other corpora; every speaker of {name} who is not held out trains, "
         "also the fixed test speakers; nothing is chosen by those held out; what is spoken in each file; no adaptation"
+        f"{recipe.head.stranger}"
     )
     write_protocol(out, result, name, recipe.labels, described)
     if json_only:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from calibrate.recipe import ScheduleRecipe
 from calibrate.training import processes
@@ -23,7 +23,7 @@ class KeptWeights:
     that it forgets where it started). With early stopping the best of these on validation speakers are kept aside.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], schedule: ScheduleRecipe) -> None:
+    def __init__(self, parameters: Sequence[Tensor], schedule: ScheduleRecipe) -> None:
         self.parameters, self.decay, self.keeps_best = list(parameters), schedule.average, schedule.stop_after > 0
         self.steps = 0
         self.average = self._copy() if self.decay else []

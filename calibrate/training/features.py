@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import torch
 
+from calibrate.embed.batches import duration_s, encode_batches, plan_batches
 from calibrate.encoders.pretrained import PooledEncoder
 from calibrate.progress import progress_bar
 from calibrate.training.augment import Augmentation
@@ -33,8 +29,6 @@ from edge.settings import SegmenterSettings, VadSettings
 
 WAITING, DONE, UNREADABLE = 0, 1, 2
 Features = npt.NDArray[np.float16]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,12 +65,12 @@ def embed(
         batch_s: audio per batch, padding included.
         max_s: longer files are cut here, in the middle.
     """
-    lengths_s = [_duration_s(path) for path in paths]
+    lengths_s = [duration_s(path) for path in paths]
     files = [(path, *stamp(path)) for path in paths]
     kind = (VadSettings().model_dump(), SegmenterSettings().model_dump()) if spoken_only else ()
     folder = cache / _cache_key(encoder, encoder_name, files, augmentation, seed, max_s, *kind)
     features, state = _open_cache(folder, len(paths), encoder)
-    batches = list(_plan(lengths_s, batch_s))
+    batches = list(plan_batches(lengths_s, batch_s))
     todo = [batch for batch in batches if (state[batch] == WAITING).any()]
 
     def load(row: int) -> Waveform | None:
@@ -90,26 +84,25 @@ def embed(
             waveform = augmentation(waveform, np.random.default_rng([seed, row]))
         return middle(waveform, round(max_s * SAMPLE_RATE_HZ))
 
-    with progress_bar() as progress, ThreadPoolExecutor(1) as pool:
+    with progress_bar() as progress:
         task = progress.add_task(f"embedding {folder.name}", total=len(paths), completed=int((state != WAITING).sum()))
-        for batch, waveforms in _one_ahead(pool, lambda batch: [load(row) for row in batch], todo):
-            rows = [row for row, waveform in zip(batch, waveforms, strict=True) if waveform is not None]
-            if rows:
-                pooled = encode(encoder, [waveform for waveform in waveforms if waveform is not None])
-                features[rows] = pooled.reshape(len(rows), *features.shape[1:])
+        for batch, heard, pooled in encode_batches(todo, load, lambda waveforms: encode(encoder, waveforms)):
+            features[heard] = pooled.reshape(len(heard), *features.shape[1:])
             features.flush()
-            state[batch] = [UNREADABLE if waveform is None else DONE for waveform in waveforms]
+            state[batch] = np.where(np.isin(batch, heard), DONE, UNREADABLE)
             state.flush()
             progress.advance(task, len(batch))
     return FeatureTable(features, np.asarray(state == DONE))
 
 
-def encode(encoder: PooledEncoder, waveforms: Sequence[Waveform]) -> npt.NDArray[np.float32]:
-    """Return ``float32[batch, layers * 2 * width]`` for waveforms padded to the longest of them."""
+def encode(
+    encoder: torch.nn.Module, waveforms: Sequence[Waveform], samples: int | None = None
+) -> npt.NDArray[np.float32]:
+    """Return the encoder's ``float32[batch, dim]`` for waveforms padded to ``samples``, or to the longest of them."""
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     device = next(encoder.parameters()).device
     with torch.inference_mode():
-        padded = torch.from_numpy(pad(waveforms, int(lengths.max()))).to(device)
+        padded = torch.from_numpy(pad(waveforms, samples or int(lengths.max()))).to(device)
         pooled: npt.NDArray[np.float32] = encoder(padded, lengths.to(device)).cpu().numpy()
     return pooled
 
@@ -118,14 +111,6 @@ def middle(waveform: Waveform, samples: int) -> Waveform:
     """Return the middle ``samples`` of a longer waveform, a shorter one as it is."""
     start = max(0, (len(waveform) - samples) // 2)
     return waveform[start : start + samples]
-
-
-def _duration_s(path: Path) -> float:
-    """Return the duration in seconds, 0 for what cannot be opened (it is found unreadable when its turn comes)."""
-    try:
-        return float(soundfile.info(path).duration)
-    except (soundfile.LibsndfileError, OSError):
-        return 0.0
 
 
 def stamp(path: Path) -> tuple[int, ...]:
@@ -137,35 +122,17 @@ def stamp(path: Path) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns
 
 
-def _one_ahead(
-    pool: ThreadPoolExecutor, load: Callable[[list[int]], T], batches: Sequence[list[int]]
-) -> Iterator[tuple[list[int], T]]:
-    """Yield each batch with what it loads to, while the next one loads; ``pool.map`` would run to the end."""
-    loads = (pool.submit(load, batch) for batch in batches)
-    ahead = deque(islice(loads, 1))
-    for batch in batches:
-        ahead.extend(islice(loads, 1))
-        yield batch, ahead.popleft().result()
-
-
-def _plan(lengths_s: Sequence[float], batch_s: float) -> Iterator[list[int]]:
-    """Yield rows sorted by length in batches whose padded length stays within ``batch_s``."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths_s)), key=lambda row: lengths_s[row]):
-        if batch and lengths_s[row] * (len(batch) + 1) > batch_s:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def weights_sha256(module: torch.nn.Module) -> str:
+    """Return the hexadecimal SHA-256 of a module's weights, with their names and shapes."""
+    weights = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        weights.update(f"{name}{tuple(tensor.shape)}".encode())
+        weights.update(tensor.cpu().contiguous().numpy().data)
+    return weights.hexdigest()
 
 
 def _cache_key(encoder: PooledEncoder, *parts: object) -> str:
-    weights = hashlib.sha256()
-    for name, tensor in encoder.state_dict().items():
-        weights.update(f"{name}{tuple(tensor.shape)}".encode())
-        weights.update(tensor.cpu().contiguous().numpy().data)
-    described = json.dumps([encoder.pooled, weights.hexdigest(), *parts], default=str)
+    described = json.dumps([encoder.pooled, weights_sha256(encoder), *parts], default=str)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 

@@ -32,7 +32,7 @@ class Objective(nn.Module):
             classifier: embeds and labels the features.
             features: ``float32[batch, layers, width]``.
             target: labels, ``int64[batch]``.
-            speakers: ``int64[batch]``.
+            speakers: ``int64[batch]``, rows of the classifier's speakers where it knows them.
             rng: draws what is mixed.
         """
         smoothing, share = self.schedule.label_smoothing, 1.0
@@ -49,7 +49,7 @@ class Objective(nn.Module):
                 return loss
             return torch.lerp(F.cross_entropy(logits, partner, label_smoothing=smoothing), loss, share)
 
-        z = classifier.embed(features)
+        z = classifier.embed(features, speakers)
         strangers, regulars = classifier.both(z, speakers)
         loss = cross_entropy(strangers)
         if regulars is not None:

@@ -20,7 +20,7 @@ from calibrate.progress import progress_bar
 from calibrate.recipe import ScheduleRecipe
 from calibrate.training import processes
 from calibrate.training.checkpoint import Checkpoint, KeptWeights, Stateful
-from calibrate.training.heads import Classifier
+from calibrate.training.heads import Classifier, rows_of
 from calibrate.training.objective import Objective
 from calibrate.training.schedule import Plateau, parameter_groups, rate_factor
 from calibrate.training.sources import FeatureSource
@@ -100,8 +100,8 @@ class _Training:
         self.classifier, self.source, self.schedule = classifier, source, schedule
         self.train, self.validation = parts
         self.device = next(classifier.parameters()).device
-        names, speakers = np.unique(self.train.speakers, return_inverse=True)
-        self.speakers = torch.from_numpy(speakers)
+        names = classifier.speaker.names if classifier.speaker else np.unique(self.train.speakers).tolist()
+        self.speakers = rows_of(names, self.train.speakers)
         self.batch_features = source.augmented(self.train)
         self.frozen_features: Tensor | None = None
         if source.learns is None:
@@ -112,7 +112,8 @@ class _Training:
         self.batches = math.ceil(len(self.train.labels) / schedule.batch)
         self.plateau = Plateau(schedule.patience, schedule.stop_after)
         factor = rate_factor(schedule, schedule.epochs * self.batches, self.plateau)
-        self.kept = KeptWeights([each for group in groups for each in group["params"]], schedule)
+        moving = [each for each in classifier.buffers() if each.is_floating_point()]
+        self.kept = KeptWeights([*(each for group in groups for each in group["params"]), *moving], schedule)
         self.optimiser = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
         self.rates = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
         states: dict[str, Stateful] = {"classifier": classifier, "objective": self.objective}
@@ -172,7 +173,8 @@ def validate(classifier: Classifier, features: Tensor, part: Part) -> tuple[floa
     """Return the balanced loss and the mean over corpora of UA for clean features ``float32[n, layers, width]``."""
     classifier.eval()
     with torch.inference_mode():
-        logits = classifier(features.to(next(classifier.parameters()).device)).cpu()
+        device = next(classifier.parameters()).device
+        logits = classifier(features.to(device), classifier.rows_of(part.speakers).to(device)).cpu()
     loss = F.cross_entropy(logits, torch.from_numpy(part.labels), reduction="none").numpy() @ part.balanced_weights()
     predicted = logits.argmax(1).numpy()
     ua = [

@@ -226,3 +226,8 @@ def test_batches_hold_no_more_audio_than_allowed(data: Path, tmp_path_factory: A
     assert sum(rows for rows, _ in listener.batches) == len(paths)
     for rows, samples in listener.batches:
         assert rows == 1 or rows * samples <= batch_s * 16_000 + rows
+
+
+def test_caches_of_earlier_versions_are_found() -> None:
+    encoder: Any = Listener()
+    assert features._cache_key(encoder, "listener", [(Path("a.wav"), 9_000, 17)], None, 0, 10.0) == "3750360e22a953b4"

@@ -97,6 +97,68 @@ def test_dropout_only_while_training() -> None:
     assert not torch.equal(classifier.embed(layers), classifier.embed(layers))
 
 
+def test_a_stack_is_dense_relu_dropout_and_batch_normalisation() -> None:
+    classifier = fitted(kind="stack", hidden=(12, 9), dropout=0.0)
+    layers = features(40)
+    x = classifier.features(layers)
+    for dense, norm in ((classifier.hidden[0], classifier.hidden[3]), (classifier.hidden[4], classifier.hidden[7])):
+        x = norm((x @ dense.weight.T + dense.bias).relu())
+    assert classifier.after is not None
+    x = classifier.after[2]((x @ classifier.project.weight.T + classifier.project.bias).relu())
+    torch.testing.assert_close(classifier.embed(layers), x)
+    assert x.shape == (40, 6)
+    classifier.train()
+    torch.testing.assert_close(classifier.embed(layers).mean(0), torch.zeros(6), atol=1e-5, rtol=0)
+    dropped = fitted(kind="stack", dropout=0.5).train()
+    assert dropped.dropout.p == 0, "the last block has dropped already"
+
+
+def test_the_last_layer_and_means_only() -> None:
+    layers = features(5)
+    assert LayerMix(LAYERS, WIDTH, "last").dim == WIDTH
+    torch.testing.assert_close(LayerMix(LAYERS, WIDTH, "last")(layers), layers[:, -1])
+    torch.testing.assert_close(LayerMix(LAYERS, WIDTH, "last", "mean")(layers), layers[:, -1, : WIDTH // 2])
+    both = LayerMix(LAYERS, WIDTH, "concatenate", "mean")
+    assert both(layers).shape == (5, both.dim) == (5, LAYERS * WIDTH // 2)
+
+
+def test_features_as_they_are() -> None:
+    layers = features(5)
+    classifier = fitted(kind="stack", standardise=False)
+    torch.testing.assert_close(classifier.features(layers), layers.flatten(1))
+
+
+@pytest.mark.parametrize("speaker", ["id", "mfcc"])
+def test_a_head_hears_who_speaks_and_a_stranger_as_the_mean(speaker: str) -> None:
+    recipe = HeadRecipe(kind="stack", dim=6, speaker=speaker, speaker_dim=3, scale_mfcc=False)
+    torch.manual_seed(0)
+    classifier = Classifier(recipe, LAYERS, WIDTH, LABELS, ["ann", "bob"]).eval()
+    assert classifier.speaker is not None
+    assert classifier.rows_of(["bob", "cem", "ann"]).tolist() == [1, -1, 0]
+    vectors = torch.tensor([[-380.0, 1, 2], [-390, 3, 0]])
+    classifier.speaker.measured(vectors)
+    layers = features(2)
+    told = classifier.features(layers) + vectors[[1, 0]] @ classifier.speaker.transform.weight.T
+    expected = classifier.embed_features(told + classifier.speaker.transform.bias)
+    torch.testing.assert_close(classifier.embed(layers, torch.tensor([1, 0])), expected)
+    between = classifier.embed_features(classifier.features(layers) + classifier.speaker.of(vectors.mean(0)[None]))
+    torch.testing.assert_close(classifier.embed(layers, torch.tensor([-1, -1])), between)
+    torch.testing.assert_close(classifier.embed(layers), between)
+    learns = {name for name, parameter in classifier.named_parameters() if parameter.requires_grad}
+    assert ("speaker.vectors" in learns) == (speaker == "id")
+
+
+def test_scaled_mfcc_are_standardised_over_the_speakers() -> None:
+    recipe = HeadRecipe(kind="stack", speaker="mfcc", speaker_dim=3)
+    classifier = Classifier(recipe, LAYERS, WIDTH, LABELS, ["ann", "bob", "cem"])
+    assert classifier.speaker is not None
+    vectors = torch.tensor([[-380.0, 1, 2], [-390, 3, 0], [-400, 2, 4]])
+    classifier.speaker.measured(vectors)
+    scaled = classifier.speaker.standardise(vectors)
+    torch.testing.assert_close(scaled.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(3), atol=1e-3, rtol=0)
+
+
 def test_more_components_than_features_are_refused() -> None:
     with pytest.raises(UsageError, match=r"head.dim = 9 exceeds the 8 features"):
         fitted(kind="linear", mix="weighted", dim=9)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calibrate.recipe import Recipe, read_recipe
+from calibrate.recipe import HEADS, Recipe, read_recipe
 from calibrate.training.augment import Augmentation
 from edge.errors import UsageError
 
@@ -58,9 +58,12 @@ def test_what_is_not_given_has_its_default(recipe_file: Write) -> None:
         ({"encoder": {"layer": 3}}, ("encoder.layer", "did you mean 'layers'?")),
         ({"sed": 1}, ("sed", "did you mean 'seed'?")),
         ({"corpora": [{"name": "csv", "folder": ".", "license": "MIT"}]}, ("corpora.0.license", "'licence'")),
-        ({"head": {"kind": "quadratic"}}, ("head.kind", "'linear' or 'dense'")),
+        ({"head": {"kind": "quadratic"}}, ("head.kind", "'linear', 'dense' or 'stack'")),
         ({"head": {"dropout": 1.0}}, ("head.dropout", "less than 1")),
         ({"head": {"kind": "linear", "regulars": 0.5}}, ("head", "regulars needs kind = 'dense'")),
+        ({"head": {"kind": "dense", "hidden": [8]}}, ("head", "hidden needs kind = 'stack'")),
+        ({"head": {"kind": "stack"}, "schedule": {"batch": 1}}, ("normalises over the batch",)),
+        ({"head": {"speaker": "name"}}, ("head.speaker", "'none', 'id' or 'mfcc'")),
         ({"encoder": {"pooled": [3]}}, ("encoder.pooled (3,) exceeds encoder.layers = 2",)),
         ({"encoder": {"pooled": []}}, ("encoder.pooled", "at least 1")),
         ({"encoder": {"pooled": [-1]}}, ("encoder.pooled.0", "greater than or equal to 0")),
@@ -162,6 +165,33 @@ def test_layers_to_fine_tune_are_chosen_on_the_command_line(recipe_of: Callable[
     assert recipe.with_finetune(2).with_finetune(0) == recipe
     with pytest.raises(UsageError, match=r"fine-tuning 3 layers: .*encoder\.finetune = 3 exceeds encoder\.layers = 2"):
         recipe.with_finetune(3)
+
+
+@pytest.mark.parametrize("path", sorted(HEADS.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_heads_take_the_place_of_a_recipes(path: Path, recipe_of: Callable[..., Recipe]) -> None:
+    recipe = recipe_of()
+    changed = recipe.with_head(path.stem)
+    assert changed == recipe.with_head(str(path))
+    assert (changed.encoder, changed.corpora, changed.labels) == (recipe.encoder, recipe.corpora, recipe.labels)
+    assert changed.head != recipe.head
+    assert changed.schedule != recipe.schedule
+    assert ("personal" in path.stem, "mfcc" in path.stem) == (
+        changed.head.speaker == "id",
+        changed.head.speaker == "mfcc",
+    )
+
+
+def test_a_head_that_is_not_there(recipe_of: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = recipe_of()
+    assert recipe.with_head(None) is recipe
+    with pytest.raises(UsageError, match=r"--head 'bas' is not one of base, deep, .*\(did you mean 'base'\?\)"):
+        recipe.with_head("bas")
+    (tmp_path / "mine.toml").write_text("[head]\nkind = 'stack'\n[schedule]\nbatch = 1\n")
+    with pytest.raises(UsageError, match="normalises over the batch"):
+        recipe.with_head(str(tmp_path / "mine.toml"))
+    (tmp_path / "mine.toml").write_text("[head]\nkinds = 'stack'\n[schedule]\n")
+    with pytest.raises(UsageError, match=r"head\.kinds: .*did you mean 'kind'"):
+        recipe.with_head(str(tmp_path / "mine.toml"))
 
 
 def test_fine_tuning_has_defaults_of_its_own(recipe_of: Callable[..., Recipe]) -> None:

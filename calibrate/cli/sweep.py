@@ -1,0 +1,93 @@
+"""``affectd-calibrate sweep | strangers``: their options."""
+# ruff: noqa: PLC0415  (imports inside the commands, so that --help does not wait for torch)
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.app import Cache, Data, Debug, EncoderName, HeadName, Threads, app
+from edge.commands.entry import examples
+
+RecipeFile = Annotated[Path, typer.Argument(help="Training recipe in TOML, see configs/default-train.toml.")]
+Out = Annotated[Path, typer.Option(help="Folder for the report.", file_okay=False, metavar="DIR")]
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]
+
+
+@app.command(
+    epilog=examples(
+        "affectd-calibrate sweep crema-d.toml --data data --head base --split random --out sweep "
+        "--rate 3e-4 --rate 1.1e-3 --rate 3e-3 --batch 50 --batch 150 --batch 450",
+        "affectd-calibrate sweep configs/default-train.toml --data data --corpus ravdess --seeds 5 --out sweep",
+    )
+)
+def sweep(
+    recipe: RecipeFile,
+    *,
+    data: Data,
+    out: Out,
+    rate: Annotated[
+        list[float] | None, typer.Option(min=1e-9, help="Learning rate. Repeatable.", show_default="the recipe's")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Utterances a step. Repeatable.", show_default="the recipe's")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="speaker (the recipe's split) or random (the same speakers on all sides).")
+    ] = "speaker",
+    corpus: Annotated[
+        str | None, typer.Option(help="The one to train and test on.", show_default="all of the recipe")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, and draws of --split random.")] = 1,
+    head: HeadName = None,
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a recipe's head over a grid of learning rates and batch sizes: table, training curves, heat map.
+
+    Mean and best validation UA of the last ten epochs, and what the test came to; the choice is made by validation
+    alone. Each training is kept, so that a sweep that was stopped goes on where it was.
+    """
+    from calibrate.evaluation.sweep import measure_sweep
+
+    measure_sweep(
+        recipe, data, out, rates=rate or [], batches=batch or [], split=split, corpus=corpus, seeds=seeds, head=head,
+        encoder=encoder, cache=cache, threads=threads, json_only=json,
+    )  # fmt: skip
+
+
+@app.command(
+    epilog=examples(
+        "affectd-calibrate strangers configs/default-train.toml --data data --out report",
+        "affectd-calibrate strangers crema-d.toml --data data --head modern --folds 3 --out report",
+    )
+)
+def strangers(
+    recipe: RecipeFile,
+    *,
+    data: Data,
+    out: Out,
+    head: Annotated[str, typer.Option(help="Head of configs/heads that is told who speaks in three ways.")] = "base",
+    folds: Annotated[int, typer.Option(min=2, help="Of the speakers; each is held out once.")] = 5,
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Ask what telling a head who speaks is worth for people it never trained on, against enrolment.
+
+    The same head untold, told a learned vector, and told the mean MFCC, cross-validated over the training and
+    validation speakers. A stranger is told as the mean of all, as the training speaker of the nearest MFCC, or by the
+    own MFCC; enrolment is that of the device. All have the same eight clips.
+    """
+    from calibrate.evaluation.strangers import measure_strangers
+
+    measure_strangers(
+        recipe, data, out, head=head, folds=folds, encoder=encoder, cache=cache, threads=threads, json_only=json
+    )

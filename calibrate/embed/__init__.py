@@ -1,0 +1,1 @@
+"""Embeddings of whole corpora, on disk, for any analysis outside this project."""

@@ -1,0 +1,182 @@
+"""A corpus through an encoder: every utterance one vector, in bounded memory, by one process or many.
+
+The utterances, in the order of their reader, are cut into shards; batches are planned within a shard, so that neither
+the processes nor an interruption change what is computed together.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from calibrate.embed.batches import KINDS, Batching, duration_s, encode_batches
+from calibrate.embed.embedders import Embedder, open_embedder, torch_device
+from calibrate.embed.listing import COLUMNS, cells, fingerprint, list_utterances, one_of
+from calibrate.embed.store import EMBEDDINGS, UNREADABLE, Shard, Store
+from calibrate.progress import progress_bar
+from calibrate.training import processes
+from calibrate.training.features import encode, middle
+from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.errors import AudioFileError
+from edge.head import Matrix
+from edge.segmenter import spoken
+
+logger = logging.getLogger(__name__)
+
+DTYPES = ("float32", "float16")
+BATCH_S = 64.0
+
+
+def embed_corpus(
+    corpus: str,
+    folder: Path,
+    out: Path,
+    encoder: str | None,
+    *,
+    run: Path | None,
+    layers: Sequence[int] | None,
+    pool: str | None,
+    batching: str,
+    batch_s: float | None,
+    max_s: float | None,
+    spoken_only: bool,
+    dtype: str,
+    shard: int,
+    strict: bool,
+    threads: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Embed a corpus; see the command's help."""
+    one_of("batching", batching, KINDS)
+    one_of("dtype", dtype, DTYPES)
+    here = processes.join(cpu=device.startswith("cpu")) or torch_device(device)
+    torch.set_num_threads(threads)
+    utterances = list_utterances(corpus, folder, strict)
+    embedder = open_embedder(encoder, layers, pool, max_s, run)
+    embedder.module.to(here)
+    plan = choose_batching(embedder, batching, batch_s, max_s)
+    job = {
+        "corpus": corpus,
+        "utterances": len(utterances),
+        "utterances_sha256": fingerprint(utterances, folder),
+        "embedder": embedder.described,
+        "dtype": dtype,
+        "batching": plan.kind,
+        "batch_s": plan.batch_s,
+        "max_s": plan.max_s,
+        "spoken": spoken_only,
+        "shard": shard,
+    }
+    shards = [range(start, min(start + shard, len(utterances))) for start in range(0, len(utterances), shard)]
+    store = Store(out, job, len(shards))
+    with processes.main_first():
+        manifest = store.open()
+    if manifest is None:
+        worker = Worker(embedder, plan, [utterance.path for utterance in utterances], spoken_only, np.dtype(dtype))
+        fill(store, shards, worker)
+        processes.meet()
+        if processes.is_main():
+            manifest = store.finish(COLUMNS, [cells(utterance, folder) for utterance in utterances])
+    if manifest is not None and processes.is_main():
+        _report(manifest, out, as_json)
+    processes.leave()
+
+
+class Worker:
+    """Turns stretches of a list of recordings into shards."""
+
+    def __init__(
+        self, embedder: Embedder, batching: Batching, paths: Sequence[Path], spoken_only: bool, dtype: np.dtype[Any]
+    ) -> None:
+        self.embedder, self.batching, self.paths = embedder, batching, paths
+        self.spoken_only, self.dtype = spoken_only, dtype
+
+    def shard(self, rows: range, advance: Callable[[int], object]) -> Shard:
+        """Embed the recordings of a stretch, telling ``advance`` how many are done; unreadable ones are logged."""
+        paths = [self.paths[row] for row in rows]
+        vectors = np.empty((len(rows), self.embedder.dim), self.dtype)
+        seconds = np.zeros(len(rows))
+        reasons = [""] * len(rows)
+        samples = np.zeros(3, np.int64)
+
+        def load(place: int) -> Waveform | None:
+            try:
+                waveform = read_audio(paths[place])
+            except AudioFileError as error:
+                logger.warning("left out: %s", error)
+                reasons[place] = str(error).removeprefix(f"{paths[place]}: ")
+                return None
+            seconds[place] = len(waveform) / SAMPLE_RATE_HZ
+            if self.spoken_only:
+                waveform = spoken(waveform)
+            if len(waveform) <= self.batching.max_samples:
+                return waveform
+            samples[2] += 1
+            cut: Waveform = middle(waveform, self.batching.max_samples).copy()  # a view would hold all of it
+            return cut
+
+        def run(waveforms: Sequence[Waveform]) -> Matrix:
+            padded = self.batching.padded(waveforms)
+            samples[:2] += sum(map(len, waveforms)), padded * len(waveforms)
+            embedded: Matrix = encode(self.embedder.module, waveforms, padded)
+            return embedded
+
+        for batch, heard, embedded in encode_batches(self.batching.plan([*map(duration_s, paths)]), load, run):
+            if heard:
+                vectors[heard] = embedded
+            advance(len(batch))
+        readable = np.array([not reason for reason in reasons])
+        return Shard(vectors[readable], seconds, np.array(reasons, np.str_), samples)
+
+
+def fill(store: Store, shards: Sequence[range], worker: Worker) -> None:
+    """Make this process's share of the shards, unless they are there."""
+    state = PartialState()
+    mine = range(state.process_index, len(shards), state.num_processes)
+    missing = [index for index in mine if not store.has(index)]
+    total = sum(len(shards[index]) for index in mine)
+    started_s, heard = time.perf_counter(), np.zeros(3, np.int64)
+    progress = progress_bar()
+    progress.disable |= not processes.is_main()
+    with progress:
+        done = total - sum(len(shards[index]) for index in missing)
+        task = progress.add_task("embedding", total=total, completed=done)
+        for index in missing:
+            made = worker.shard(shards[index], lambda count: progress.advance(task, count))
+            store.write(index, made)
+            heard += made.samples
+    elapsed_s, heard_s = time.perf_counter() - started_s, heard[0] / SAMPLE_RATE_HZ
+    logger.info("%.0f s of audio in %.0f s: %.0f times real time", heard_s, elapsed_s, heard_s / max(elapsed_s, 1e-9))
+
+
+def choose_batching(embedder: Embedder, kind: str, batch_s: float | None, max_s: float | None) -> Batching:
+    """Fill in what was not asked for: an encoder that feels its padding hears one utterance at a time."""
+    if batch_s is None:
+        batch_s = 0.0 if embedder.feels_padding else BATCH_S
+    if embedder.feels_padding and (batch_s or kind == "pad") and processes.is_main():
+        logger.warning(
+            "%s feels its padding (group norm), so an utterance's embedding depends on those beside it; not so with "
+            "--batching length --batch-s 0", embedder.described["label"],
+        )  # fmt: skip
+    return Batching(kind, batch_s, min(max_s or math.inf, embedder.longest_s))
+
+
+def _report(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(manifest, ensure_ascii=False))
+        return
+    rows, dim = manifest["embeddings"]["shape"]
+    lost = f"{manifest['unreadable']} files cannot be read, see {UNREADABLE}" if manifest["unreadable"] else "all read"
+    print(f"{rows} utterances in {manifest['embeddings']['dtype']}[{rows}, {dim}]; {lost}")
+    print(f"padding {manifest['padding_share']:.1%} of what was encoded, {manifest['cut']} recordings cut")
+    print(f'embeddings = np.load("{out / EMBEDDINGS}", mmap_mode="r")  # a row a line of utterances.csv')

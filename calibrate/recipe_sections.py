@@ -1,0 +1,186 @@
+"""The sections of a training recipe, see ``calibrate.recipe``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from calibrate.training.augment import Augmentation
+
+Decay = Annotated[float, Field(ge=0.01, le=5)]
+Count = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"the lower limit {limits[0]} exceeds the upper one {limits[1]}")
+    return limits
+
+
+class Section(BaseModel):
+    """A table of a recipe: no key but its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class CorpusRecipe(Section):
+    """One corpus to train on."""
+
+    name: str
+    """Reader, see ``calibrate.corpora``."""
+    folder: str
+    """Relative to the data folder given on the command line."""
+    licence: str
+    """Goes into the model card: it binds the weights."""
+    licence_verified: bool = True
+
+
+class SplitRecipe(Section):
+    """Who trains, validates and tests; never the same speaker twice."""
+
+    file: str = ""
+    """CSV of ``corpus,speaker,split`` relative to the data folder; empty draws speakers by ``fractions``."""
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+
+
+class EncoderRecipe(Section):
+    """The pretrained encoder and what is taken from it."""
+
+    name: str
+    """Hub name or local folder; ``--encoder`` replaces it."""
+    licence: str
+    """Of the pretrained weights, for the model card."""
+    layers: Annotated[int, Field(ge=1)]
+    """Transformer layers kept."""
+    pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    """Layers whose mean and standard deviation are features; 0 is the input of the first."""
+    finetune: Annotated[int, Field(ge=0)] = 0
+    """Last layers to train by ``[finetune]`` once the head has learned; 0 keeps the encoder frozen."""
+    max_s: Annotated[float, Field(gt=0, le=30)] = 12.0
+    """Longest input; the exported position table ends here."""
+
+
+class AugmentationRecipe(Section):
+    """Copies of the training audio, see :class:`calibrate.training.augment.Augmentation`."""
+
+    copies: Number = 3
+    """Augmented copies beside the clean one; where the encoder learns, any number above 0 draws anew in every epoch."""
+    gain_db: Weight = 12.0
+    noise_probability: Probability = 0.5
+    snr_db: Annotated[tuple[float, float], AfterValidator(_ascending)] = (5.0, 30.0)
+    room_probability: Probability = 0.3
+    decay_s: Annotated[tuple[Decay, Decay], AfterValidator(_ascending)] = (0.1, 0.5)
+    telephone_probability: Probability = 0.15
+    trim_probability: Probability = 0.7
+    speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """0.1 is speed perturbation as usual: new pitch and formants, so new voices."""
+    tempo: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    codec_probability: Probability = 0.0
+    mask: Share = 0.0
+    """SpecAugment: longest share of time and of the mel scale that a mask covers, two masks each."""
+
+    def build(self) -> Augmentation:
+        """Return the augmentation itself."""
+        return Augmentation(**self.model_dump(exclude={"copies"}))
+
+
+class HeadRecipe(Section):
+    """What turns pooled layers into labels."""
+
+    kind: Literal["linear", "dense", "stack"] = "linear"
+    """``linear``; ``dense`` is dropout, dense, tanh, dropout, projection (report B's head); ``stack`` is dense layers,
+    each with ReLU, dropout and batch normalisation (report A's)."""
+    mix: Literal["concatenate", "weighted", "last"] = "concatenate"
+    """Layers side by side, summed with learned softmax weights, or only the last one pooled."""
+    pool: Literal["statistics", "mean"] = "statistics"
+    """Mean and standard deviation over time, or the mean alone."""
+    standardise: bool = True
+    """Shift and scale every feature by its statistics over the training utterances."""
+    hidden: tuple[Count, ...] = ()
+    """Sizes of the layers below the embedding (stack)."""
+    dim: Annotated[int, Field(ge=2)] = 256
+    """Size of the embedding: principal components kept (linear) or units of the last hidden layer (dense, stack)."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    regulars: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the loss for the head of enrolled people, which learns along; 0: it is fitted afterwards."""
+    speaker: Literal["none", "id", "mfcc"] = "none"
+    """What is added to the features about who speaks: nothing, a learned vector, or their mean MFCC, by a dense layer.
+    Somebody who was not trained on gets the mean of all; no bundle can be made of such a head."""
+    speaker_dim: Count = 40
+    """Size of that vector: free (id), or the number of cepstral coefficients (mfcc)."""
+    scale_mfcc: bool = True
+    """Standardise the MFCC over the training speakers; unscaled, the first is hundreds, the others below ten."""
+
+    @property
+    def stranger(self) -> str:
+        """How a speaker is heard who was not trained on, for a protocol; empty where that makes no difference."""
+        known = self.speaker != "none"
+        return f"; the head is told who speaks ({self.speaker}), strangers are told as the mean of all" if known else ""
+
+    @model_validator(mode="after")
+    def _learns(self) -> HeadRecipe:
+        if self.regulars and self.kind == "linear":
+            raise ValueError("regulars needs kind = 'dense': a linear head has no layer that could learn along")
+        if self.hidden and self.kind != "stack":
+            raise ValueError(f"hidden needs kind = 'stack'; a {self.kind} head has no layers below its embedding")
+        return self
+
+
+class ScheduleRecipe(Section):
+    """Optimisation of the head, on features of the frozen encoder."""
+
+    epochs: Number = 30
+    """0 leaves the head to ``[finetune]``, untrained."""
+    batch: Count = 256
+    """Utterances a step, over all processes together."""
+    learning_rate: Positive = 1e-3
+    encoder_learning_rate: Positive = 2e-5
+    """Of the encoder's last layer, where it learns: speech encoders do by ``[finetune]``."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the encoder's learning rate from each layer to the one below."""
+    weight_decay: Weight = 0.1
+    warmup: Share = 0.05
+    """Share of the steps in which the learning rate rises."""
+    decay: Literal["cosine", "none"] = "cosine"
+    """How the learning rate falls after that."""
+    label_smoothing: Share = 0.0
+    average: Share = 0.0
+    """Decay a step of the moving average of the weights that is validated and kept; 0 keeps the last weights."""
+    evaluate_every: Number = 0
+    """Steps between evaluations on validation speakers; 0: once an epoch."""
+    patience: Number = 0
+    """Evaluations without a better loss, beyond which the learning rates fall to a tenth; 0: never."""
+    stop_after: Number = 0
+    """Evaluations without a better loss that end training, which keeps the best weights; 0: never."""
+    mixup: Weight = 0.0
+    """Both parameters of the beta distribution by which pairs of features are mixed (Zhang et al. 2018)."""
+    adversarial: Weight = 0.0
+    """Weight of telling speakers apart, by reversed gradients (Ganin & Lempitsky 2015)."""
+    contrastive: Weight = 0.0
+    """Weight of the supervised contrastive loss (Khosla et al. 2020)."""
+
+
+class FinetuneRecipe(ScheduleRecipe):
+    """Optimisation of the head and the last layers of the encoder together, after ``[schedule]``."""
+
+    epochs: Count = 3
+    batch: Count = 32
+    learning_rate: Positive = 1e-4
+    encoder_learning_rate: Positive = 2e-4
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    warmup: Share = 0.1
+    label_smoothing: Share = 0.1
+    average: Share = 0.99
+    rank: Number = 8
+    """Of the change to every matrix (LoRA, Hu et al. 2022); 0 trains whole layers."""
+    front: bool = False
+    """Train what is below the layers too, convolutions for one; needs ``encoder.finetune = encoder.layers``."""
+    memory_gb: Weight = 4.0
+    """Decoded audio that each process keeps, 35 hours at 4; what does not fit is decoded anew in every epoch."""
+    augmentation: AugmentationRecipe = AugmentationRecipe(speed=0.1, tempo=0.1, codec_probability=0.1, mask=0.1)
