@@ -60,8 +60,10 @@ def distil(
     Raises:
         ModelError: the student cannot imitate this teacher, or the checkpoint is of another recipe.
     """
-    if teacher.classifier.linear:
-        raise ModelError("distillation imitates a dense embedding (head.kind = 'dense'); this run has a linear one")
+    head = teacher.recipe.head
+    if head.kind != "dense" or head.speaker != "none":
+        found = head.kind + ("" if head.speaker == "none" else " and told who speaks")
+        raise ModelError(f"distillation imitates a dense embedding (head.kind = 'dense'); this run's is {found}")
     train, validation = parts
     torch.manual_seed(recipe.seed)
     student = Training(Imitation(teacher, recipe), recipe, folder / "checkpoint.pt")

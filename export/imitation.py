@@ -22,6 +22,8 @@ from export.teacher import View
 UNLABELLED = -1
 """Label of an utterance that has none."""
 LOSSES = ("states", "embedding", "logits", "labels")
+EVERYTHING = {"mix": "concatenate", "pool": "statistics", "standardise": True}
+"""What a student's embedding is made of, whatever its teacher's was."""
 MOMENTUM = 0.01
 """Weight of one batch in the running statistics."""
 
@@ -42,7 +44,8 @@ class Imitation(nn.Module):
         dim = teacher.classifier.project.out_features
         self.standardise = RunningStandardise(self.encoder.dim)
         self.project = nn.Linear(self.encoder.dim, dim)
-        if student.width == width and len(recipe.pooled) == layers:
+        same = self.encoder.dim == teacher.classifier.project.in_features
+        if same and student.width == width and len(recipe.pooled) == layers:
             self.maps = nn.ModuleList(nn.Identity() for _ in range(layers))
             self.standardise.start(teacher.classifier.standardise)
             self.project.load_state_dict(teacher.classifier.project.state_dict())
@@ -77,7 +80,7 @@ class Imitation(nn.Module):
             update={
                 "name": recipe.name,
                 "encoder": teacher.recipe.encoder.model_copy(update=kept),
-                "head": teacher.recipe.head.model_copy(update={"mix": "concatenate"}),
+                "head": teacher.recipe.head.model_copy(update=EVERYTHING),
             }
         )
         run = build_run(described, encoder_name)

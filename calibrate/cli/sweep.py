@@ -35,7 +35,11 @@ def sweep(
         list[int] | None, typer.Option(min=1, help="Utterances a step. Repeatable.", show_default="the recipe's")
     ] = None,
     split: Annotated[
-        str, typer.Option(help="speaker (the recipe's split) or random (the same speakers on all sides).")
+        str,
+        typer.Option(
+            help="speaker (the recipe's split, to choose by) or random (everyone on all sides, the recipe's test "
+            "speakers too: to compare with others)."
+        ),
     ] = "speaker",
     corpus: Annotated[
         str | None, typer.Option(help="The one to train and test on.", show_default="all of the recipe")
