@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import cast
@@ -27,7 +27,7 @@ from edge.errors import ModelError
 from edge.segmenter import spoken
 from export.distil_recipe import DistilRecipe
 from export.imitation import LOSSES, Imitation, Scale, losses
-from export.teacher import Listener, View, answers, batches_of, view_of
+from export.teacher import Heard, Listener, View, answers, batches_of, view_of
 
 LOG_COLUMNS = ("epoch", "loss", *LOSSES, "validation_cosine", "validation_ua")
 STUDENTS = {"whisper": "half the frame rate of", "compact": "compact encoder taught by"}
@@ -79,7 +79,7 @@ def distil(
     with progress_bar() as progress:
         task = progress.add_task("distilling", total=recipe.epochs, completed=done)
         for epoch in range(done, recipe.epochs):
-            figures = student.epoch(epoch, views[epoch % len(views)], train, scale)
+            figures = student.epoch(epoch, views, train, scale)
             kept = student.kept()
             heard = judge(kept)
             log.append((str(epoch + 1), *(f"{figure:.4f}" for figure in (*figures, *heard))))
@@ -127,20 +127,21 @@ class Training:
         """Return the student with the best mean weights."""
         return self._best.eval()
 
-    def epoch(self, number: int, view: View, part: Part, scale: Scale) -> list[float]:
-        """Train for an epoch on a view; returns the mean loss and the mean of each of its parts."""
+    def epoch(self, number: int, views: Sequence[View], part: Part, scale: Scale) -> list[float]:
+        """Train for an epoch, each utterance in a view drawn at random; returns the mean loss and its parts."""
         recipe = self.recipe
         rng = np.random.default_rng([recipe.seed, number])
         torch.manual_seed(int(rng.integers(2**31)))
         self.imitation.train()
         found = []
         weights = torch.tensor(recipe.weights)
-        batches = list(_batches(view, part, recipe.batch_s, rng))
-        for place, rows in enumerate(batches):
+        batches = list(_batches(views, part, recipe.batch_s, rng))
+        for place, (rows, drawn) in enumerate(batches):
             rate = _warmup_cosine((number + place / len(batches)) / recipe.epochs, recipe.warmup)
             for group in self.optimiser.param_groups:
                 group["lr"] = recipe.learning_rate * rate
-            each = losses(self.imitation, view, rows, torch.from_numpy(part.labels[rows]), scale)
+            heard = [Heard.of(views[view], row) for row, view in zip(rows, drawn, strict=True)]
+            each = losses(self.imitation, heard, torch.from_numpy(part.labels[rows]), scale)
             loss = each @ weights
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -225,13 +226,19 @@ def frames_a_token(teacher: Run, imitation: Imitation) -> int:
     return merged
 
 
-def _batches(view: View, part: Part, batch_s: float, rng: np.random.Generator) -> Iterator[Rows]:
-    """Draw as many utterances as there are, corpora and their labels alike, in batches of like length."""
-    drawn = rng.choice(len(part.labels), len(part.labels), p=part.balanced_weights())
-    order = drawn[np.argsort(view.samples[drawn] * rng.uniform(0.9, 1.1, len(drawn)))]
-    batches = batches_of(view.samples, order, batch_s)
+def _batches(
+    views: Sequence[View], part: Part, batch_s: float, rng: np.random.Generator
+) -> Iterator[tuple[Rows, Rows]]:
+    """Draw as many utterances as there are, corpora and labels alike, and a view of each, in batches of like length.
+
+    Yields rows and the numbers of their views.
+    """
+    rows = rng.choice(len(part.labels), len(part.labels), p=part.balanced_weights())
+    drawn = rng.integers(len(views), size=len(rows))
+    samples = np.stack([view.samples for view in views])[drawn, rows]
+    batches = batches_of(samples, np.argsort(samples * rng.uniform(0.9, 1.1, len(rows))), batch_s)
     for place in rng.permutation(len(batches)):
-        yield batches[place]
+        yield rows[batches[place]], drawn[batches[place]]
 
 
 def _warmup_cosine(done: float, warmup: float) -> float:

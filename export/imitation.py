@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from calibrate.dataset import Rows
 from calibrate.encoders.logmel import frame_mask
 from calibrate.encoders.pretrained import PooledEncoder
 from calibrate.encoders.students import build_student, inherit
@@ -17,7 +17,7 @@ from calibrate.run import Run, build_run
 from calibrate.training.heads import Standardise
 from edge.buckets import pad
 from export.distil_recipe import DistilRecipe
-from export.teacher import View
+from export.teacher import Heard, View
 
 UNLABELLED = -1
 """Label of an utterance that has none."""
@@ -111,28 +111,28 @@ class Scale:
         return (states - self.mean) / self.deviation
 
 
-def losses(imitation: Imitation, view: View, rows: Rows, labels: Tensor, scale: Scale) -> Tensor:
-    """Return the losses ``float32[4]``, in the order of ``LOSSES``.
+def losses(imitation: Imitation, heard: Sequence[Heard], labels: Tensor, scale: Scale) -> Tensor:
+    """Return the losses ``float32[4]`` on what the teacher heard, in the order of ``LOSSES``.
 
     Hidden states: distance and angle per token (DistilHuBERT, equation 1, on standardised channels); embedding: squared
     error, relative; logits: divergence from what the teacher's head says; labels: cross-entropy.
     """
-    waveforms = [view.waveform(row) for row in rows]
+    waveforms = [each.waveform for each in heard]
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     states, tokens, z, logits = imitation(torch.from_numpy(pad(waveforms, int(lengths.max()))), lengths)
-    targets = [torch.from_numpy(view.target(row)) for row in rows]
+    targets = [torch.from_numpy(each.states) for each in heard]
     expected = nn.utils.rnn.pad_sequence(targets, batch_first=True)
     time = min(states.shape[1], expected.shape[1])
     inside = frame_mask(torch.minimum(tokens, torch.tensor([len(target) for target in targets])), states[:, :time])
     found, wanted = scale(states[:, :time])[inside], scale(expected[:, :time])[inside]
-    heard = torch.from_numpy(view.embeddings[rows])
-    says = imitation.output(heard)
+    embeddings = torch.from_numpy(np.stack([each.embedding for each in heard]))
+    says = imitation.output(embeddings)
     return torch.stack(
         [
             F.l1_loss(found, wanted) + 1 - F.cosine_similarity(found, wanted, dim=-1).mean(),
-            (z - heard).square().sum() / heard.square().sum(),
+            (z - embeddings).square().sum() / embeddings.square().sum(),
             F.kl_div(logits.log_softmax(1), says.log_softmax(1), log_target=True, reduction="batchmean"),
-            F.cross_entropy(logits, labels, label_smoothing=0.1, ignore_index=UNLABELLED, reduction="sum") / len(rows),
+            F.cross_entropy(logits, labels, label_smoothing=0.1, ignore_index=UNLABELLED, reduction="sum") / len(heard),
         ]
     )
 

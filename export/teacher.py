@@ -61,6 +61,21 @@ class View:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """One utterance of a view, and what the teacher makes of it."""
+
+    waveform: Waveform
+    states: npt.NDArray[np.float32]
+    """``float32[tokens, layers, width]``."""
+    embedding: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, view: View, row: int) -> Heard:
+        """Read a row of a view."""
+        return cls(view.waveform(row), view.target(row), view.embeddings[row])
+
+
+@dataclass(frozen=True)
 class Listener:
     """How utterances are heard in a view."""
 
@@ -185,6 +200,6 @@ def _key(teacher: Run, paths: Sequence[Path], listener: Listener, merged: int) -
         for name, tensor in module.state_dict().items():
             weights.update(name.encode())
             weights.update(tensor.cpu().contiguous().numpy().data)
-    files = [(path, *stamp(path)) for path in paths]
+    files = [stamp(path) for path in paths]
     described = json.dumps([weights.hexdigest(), files, listener, merged, list(teacher.encoder.pooled)], default=str)
     return f"teacher-{hashlib.sha256(described.encode()).hexdigest()[:16]}"

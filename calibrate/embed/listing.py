@@ -56,7 +56,7 @@ def fingerprint(utterances: Sequence[Utterance], folder: Path) -> str:
     """Return what changes when the list, a file or what is known of it does."""
     digest = hashlib.sha256()
     for utterance in utterances:
-        digest.update(json.dumps([*cells(utterance, folder), *stamp(utterance.path)]).encode())
+        digest.update(json.dumps([*cells(utterance, folder), stamp(utterance.path)]).encode())
     return digest.hexdigest()
 
 

@@ -25,7 +25,7 @@ ClipVectors = Mapping[Path, Vector]
 
 def clip_mfcc(paths: Sequence[Path], cache: Path, coefficients: int) -> ClipVectors:
     """Return the mean MFCC of each file, from the cache where it was computed before."""
-    described = json.dumps([coefficients, MELS, WINDOW_MS, HOP_MS, [(str(path), *stamp(path)) for path in paths]])
+    described = json.dumps([coefficients, MELS, WINDOW_MS, HOP_MS, [stamp(path) for path in paths]])
     table = cache / f"mfcc-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npy"
     with processes.main_first():
         if not table.is_file():

@@ -109,7 +109,7 @@ class OnnxVoices:
 def cached_voices(source: VoiceSource, utterances: Sequence[Utterance], cache: Path, seed: int = 0) -> Voices:
     """Return the table from the cache folder, or read it and keep it there; a damaged file is made anew."""
     settings = (VadSettings().model_dump(), SegmenterSettings().model_dump(), DURATIONS_S, TIMED_CLIPS, BUCKETS_S)
-    clips = [(str(one.path), *stamp(one.path), one.corpus, one.speaker, one.gender, one.emotion) for one in utterances]
+    clips = [(stamp(one.path), one.corpus, one.speaker, one.gender, one.emotion) for one in utterances]
     described = json.dumps([VERSION, source.key, settings, seed, clips])
     path = cache / f"voices-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npz"
     try:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from calibrate.progress import progress_bar
 from calibrate.training.augment import Augmentation
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
+from edge.bundle import sha256_of
 from edge.errors import AudioFileError
 from edge.segmenter import spoken
 from edge.settings import SegmenterSettings, VadSettings
@@ -66,7 +68,7 @@ def embed(
         max_s: longer files are cut here, in the middle.
     """
     lengths_s = [duration_s(path) for path in paths]
-    files = [(path, *stamp(path)) for path in paths]
+    files = [stamp(path) for path in paths]
     kind = (VadSettings().model_dump(), SegmenterSettings().model_dump()) if spoken_only else ()
     folder = cache / _cache_key(encoder, encoder_name, files, augmentation, seed, max_s, *kind)
     features, state = _open_cache(folder, len(paths), encoder)
@@ -113,13 +115,22 @@ def middle(waveform: Waveform, samples: int) -> Waveform:
     return waveform[start : start + samples]
 
 
-def stamp(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file does: its size and the time it was written; nothing for a missing file."""
+def stamp(path: Path) -> str:
+    """Return what tells a file from another: the SHA-256 of its content; nothing for a missing file.
+
+    A copy of a corpus, or a checkout that is new, finds what was computed for the old one.
+    """
     try:
         status = path.stat()
+        return _content(path, status.st_size, status.st_mtime_ns)
     except OSError:
-        return ()
-    return status.st_size, status.st_mtime_ns
+        return ""
+
+
+@cache
+def _content(path: Path, size: int, written_ns: int) -> str:
+    """Return the hash of a file's content, read once while size and time stay as they are."""
+    return sha256_of(path)
 
 
 def weights_sha256(module: torch.nn.Module) -> str:

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -197,6 +198,14 @@ def test_a_file_written_anew_is_read_anew(clips: list[Path], tmp_path: Path, cli
     assert loud[0, 0, 0] == pytest.approx(2 * quiet[0, 0, 0], rel=0.01)
 
 
+def test_a_copy_of_a_corpus_finds_what_was_computed(clips: list[Path], tmp_path: Path) -> None:
+    first = run(Listener(), clips, tmp_path / "cache").features.copy()
+    copies = [Path(shutil.copy(path, tmp_path / f"copy-{path.name}")) for path in clips]
+    listener = Listener()
+    np.testing.assert_array_equal(run(listener, copies, tmp_path / "cache").features, first)
+    assert listener.batches == []
+
+
 def test_of_a_file_with_silence_only_what_is_spoken_is_embedded(tmp_path: Path, clip: Any) -> None:
     room = clip(tmp_path / "room.wav", silence(2.0))
     talk = clip(tmp_path / "talk.wav", np.concatenate([silence(1.5), speech_like(1.0), silence(1.5)]))
@@ -226,8 +235,3 @@ def test_batches_hold_no_more_audio_than_allowed(data: Path, tmp_path_factory: A
     assert sum(rows for rows, _ in listener.batches) == len(paths)
     for rows, samples in listener.batches:
         assert rows == 1 or rows * samples <= batch_s * 16_000 + rows
-
-
-def test_caches_of_earlier_versions_are_found() -> None:
-    encoder: Any = Listener()
-    assert features._cache_key(encoder, "listener", [(Path("a.wav"), 9_000, 17)], None, 0, 10.0) == "3750360e22a953b4"

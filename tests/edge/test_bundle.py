@@ -62,7 +62,9 @@ def test_a_folder_goes_before_a_bundle_of_its_name(
     shutil.copytree(bundle.folder, tmp_path / "nano")
     monkeypatch.chdir(tmp_path)
     assert Bundle.load(Path("nano")).manifest.name == bundle.manifest.name
-    with pytest.raises(ModelError, match=r"no bundle folder nan, and the package has default, nano \(did you mean 'nano'\?\)"):
+    with pytest.raises(
+        ModelError, match=r"no bundle folder nan, and the package has default, nano \(did you mean 'nano'\?\)"
+    ):
         Bundle.load(Path("nan"))
 
 
