@@ -14,8 +14,8 @@ from export.cli.app import Cache, Debug, Threads, app
 
 @app.command(
     epilog=examples(
-        "affectd-export distil runs/default configs/distil-nano.toml --data data --out runs/nano",
-        "affectd-export bundle runs/nano --data data --name nano --out bundles/nano --max-mb 2",
+        "affectd-export distil runs/default configs/distil-nano.toml --data data --out runs/student",
+        "affectd-calibrate train configs/nano-train.toml --data data --encoder runs/student/encoder --out runs/nano",
     )
 )
 def distil(
