@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -163,8 +164,9 @@ class Terminal:
         command = [sys.executable, "-m", "edge", *map(str, arguments)]
         environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stdin=side, stderr=side, stdout=subprocess.PIPE, env=environment, start_new_session=True
-        )
+            command, cwd=ROOT, stdin=side, stderr=side, stdout=subprocess.PIPE, env=environment, start_new_session=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores Ctrl-C
+        )  # fmt: skip
         os.close(side)
         self.text = ""
 
