@@ -165,7 +165,8 @@ class Terminal:
         environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=side, stderr=side, stdout=subprocess.PIPE, env=environment, start_new_session=True,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores Ctrl-C
+            # A job in the background ignores Ctrl-C, and so would what it starts.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )  # fmt: skip
         os.close(side)
         self.text = ""
