@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.dataset import Part, read_parts
+from calibrate.evaluation.answers import inhabited, split_named
 from calibrate.evaluation.crossvalidation import cross_validate
 from calibrate.evaluation.evaluate import evaluate_bundle, evaluate_run
 from calibrate.evaluation.metrics import Figures
@@ -22,10 +23,10 @@ from calibrate.speakers import household, verification_report
 from calibrate.speakers.adaptation import Gain, evaluate_adaptation
 from calibrate.speakers.verification import HOUSEHOLD
 from calibrate.speakers.verification_run import verify_speakers
-from calibrate.splits import SPLITS, Split
+from calibrate.splits import SPLITS
 from calibrate.training import processes
 from edge.bundle import MANIFEST_NAME, Bundle
-from edge.errors import UsageError, nearest
+from edge.errors import UsageError
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 
@@ -46,7 +47,7 @@ def train_recipe(
     head: str | None = None,
 ) -> None:
     """Train by a recipe; see the command's help."""
-    here = processes.join(cpu=device.startswith("cpu")) or _device(device)
+    here = processes.join(cpu=device.startswith("cpu")) or processes.torch_device(device)
     torch.set_num_threads(threads)
     recipe = read_recipe(recipe_path, head).leave_out(without)
     if finetune is not None:
@@ -54,7 +55,7 @@ def train_recipe(
     folder = out or Path("runs") / (recipe.name if head is None else f"{recipe.name}-{Path(head).stem}")
     parts = read_parts(recipe, data, strict=strict)
     for split in SPLITS[:2]:
-        _inhabited(parts, split)
+        inhabited(parts, split)
     run = build_run(recipe, encoder or recipe.encoder.name, np.unique(parts["train"].speakers).tolist())
     run.to(here)
     train_run(run, parts, folder, cache, resume)
@@ -93,7 +94,7 @@ def evaluate_model(
 ) -> None:
     """Evaluate a run or a bundle; see the command's help."""
     torch.set_num_threads(threads)
-    part_name = _split(split)
+    part_name = split_named(split)
     if (model / MANIFEST_NAME).is_file():
         if recipe_path is None:
             raise UsageError("a bundle is evaluated with --recipe, which names the corpora and the splits")
@@ -101,7 +102,7 @@ def evaluate_model(
         recognizer = Recognizer(Bundle.load(model), EncoderSettings(threads=threads))
         recognizer.load()
         recipe = recipe.model_copy(update={"labels": recognizer.bundle.manifest.labels})
-        part = _inhabited(read_parts(recipe, data), part_name)
+        part = inhabited(read_parts(recipe, data), part_name)
         figures = evaluate_bundle(recognizer, part)
         seen = "" if split == "train" else ", never trained on if its training kept to this split"
         precision, provider = recognizer.bundle.manifest.encoder.precision, recognizer.encoder.provider
@@ -110,7 +111,7 @@ def evaluate_model(
         run = load_run(model, encoder)
         recipe = read_recipe(recipe_path) if recipe_path else run.recipe
         recipe = recipe.model_copy(update={"labels": run.recipe.labels})
-        part = _inhabited(read_parts(recipe, data), part_name)
+        part = inhabited(read_parts(recipe, data), part_name)
         figures = evaluate_run(run, part, cache)
         speakers = set(part.speakers.tolist())
         known = len(speakers.intersection(run.speakers))
@@ -132,7 +133,7 @@ def measure_adaptation(
 ) -> None:
     """Measure adaptation; see the command's help."""
     torch.set_num_threads(threads)
-    show_gains(evaluate_adaptation(run, data, out, split=_split(split), encoder=encoder, cache=cache), out)
+    show_gains(evaluate_adaptation(run, data, out, split=split_named(split), encoder=encoder, cache=cache), out)
 
 
 def validate_recipe(
@@ -194,7 +195,7 @@ def measure_households(
     recognizer.load(voiceprints=True)
     bundle = recognizer.bundle
     recipe = read_recipe(recipe_path).model_copy(update={"labels": bundle.manifest.labels})
-    part = _inhabited(read_parts(recipe, data), _split(split))
+    part = inhabited(read_parts(recipe, data), split)
     found = household.evaluate_households(bundle, part, household.encode_part(recognizer, part))
     protocol = f"{split} speakers of {recipe.splits.file or 'a seeded draw'}; {household.PROTOCOL}"
     if out is not None:
@@ -215,26 +216,3 @@ def show_figures(corpora: Mapping[str, Figures], title: str) -> None:
         shares = (row.ua, row.wa, row.macro_f1, row.ece, row.worst_decile)
         table.add_row(name, str(row.utterances), str(row.speakers), *(f"{share:.3f}" for share in shares))
     Console().print(table)
-
-
-def _inhabited(parts: Mapping[Split, Part], split: Split) -> Part:
-    if not parts[split].utterances:
-        raise UsageError(f"no speaker of the corpora is in the {split} split")
-    return parts[split]
-
-
-def _split(name: str) -> Split:
-    for split in SPLITS:
-        if split == name:
-            return split
-    raise UsageError(f"split {name!r} is not one of {', '.join(SPLITS)}{nearest(name, SPLITS)}")
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"device {name!r} is not usable here: {reason}") from None
-    return device

@@ -19,7 +19,7 @@ import torch
 from accelerate import PartialState
 
 from calibrate.embed.batches import KINDS, Batching, duration_s, encode_batches
-from calibrate.embed.embedders import Embedder, open_embedder, torch_device
+from calibrate.embed.embedders import Embedder, open_embedder
 from calibrate.embed.listing import COLUMNS, cells, fingerprint, list_utterances, one_of
 from calibrate.embed.store import EMBEDDINGS, UNREADABLE, Shard, Store
 from calibrate.progress import progress_bar
@@ -59,7 +59,7 @@ def embed_corpus(
     """Embed a corpus; see the command's help."""
     one_of("batching", batching, KINDS)
     one_of("dtype", dtype, DTYPES)
-    here = processes.join(cpu=device.startswith("cpu")) or torch_device(device)
+    here = processes.join(cpu=device.startswith("cpu")) or processes.torch_device(device)
     torch.set_num_threads(threads)
     utterances = list_utterances(corpus, folder, strict)
     embedder = open_embedder(encoder, layers, pool, max_s, run)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from transformers import AutoConfig
 
@@ -156,18 +155,3 @@ def _depth(name: str) -> int:
         return int(AutoConfig.from_pretrained(name).num_hidden_layers)
     except (OSError, ValueError, AttributeError):
         return 0
-
-
-def torch_device(name: str) -> torch.device:
-    """Return a device that works here.
-
-    Raises:
-        UsageError: it does not.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"device {name!r} is not usable here: {reason}") from None
-    return device

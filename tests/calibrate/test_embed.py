@@ -1,22 +1,15 @@
-import csv
 import gc
 import json
-import multiprocessing
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import layouts
 import numpy as np
 import pytest
 import torch
 from calling import exit_code
+from embedding import FILES, SMALL, Embed, table
 from run_folders import write_run
 from signals import silence, speech_like
 
@@ -28,42 +21,6 @@ from calibrate.run import load_run
 from calibrate.training.features import encode
 from edge.audio import Waveform, read_audio
 from edge.bundle import sha256_of
-
-ROOT = Path(__file__).resolve().parents[2]
-LAUNCH = (
-    "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
-    "--dynamo_backend no --main_process_port 0 -m calibrate"
-)
-FILES = {"embeddings.npy", "utterances.csv", "manifest.json"}
-SMALL = ("--shard", 5, "--batch-s", 1)
-"""24 utterances in five shards, of two batches or three each."""
-
-Embed = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def crema_d(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return layouts.crema_d(tmp_path_factory.mktemp("crema-d"))
-
-
-@pytest.fixture(scope="module")
-def esd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return layouts.esd(tmp_path_factory.mktemp("esd"))
-
-
-@pytest.fixture
-def embed(monkeypatch: pytest.MonkeyPatch) -> Embed:
-    """Call the command and return its exit code."""
-    return lambda *arguments: exit_code(cli.main, monkeypatch, "affectd-calibrate", "embed", *arguments, "--threads", 1)
-
-
-def table(out: Path, name: str = "utterances.csv") -> list[dict[str, str]]:
-    with (out / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def contents(out: Path) -> dict[str, bytes]:
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
 def alone(encoder: torch.nn.Module, paths: list[Path]) -> np.ndarray[Any, Any]:
@@ -124,144 +81,6 @@ def test_what_a_run_makes_of_speech(
     np.testing.assert_allclose(np.load(tmp_path / "out" / "embeddings.npy"), expected, rtol=1e-3, atol=1e-4)
     described = json.loads((tmp_path / "out" / "manifest.json").read_text())["job"]
     assert (described["embedder"]["label"], described["max_s"]) == ("tiny: z on whisper", 1.0)
-
-
-def kill_in(batch: int, arguments: tuple[object, ...]) -> None:
-    """Run the command in a process that is killed when it encodes its nth batch."""
-
-    def main() -> None:
-        calls, real = 0, work.encode
-
-        def dying(*rest: Any) -> Any:
-            nonlocal calls
-            if calls == batch:
-                os.kill(os.getpid(), signal.SIGKILL)
-            calls += 1
-            return real(*rest)
-
-        work.encode = dying
-        sys.argv = ["affectd-calibrate", "embed", *map(str, arguments), "--threads", "1"]
-        cli.main()
-
-    process = multiprocessing.get_context("fork").Process(target=main)
-    process.start()
-    process.join(120)
-    assert process.exitcode == -signal.SIGKILL
-
-
-def test_killed_and_resumed_it_ends_with_the_same_bytes(
-    embed: Embed, crema_d: Path, encoders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ("crema-d", crema_d, "--encoder", encoders["whisper"], "--layers", "1,3", *SMALL, "--out")
-    assert embed(*arguments, tmp_path / "whole") == 0
-    kill_in(0, (*arguments, tmp_path / "killed"))
-    kill_in(8, (*arguments, tmp_path / "killed"))
-    done = sorted(path.name for path in (tmp_path / "killed" / "partial").glob("*.npz"))
-    assert 2 <= len(done) < 5
-    kill_in(4, (*arguments, tmp_path / "killed"))
-    (tmp_path / "killed" / "partial" / "000004.npz.unfinished").write_bytes(b"half of it")
-    shards = []
-    make = work.Worker.shard
-    monkeypatch.setattr(
-        work.Worker, "shard", lambda self, rows, advance: shards.append(rows.start) or make(self, rows, advance)
-    )  # type: ignore[func-returns-value]
-    assert embed(*arguments, tmp_path / "killed") == 0
-    assert shards
-    assert set(shards).isdisjoint(5 * int(name[:6]) for name in done)
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-
-
-def test_killed_while_it_put_the_files_together(
-    embed: Embed, crema_d: Path, encoders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ("crema-d", crema_d, "--encoder", encoders["whisper"], *SMALL, "--out")
-    assert embed(*arguments, tmp_path / "whole") == 0
-    replace = os.replace
-    for name in ("embeddings.npy", "utterances.csv", "manifest.json"):
-
-        def dying(source: Any, target: Any, last: str = name) -> None:
-            if Path(target).name == last:
-                raise KeyboardInterrupt
-            replace(source, target)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "replace", dying)
-            assert embed(*arguments, tmp_path / "killed") != 0
-        assert not (tmp_path / "killed" / "manifest.json").exists()
-    assert embed(*arguments, tmp_path / "killed") == 0
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-
-
-def test_a_finished_folder_is_verified_and_left_alone(
-    embed: Embed, crema_d: Path, encoders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    arguments = ("crema-d", crema_d, "--encoder", encoders["whisper"], *SMALL, "--out", tmp_path)
-    assert embed(*arguments) == 0
-    before, first = contents(tmp_path), capsys.readouterr().out
-    with monkeypatch.context() as patch:
-        patch.setattr(work.Worker, "shard", None)
-        assert embed(*arguments) == 0
-    assert (contents(tmp_path), capsys.readouterr().out) == (before, first)
-    embeddings = bytearray(before["embeddings.npy"])
-    embeddings[-1] ^= 1
-    (tmp_path / "embeddings.npy").write_bytes(embeddings)
-    assert embed(*arguments) == 3
-    assert "embeddings.npy: is not what was written" in capsys.readouterr().err
-    (tmp_path / "utterances.csv").unlink()
-    (tmp_path / "embeddings.npy").write_bytes(before["embeddings.npy"])
-    assert embed(*arguments) == 3
-    assert "utterances.csv: is missing" in capsys.readouterr().err
-
-
-def test_damaged_and_foreign_leftovers_are_named(
-    embed: Embed, crema_d: Path, encoders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ("crema-d", crema_d, "--encoder", encoders["whisper"], *SMALL)
-    kill_in(8, (*arguments, "--out", tmp_path / "a"))
-    kill_in(8, (*arguments, "--layers", 1, "--out", tmp_path / "b"))
-    partial = tmp_path / "a" / "partial"
-    shard = partial / "000001.npz"
-    whole = shard.read_bytes()
-    position = whole.index(b"vectors.npy") + 200
-    damaged = {
-        "flipped": whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :],
-        "cut": whole[:-300],
-        "empty": b"",
-        "no shard": b"hello",
-    }
-    for kind, data in damaged.items():
-        shard.write_bytes(data)
-        assert embed(*arguments, "--out", tmp_path / "a") == 3, kind
-        assert "000001.npz: is damaged" in capsys.readouterr().err
-    shard.write_bytes((tmp_path / "b" / "partial" / "000001.npz").read_bytes())
-    assert embed(*arguments, "--out", tmp_path / "a") == 3
-    assert "000001.npz: belongs to another job" in capsys.readouterr().err
-    shard.unlink()
-    assert embed(*arguments, "--layers", 2, "--out", tmp_path / "b") == 2
-    assert "holds embeddings of another job, with layers [1], not [2]" in capsys.readouterr().err
-    (partial / "notes.txt").write_text("mine")
-    assert embed(*arguments, "--out", tmp_path / "a") == 2
-    assert "notes.txt: is not part of this embedding job" in capsys.readouterr().err
-    (partial / "notes.txt").unlink()
-    (partial / "job.json").write_text("{")
-    assert embed(*arguments, "--out", tmp_path / "a") == 3
-    assert "job.json: is damaged" in capsys.readouterr().err
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("")
-    assert embed(*arguments, "--out", tmp_path / "mine") == 2
-    assert "thesis.tex: is not part of this embedding job" in capsys.readouterr().err
-
-
-def test_a_corpus_that_changed_is_not_gone_on_with(
-    embed: Embed, encoders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = layouts.crema_d(tmp_path / "crema-d")
-    arguments = ("crema-d", folder, "--encoder", encoders["whisper"], *SMALL, "--out", tmp_path / "out")
-    kill_in(5, arguments)
-    shutil.copy(folder / "1001_TIE_ANG_XX.wav", folder / "1001_IEO_ANG_HI.wav")
-    assert embed(*arguments) == 2
-    assert "of another job, with utterances_sha256" in capsys.readouterr().err
 
 
 def test_unreadable_files_are_told_and_counted(
@@ -379,24 +198,6 @@ def test_a_shard_and_two_batches_are_all_that_is_held(
     assert held == {"samples": 0, "rows": 0}
     assert batch < most["samples"] <= 2 * batch + 0.3 * 16_000, "a batch, the next one, and the file that is read"
     assert 10 <= most["rows"] <= 20, "a shard, and the one before it until it is replaced"
-
-
-def test_two_processes_go_on_where_one_was_and_write_what_one_would(
-    embed: Embed, crema_d: Path, encoders: dict[str, Path], tmp_path: Path
-) -> None:
-    arguments = ("crema-d", crema_d, "--encoder", encoders["hubert"], "--device", "cpu", *SMALL, "--out")
-    assert embed(*arguments, tmp_path / "one") == 0
-    kill_in(4, (*arguments, tmp_path / "two"))
-    begun = len(list((tmp_path / "two" / "partial").glob("*.npz")))
-    assert begun in {1, 2}
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *LAUNCH.split(), "embed", *map(str, arguments), str(tmp_path / "two"), "--threads", "1"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("24 utterances") == 1, "one process reports"
-    assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
 def test_what_is_not_possible(

@@ -25,11 +25,6 @@ from edge.audio import read_audio
 from edge.errors import ModelError, UsageError
 
 
-@pytest.fixture(scope="module")
-def crema_d(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return layouts.crema_d(tmp_path_factory.mktemp("crema-d"))
-
-
 def test_a_vector_a_speaker_with_what_is_known_of_them(
     crema_d: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

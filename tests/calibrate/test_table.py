@@ -3,7 +3,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import layouts
 import pytest
 from calling import exit_code
 from hypothesis import given, settings
@@ -15,16 +14,6 @@ from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.overview import draw_emotions, draw_lengths, draw_speakers, summarise, write_table
 
 PICTURES = {"lengths.png", "emotions.png", "speakers.png"}
-
-
-@pytest.fixture(scope="module")
-def crema_d(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return layouts.crema_d(tmp_path_factory.mktemp("crema-d"))
-
-
-@pytest.fixture(scope="module")
-def esd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return layouts.esd(tmp_path_factory.mktemp("esd"))
 
 
 def test_crema_d_becomes_a_table_with_all_that_is_known(
