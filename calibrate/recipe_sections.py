@@ -106,6 +106,8 @@ class HeadRecipe(Section):
     """Sizes of the layers below the embedding (stack)."""
     dim: Annotated[int, Field(ge=2)] = 256
     """Size of the embedding: principal components kept (linear) or units of the last hidden layer (dense, stack)."""
+    rank: Number = 0
+    """Of the weights from features to embedding, which are then stored as two thin matrices (dense); 0: full."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     regulars: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the loss for the head of enrolled people, which learns along; 0: it is fitted afterwards."""
@@ -127,6 +129,8 @@ class HeadRecipe(Section):
     def _learns(self) -> HeadRecipe:
         if self.regulars and self.kind == "linear":
             raise ValueError("regulars needs kind = 'dense': a linear head has no layer that could learn along")
+        if self.rank and self.kind != "dense":
+            raise ValueError(f"rank needs kind = 'dense', not '{self.kind}'")
         if self.hidden and self.kind != "stack":
             raise ValueError(f"hidden needs kind = 'stack'; a {self.kind} head has no layers below its embedding")
         return self

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +18,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from calibrate.dataset import Part, Rows
-from calibrate.encoders.logmel import LogMel, spec_augment
 from calibrate.encoders.students import save_student
 from calibrate.evaluation.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
@@ -30,7 +31,7 @@ from export.imitation import LOSSES, Imitation, Scale, losses
 from export.teacher import Heard, Listener, View, answers, batches_of, view_of
 
 LOG_COLUMNS = ("epoch", "loss", *LOSSES, "validation_cosine", "validation_ua")
-STUDENTS = {"whisper": "half the frame rate of", "compact": "compact encoder taught by"}
+STUDENTS = {"whisper": "Whisper's first layers on fewer frames, taught by", "compact": "compact encoder taught by"}
 JUDGE_BATCH_S = 64.0
 ENCODER_NAME = "encoder"
 
@@ -111,9 +112,8 @@ class Training:
         mean = get_ema_multi_avg_fn(recipe.averaging)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(imitation, multi_avg_fn=mean)
         self._best = deepcopy(imitation)
-        front = getattr(imitation.encoder.encoder, "front", None)
-        if recipe.mask and isinstance(front, LogMel):
-            front.mask = spec_augment
+        self.augmentation = recipe.augmentation.build() if recipe.augmentation.copies else None
+        self.pool = ThreadPoolExecutor(torch.get_num_threads())
 
     def kept(self) -> Imitation:
         """Return the student with the mean weights."""
@@ -140,7 +140,8 @@ class Training:
             rate = _warmup_cosine((number + place / len(batches)) / recipe.epochs, recipe.warmup)
             for group in self.optimiser.param_groups:
                 group["lr"] = recipe.learning_rate * rate
-            heard = [Heard.of(views[view], row) for row, view in zip(rows, drawn, strict=True)]
+            seeds = rng.integers(2**63, size=len(rows))
+            heard = list(self.pool.map(lambda row, view, seed: self._heard(views[view], row, seed), rows, drawn, seeds))
             each = losses(self.imitation, heard, torch.from_numpy(part.labels[rows]), scale)
             loss = each @ weights
             self.optimiser.zero_grad()
@@ -150,6 +151,12 @@ class Training:
             self.average.update_parameters(self.imitation)
             found.append([loss.item(), *each.tolist()])
         return [float(value) for value in np.mean(found, axis=0)]
+
+    def _heard(self, view: View, row: int, seed: int) -> Heard:
+        heard = Heard.of(view, row)
+        if self.augmentation is None:
+            return heard
+        return replace(heard, waveform=self.augmentation(heard.waveform, np.random.default_rng(seed)))
 
     def save(self, epochs: int) -> None:
         """Write the state after this many epochs, as a whole."""

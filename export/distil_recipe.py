@@ -7,8 +7,24 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibrate.encoders.students import StudentShape
+from calibrate.recipe_sections import AugmentationRecipe
 
 Share = Annotated[float, Field(ge=0)]
+Nothing = Annotated[float, Field(ge=0, le=0)]
+
+
+class StudentAugmentation(AugmentationRecipe):
+    """What happens to an utterance on its way to the student, drawn anew every time; the teacher hears it without.
+
+    So the student learns to hear through noise, rooms and lines, and hardly hears the same utterance twice. Nothing
+    here may move speech in time: the hidden states of teacher and student are compared token by token.
+    """
+
+    copies: Annotated[int, Field(ge=0)] = 0
+    """0: the student hears what the teacher hears."""
+    trim_probability: Nothing = 0.0
+    speed: Nothing = 0.0
+    tempo: Nothing = 0.0
 
 
 class DistilRecipe(BaseModel):
@@ -19,8 +35,12 @@ class DistilRecipe(BaseModel):
     name: str
     seed: Annotated[int, Field(ge=0)] = 0
     student: StudentShape
+    start: str = ""
+    """Hub name or folder of a pretrained encoder that a Whisper student starts from; empty: the teacher's."""
     pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (1, 2, 3)
     """Layers of the student whose mean and standard deviation make the embedding."""
+    rank: Annotated[int, Field(ge=0)] = 0
+    """Of the weights from there to the embedding, see ``head.rank`` of a training recipe; 0: full."""
     weights: tuple[Share, Share, Share, Share] = (1.0, 1.0, 1.0, 0.0)
     """Of the losses: hidden states, embedding, logits, labels."""
     views: Annotated[int, Field(ge=1)] = 4
@@ -32,8 +52,7 @@ class DistilRecipe(BaseModel):
 
     The teacher hears the mixture too: more to imitate than there is speech (Beyer et al. 2022, function matching).
     """
-    mask: bool = False
-    """SpecAugment on what the student hears; the teacher hears everything."""
+    augmentation: StudentAugmentation = StudentAugmentation()
     epochs: Annotated[int, Field(ge=1)] = 12
     batch_s: Annotated[float, Field(gt=0)] = 96.0
     """Audio a batch, padding included."""

@@ -33,6 +33,7 @@ def distil_run(
     out: Path,
     unlabelled: Sequence[Path],
     encoder: str | None,
+    start: str | None,
     *,
     resume: bool,
     cache: Path,
@@ -40,6 +41,8 @@ def distil_run(
 ) -> None:
     """Distil a run; see the command's help."""
     recipe = read_toml(recipe_path, DistilRecipe)
+    if start is not None:
+        recipe = recipe.model_copy(update={"start": start})
     torch.set_num_threads(threads)
     teacher = load_run(run_folder, encoder)
     parts = read_parts(teacher.recipe, data)

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calibrate.encoders.logmel import frame_mask
-from calibrate.encoders.pretrained import PooledEncoder
+from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from calibrate.encoders.students import build_student, inherit
 from calibrate.run import Run, build_run
-from calibrate.training.heads import Standardise
+from calibrate.training.heads import Standardise, narrowed
 from edge.buckets import pad
 from export.distil_recipe import DistilRecipe
 from export.teacher import Heard, View
@@ -31,21 +31,23 @@ MOMENTUM = 0.01
 class Imitation(nn.Module):
     """A student that speaks in the teacher's own spaces: hidden states, ``z`` and logits.
 
-    A student of the teacher's width starts from its layers and its embedding. Any other maps its states with a linear
-    layer each, which is dropped afterwards (DistilHuBERT, Chang et al. 2022). The teacher's heads stay as they are.
+    A student of the teacher's width that starts from it takes its embedding too. Any other maps its states with a
+    linear layer each, which is dropped afterwards (DistilHuBERT, Chang et al. 2022). The teacher's heads stay as they
+    are.
     """
 
     def __init__(self, teacher: Run, recipe: DistilRecipe) -> None:
         super().__init__()
         student = build_student(recipe.student)
-        inherit(student, teacher.encoder.encoder)
+        inherit(student, load_encoder(recipe.start, student.layers) if recipe.start else teacher.encoder.encoder)
         self.encoder = PooledEncoder(student, recipe.pooled)
         width, layers = teacher.encoder.encoder.width, len(teacher.encoder.pooled)
         dim = teacher.classifier.project.out_features
         self.standardise = RunningStandardise(self.encoder.dim)
-        self.project = nn.Linear(self.encoder.dim, dim)
-        same = self.encoder.dim == teacher.classifier.project.in_features
-        if same and student.width == width and len(recipe.pooled) == layers:
+        self.narrow = narrowed(self.encoder.dim, recipe.rank)
+        self.project = nn.Linear(recipe.rank or self.encoder.dim, dim)
+        same = self.encoder.dim == teacher.classifier.project.in_features and not recipe.rank
+        if same and not recipe.start and student.width == width and len(recipe.pooled) == layers:
             self.maps = nn.ModuleList(nn.Identity() for _ in range(layers))
             self.standardise.start(teacher.classifier.standardise)
             self.project.load_state_dict(teacher.classifier.project.state_dict())
@@ -64,7 +66,7 @@ class Imitation(nn.Module):
         missing = len(self.maps) - len(states)
         chosen = [states[0]] * missing + states[max(0, -missing) :]
         mapped = [mapping(state) for mapping, state in zip(self.maps, chosen, strict=True)]
-        z = self.project(self.standardise(pooled)).tanh()
+        z = self.project(self.narrow(self.standardise(pooled))).tanh()
         return torch.stack(mapped, dim=2), tokens, z, self.output(z)
 
     def as_run(self, teacher: Run, recipe: DistilRecipe, encoder_name: str) -> Run:
@@ -80,11 +82,12 @@ class Imitation(nn.Module):
             update={
                 "name": recipe.name,
                 "encoder": teacher.recipe.encoder.model_copy(update=kept),
-                "head": teacher.recipe.head.model_copy(update=EVERYTHING),
+                "head": teacher.recipe.head.model_copy(update=EVERYTHING | {"rank": recipe.rank}),
             }
         )
         run = build_run(described, encoder_name)
-        mine = self.standardise.state_dict(prefix="standardise.") | self.project.state_dict(prefix="project.")
+        learned = {"standardise": self.standardise, "narrow": self.narrow, "project": self.project}
+        mine = {f"{part}.{name}": tensor for part in learned for name, tensor in learned[part].state_dict().items()}
         del mine["standardise.seen"]
         heads = {name: tensor for name, tensor in teacher.classifier.state_dict().items() if name not in mine}
         run.classifier.load_state_dict({name: heads.get(name, mine.get(name)) for name in run.classifier.state_dict()})

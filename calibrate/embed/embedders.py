@@ -142,7 +142,7 @@ def _checked(
 def _longest_s(speech: SpeechEncoder) -> float:
     """Return what an encoder can take: a table of positions has an end."""
     if isinstance(speech, WhisperEncoder):
-        samples = float(len(speech.positions) * speech.front.hop * speech.conv2.stride[0])
+        samples = float(len(speech.positions) * speech.samples_a_token)
         return min(LONGEST_S, samples / SAMPLE_RATE_HZ)
     return LONGEST_S
 

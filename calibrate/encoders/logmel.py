@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +21,6 @@ class LogMel(nn.Module):
         super().__init__()
         extractor = WhisperFeatureExtractor(feature_size=mels)  # type: ignore[no-untyped-call]
         self.hop, self.window = hop, extractor.n_fft
-        self.mask: Callable[[Tensor], Tensor] | None = None
-        """Applied to the spectrogram while training, such as SpecAugment."""
         angle = 2 * math.pi * torch.arange(self.window, dtype=torch.float64) / self.window
         self.turns: Tensor
         self.circle: Tensor
@@ -44,8 +41,7 @@ class LogMel(nn.Module):
         frames = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
         inside = frame_mask(frames, log_mel)[:, :, None]
         peak = log_mel.masked_fill(~inside, -10.0).amax(dim=(1, 2), keepdim=True)
-        scaled = ((torch.maximum(log_mel, peak - 8.0) + 4.0) / 4.0) * inside
-        return self.mask(scaled) if self.training and self.mask is not None else scaled, frames
+        return ((torch.maximum(log_mel, peak - 8.0) + 4.0) / 4.0) * inside, frames
 
     def _power(self, waveform: Tensor) -> Tensor:
         """Return the power spectrum ``float32[batch, frames, bins]`` of frames centred on every hop.
@@ -90,30 +86,6 @@ class LogMel(nn.Module):
 def frame_mask(frames: Tensor, features: Tensor) -> Tensor:
     """Return ``bool[batch, time]``, true inside each row, for features ``[batch, time, width]``."""
     return torch.arange(features.shape[1], device=features.device)[None, :] < frames[:, None]
-
-
-def spec_augment(
-    log_mel: Tensor, times: int = 2, bands: int = 2, most_time: float = 0.1, most_bands: int = 16
-) -> Tensor:
-    """Set random stretches of time and bands of ``float32[batch, time, mels]`` to zero (Park et al. 2019).
-
-    Args:
-        log_mel: the spectrogram, whose middle level is zero.
-        times: stretches a row.
-        bands: bands a row.
-        most_time: longest stretch, as a share of the time.
-        most_bands: widest band.
-    """
-    rows, time, mels = log_mel.shape
-    keep = torch.ones_like(log_mel, dtype=torch.bool)
-    for count, size, most, axis in ((times, time, int(most_time * time), 1), (bands, mels, most_bands, 2)):
-        for _ in range(count):
-            width = torch.randint(0, most + 1, (rows, 1))
-            start = (torch.rand(rows, 1) * (size - width)).long()
-            places = torch.arange(size)[None, :]
-            masked = ((places >= start) & (places < start + width)).to(log_mel.device)
-            keep &= ~masked.unsqueeze(3 - axis)
-    return log_mel * keep
 
 
 def convolve(features: Tensor, convolution: nn.Conv1d) -> Tensor:

@@ -1,4 +1,4 @@
-"""Small encoders that distillation trains: Whisper at half its frame rate, and a compact one from scratch.
+"""Small encoders that distillation trains: Whisper's first layers at fewer frames, and a compact one from scratch.
 
 A student's folder holds ``config.json`` (``model_type`` ``affectd-student``) and ``model.safetensors``; it loads like
 any pretrained encoder.
@@ -30,7 +30,7 @@ CONFIG_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
 
 
 class WhisperStudentShape(BaseModel):
-    """Whisper's first layers at half the frame rate: a token every 40 ms."""
+    """Whisper's first layers on fewer frames: a token every ``hop * stride`` samples, where Whisper has 320."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,8 +39,12 @@ class WhisperStudentShape(BaseModel):
     width: Annotated[int, Field(ge=8)] = 512
     heads: Annotated[int, Field(ge=1)] = 8
     hidden: Annotated[int, Field(ge=8)] = 2048
-    """Width inside the feed-forward layers; fewer than the teacher's keeps those that matter most."""
+    """Width inside the feed-forward layers; fewer than what it starts from keeps those that matter most."""
     mels: int = 80
+    hop: Annotated[int, Field(ge=160)] = 320
+    """Samples between log-mel frames, 160 for Whisper: the same weights on frames twice as far apart."""
+    stride: Annotated[int, Field(ge=1, le=3)] = 2
+    """Log-mel frames a token; the second convolution sees three."""
     positions: Annotated[int, Field(ge=1)] = 300
     """Longest input in tokens."""
 
@@ -141,54 +145,45 @@ def build_student(shape: WhisperStudentShape | CompactShape) -> SpeechEncoder:
         encoder_attention_heads=shape.heads,
         encoder_ffn_dim=shape.hidden,
         num_mel_bins=shape.mels,
-        max_source_positions=2 * shape.positions,
+        max_source_positions=shape.positions,
     )
     student = WhisperEncoder(HfWhisperEncoder(config))
-    halve_frame_rate(student)
+    student.front = LogMel(shape.mels, shape.hop)
+    student.conv2.stride = (shape.stride,)
     return student
 
 
-def halve_frame_rate(encoder: WhisperEncoder) -> None:
-    """Make each token of a Whisper encoder stand for two, in place.
+def inherit(student: SpeechEncoder, source: SpeechEncoder) -> None:
+    """Give a Whisper student the weights of a Whisper encoder; any other student stays as it is.
 
-    The second convolution gets the mean of what it would put out at both, five taps wide and a stride of four;
-    positions become the mean of both. What the non-linearity makes of the difference is left to training.
-    """
-    old = encoder.conv2
-    new = nn.Conv1d(old.in_channels, old.out_channels, 5, stride=4)
-    new.load_state_dict({"weight": (F.pad(old.weight, (0, 2)) + F.pad(old.weight, (2, 0))) / 2, "bias": old.bias})
-    encoder.conv2 = new
-    positions = (encoder.positions[0:-1:2] + encoder.positions[1::2]) / 2
-    encoder.positions = nn.Parameter(positions.detach(), requires_grad=False)
-
-
-def inherit(student: SpeechEncoder, teacher: SpeechEncoder) -> None:
-    """Give a Whisper student the weights of a Whisper teacher; any other student stays as it is.
-
-    Feed-forward channels beyond the student's are pruned by what they can pass on: the product of the norms of a
-    channel's weights into and out of it.
+    Convolutions and layers are taken as they are, though the frames are further apart; the position of a token is the
+    mean of those it stands for. What that makes of the hidden states is left to training. Feed-forward channels beyond
+    the student's are pruned by what they can pass on: the product of the norms of a channel's weights into and out of
+    it.
 
     Raises:
-        ModelError: the student is wider, deeper or has other heads than the teacher.
+        ModelError: the student is wider, deeper, faster or has other heads than the source.
     """
-    if not (isinstance(student, WhisperEncoder) and isinstance(teacher, WhisperEncoder)):
+    if not (isinstance(student, WhisperEncoder) and isinstance(source, WhisperEncoder)):
         return
-    if (student.width, student.heads) != (teacher.width, teacher.heads) or student.layers > teacher.layers:
+    if (student.width, student.heads) != (source.width, source.heads) or student.layers > source.layers:
         raise ModelError(
             f"a student of {student.layers} layers, width {student.width} and {student.heads} heads inherits nothing "
-            f"from a teacher of {teacher.layers}, {teacher.width} and {teacher.heads}"
+            f"from an encoder of {source.layers}, {source.width} and {source.heads}"
         )
-    copy = deepcopy(teacher)
-    if copy.conv2.stride[0] < student.conv2.stride[0]:
-        halve_frame_rate(copy)
+    merged, rest = divmod(student.samples_a_token, source.samples_a_token)
+    if rest:
+        raise ModelError(f"a token every {student.samples_a_token} samples is no multiple of {source.samples_a_token}")
+    copy = deepcopy(source)
     copy.blocks = copy.blocks[: student.layers]
-    copy.positions = nn.Parameter(copy.positions[: len(student.positions)], requires_grad=False)
+    positions = copy.positions[: merged * len(student.positions)].reshape(-1, merged, student.width).mean(1)
+    copy.positions = nn.Parameter(positions.detach(), requires_grad=False)
     for block, target in zip(copy.blocks, student.blocks, strict=True):
         _prune(block, target.fc1.out_features)
     try:
         student.load_state_dict(copy.state_dict())
     except RuntimeError as error:
-        raise ModelError(f"the student's shape does not fit the teacher's: {error}") from None
+        raise ModelError(f"the student's shape does not fit what it starts from: {error}") from None
 
 
 def _prune(block: Any, hidden: int) -> None:

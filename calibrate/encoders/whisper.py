@@ -32,10 +32,15 @@ class WhisperEncoder(SpeechEncoder):
         """See ``SpeechEncoder``."""
         return cast(nn.ModuleList, self.blocks)
 
+    @property
+    def samples_a_token(self) -> int:
+        """Samples that a token stands for: 320 in Whisper, 20 ms."""
+        return int(self.front.hop * self.conv2.stride[0])
+
     def truncate(self, layers: int, max_s: float) -> None:
         """See ``SpeechEncoder``; the position table is cut."""
         self.blocks = self.blocks[:layers]
-        positions = self.positions[: math.ceil(max_s * SAMPLE_RATE_HZ / self.front.hop / self.conv2.stride[0])]
+        positions = self.positions[: math.ceil(max_s * SAMPLE_RATE_HZ / self.samples_a_token)]
         self.positions = nn.Parameter(positions.clone(), requires_grad=False)
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.training.perturb import change_speed, change_tempo, code, mask
+from calibrate.training.perturb import change_speed, change_tempo, code, mask, quick_size
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 FRAME = SAMPLE_RATE_HZ // 50
@@ -80,9 +80,10 @@ def trim_silence(waveform: Waveform, keep_s: float = 0.25, below_peak_db: float 
 
 def add_noise(waveform: Waveform, snr_db: float, tilt: float, rng: np.random.Generator) -> Waveform:
     """Add coloured noise: power falls as frequency to the ``2 * tilt`` (0 white, 0.5 pink, 1 brown)."""
-    spectrum = np.fft.rfft(rng.standard_normal(len(waveform)))
+    size = quick_size(len(waveform))
+    spectrum = np.fft.rfft(rng.standard_normal(size))
     spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** tilt
-    noise = np.fft.irfft(spectrum, len(waveform))
+    noise = np.fft.irfft(spectrum, size)[: len(waveform)]
     power = float(np.mean(np.square(waveform, dtype=np.float64)))
     noise *= np.sqrt(power * 10 ** (-snr_db / 10) / max(float(np.mean(noise**2)), 1e-20))
     return _as_waveform(waveform + noise)
@@ -94,7 +95,7 @@ def add_room(waveform: Waveform, decay_s: float, rng: np.random.Generator) -> Wa
     response = rng.standard_normal(len(time_s)) * 10 ** (-3 * time_s / decay_s)
     response *= rng.uniform(0.2, 0.8) / max(float(np.linalg.norm(response)), 1e-9)
     response[0] = 1.0
-    size = len(waveform) + len(response)
+    size = quick_size(len(waveform) + len(response))
     wet = np.fft.irfft(np.fft.rfft(waveform, size) * np.fft.rfft(response, size), size)[: len(waveform)]
     level = np.linalg.norm(waveform) / max(float(np.linalg.norm(wet)), 1e-9)
     return _as_waveform(wet * level)
@@ -102,10 +103,11 @@ def add_room(waveform: Waveform, decay_s: float, rng: np.random.Generator) -> Wa
 
 def telephone(waveform: Waveform) -> Waveform:
     """Limit the band to 300 to 3,400 Hz as a narrow-band telephone line does."""
-    spectrum = np.fft.rfft(waveform)
-    frequency_hz = np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE_HZ)
+    size = quick_size(len(waveform))
+    spectrum = np.fft.rfft(waveform, size)
+    frequency_hz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
     spectrum[(frequency_hz < 300) | (frequency_hz > 3_400)] = 0
-    return _as_waveform(np.fft.irfft(spectrum, len(waveform)))
+    return _as_waveform(np.fft.irfft(spectrum, size)[: len(waveform)])
 
 
 def _as_waveform(samples: npt.NDArray[np.floating]) -> Waveform:

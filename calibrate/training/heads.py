@@ -118,7 +118,8 @@ class Classifier(nn.Module):
         self.hidden = nn.Sequential(
             *(part for pair in pairwise(sizes) for part in (nn.Linear(*pair), *_after_dense(pair[1], recipe.dropout)))
         )
-        self.project = nn.Linear(sizes[-1], recipe.dim, bias=not self.linear)
+        self.narrow = narrowed(sizes[-1], recipe.rank)
+        self.project = nn.Linear(recipe.rank or sizes[-1], recipe.dim, bias=not self.linear)
         self.project.requires_grad_(not self.linear)
         self.after = nn.Sequential(*_after_dense(recipe.dim, recipe.dropout)) if stacked else None
         self.dropout = nn.Dropout(0.0 if stacked else recipe.dropout)
@@ -166,7 +167,7 @@ class Classifier(nn.Module):
         if self.linear:
             return cast(Tensor, self.project(features))
         if self.after is None:
-            return cast(Tensor, self.project(self.dropout(features)).tanh())
+            return cast(Tensor, self.project(self.narrow(self.dropout(features))).tanh())
         return cast(Tensor, self.after(self.project(self.hidden(features))))
 
     def forward(self, layers: Tensor, speakers: Tensor | None = None) -> Tensor:
@@ -184,6 +185,11 @@ class Classifier(nn.Module):
         if self.regulars is None:
             return strangers, None
         return strangers, self.regulars(self.dropout(without_speaker(z, speakers)))
+
+
+def narrowed(size: int, rank: int) -> nn.Module:
+    """Return what stands before a dense layer on ``size`` features: with ``rank``, the first of two thin products."""
+    return nn.Linear(size, rank, bias=False) if rank else nn.Identity()
 
 
 def _after_dense(size: int, dropout: float) -> tuple[nn.Module, ...]:

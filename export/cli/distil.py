@@ -31,6 +31,10 @@ def distil(
     encoder: Annotated[
         str | None, typer.Option(help="Hub name or folder of the teacher's pretrained encoder, over the run's.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Hub name or folder of the encoder that the student starts from, over the recipe's."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the student's checkpoint.")] = False,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
@@ -43,5 +47,5 @@ def distil(
     from export.distil_run import distil_run
 
     distil_run(
-        run, recipe, data, out, unlabelled or [], encoder, resume=resume, cache=cache, threads=threads
+        run, recipe, data, out, unlabelled or [], encoder, start, resume=resume, cache=cache, threads=threads
     )  # fmt: skip

@@ -65,6 +65,15 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
     assert variances.mean() == pytest.approx(1, rel=1e-3)
 
 
+def test_a_head_of_low_rank_has_two_thin_products() -> None:
+    classifier = fitted(kind="dense", rank=2)
+    assert (classifier.narrow.weight.shape, classifier.project.weight.shape) == ((2, LAYERS * WIDTH), (6, 2))
+    layers = features(7)
+    inner = classifier.embed(layers).clamp(-1 + 1e-6, 1 - 1e-6).atanh() - classifier.project.bias
+    expected = classifier.features(layers) @ classifier.narrow.weight.T @ classifier.project.weight.T  # type: ignore[operator]
+    torch.testing.assert_close(inner, expected, atol=1e-2, rtol=1e-2)
+
+
 @pytest.mark.parametrize("kind", ["linear", "dense"])
 @pytest.mark.parametrize("mix", ["concatenate", "weighted"])
 def test_logits_are_a_linear_function_of_the_embedding(kind: str, mix: str) -> None:

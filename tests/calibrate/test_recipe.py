@@ -61,6 +61,7 @@ def test_what_is_not_given_has_its_default(recipe_file: Write) -> None:
         ({"head": {"kind": "quadratic"}}, ("head.kind", "'linear', 'dense' or 'stack'")),
         ({"head": {"dropout": 1.0}}, ("head.dropout", "less than 1")),
         ({"head": {"kind": "linear", "regulars": 0.5}}, ("head", "regulars needs kind = 'dense'")),
+        ({"head": {"kind": "stack", "rank": 8}}, ("head", "rank needs kind = 'dense', not 'stack'")),
         ({"head": {"kind": "dense", "hidden": [8]}}, ("head", "hidden needs kind = 'stack'")),
         ({"head": {"kind": "stack"}, "schedule": {"batch": 1}}, ("normalises over the batch",)),
         ({"head": {"speaker": "name"}}, ("head.speaker", "'none', 'id' or 'mfcc'")),

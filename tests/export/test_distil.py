@@ -13,7 +13,7 @@ from models import toml
 
 from calibrate.dataset import read_parts
 from calibrate.encoders.pretrained import load_encoder
-from calibrate.encoders.students import save_student
+from calibrate.encoders.students import WhisperStudentShape, save_student
 from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run, load_run, train_run
 from edge.errors import ModelError, UsageError
@@ -174,9 +174,10 @@ def test_the_command_makes_a_run_with_the_teachers_heads(
     assert "epochs" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rank", [0, 4])
 @pytest.mark.parametrize("kind", STUDENTS)
-def test_the_run_says_what_the_student_says(teacher: Run, data: Path, tmp_path: Path, kind: str) -> None:
-    recipe = recipe_for(kind)
+def test_the_run_says_what_the_student_says(teacher: Run, data: Path, tmp_path: Path, kind: str, rank: int) -> None:
+    recipe = recipe_for(kind, rank=rank)
     imitation = Imitation(teacher, recipe)
     parts = read_parts(teacher.recipe, data)
     waveform, lengths = 0.1 * torch.randn(3, 9000), torch.tensor([9000, 8000, 9000])
@@ -190,6 +191,37 @@ def test_the_run_says_what_the_student_says(teacher: Run, data: Path, tmp_path: 
         pooled = run.encoder(waveform, lengths).unflatten(1, (len(recipe.pooled), -1))
         torch.testing.assert_close(run.logits(pooled), imitation(waveform, lengths)[3])
     assert set(parts["train"].speakers) == set(run.speakers)
+
+
+def test_a_student_starts_from_another_encoder_than_its_teacher(
+    teacher: Run, encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    other = load_encoder(str(encoders["whisper"]), 3, 1.0)
+    with torch.no_grad():
+        other.conv1.bias += 1  # type: ignore[union-attr, operator]
+    shape = WhisperStudentShape(layers=3, width=16, heads=2, hidden=32, hop=160, positions=50)
+    save_student(other, shape, tmp_path, "another")
+    starts = {start: Imitation(teacher, recipe_for("whisper", start=start)) for start in ("", str(tmp_path))}
+    biases = [starts[start].encoder.encoder.conv1.bias for start in starts]  # type: ignore[union-attr]
+    torch.testing.assert_close(biases[1], biases[0] + 1)
+    for start, imitation in starts.items():
+        mapped = [isinstance(mapping, torch.nn.Linear) for mapping in imitation.maps]
+        assert mapped == [bool(start)] * 2, "states of another encoder are in a space of their own"
+
+
+def test_a_student_hears_noise_that_its_teacher_does_not(teacher: Run, data: Path, tmp_path: Path) -> None:
+    parts = read_parts(teacher.recipe, data)
+    pair = (parts["train"], parts["validation"])
+    noisy = recipe_for("compact", augmentation={"copies": 1, "noise_probability": 1.0, "snr_db": [0.0, 5.0]}, views=1)
+    logs = []
+    for name, recipe in (("quiet", recipe_for("compact", views=1)), ("noisy", noisy), ("again", noisy)):
+        distil(teacher, pair, recipe, tmp_path / name, tmp_path / "cache")
+        logs.append(log_of(tmp_path / name))
+    assert len(list((tmp_path / "cache").glob("teacher-*"))) == 1, "what the teacher hears is the same"
+    assert logs[1] == logs[2] != logs[0]
+    for shifting in ("trim_probability", "speed", "tempo"):
+        with pytest.raises(ValueError, match=shifting):
+            recipe_for("compact", augmentation={shifting: 0.1})
 
 
 def test_running_statistics_settle_on_those_of_all_batches() -> None:
