@@ -19,7 +19,7 @@ from edge.errors import ModelError
 from edge.head import Matrix
 from export.graph import PRODUCER, quiet_libraries
 
-HALF_MINIMUM = 100_000
+HALF_MINIMUM = 50_000
 """Smaller tensors are not worth a cast."""
 HELD = 0.97
 """Share of the calibration utterances that a static range holds whole; the loudest of all would make it coarse."""

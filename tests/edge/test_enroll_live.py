@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -165,8 +164,6 @@ class Terminal:
         environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=side, stderr=side, stdout=subprocess.PIPE, env=environment, start_new_session=True,
-            # A job in the background ignores Ctrl-C, and so would what it starts.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )  # fmt: skip
         os.close(side)
         self.text = ""
