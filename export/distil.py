@@ -31,7 +31,6 @@ from export.imitation import LOSSES, Imitation, Scale, losses
 from export.teacher import Heard, Listener, View, answers, batches_of, view_of
 
 LOG_COLUMNS = ("epoch", "loss", *LOSSES, "validation_cosine", "validation_ua")
-STUDENTS = {"whisper": "Whisper's first layers on fewer frames, taught by", "compact": "compact encoder taught by"}
 JUDGE_BATCH_S = 64.0
 ENCODER_NAME = "encoder"
 
@@ -43,6 +42,7 @@ def distil(
     folder: Path,
     cache: Path,
     *,
+    start: str = "",
     resume: bool = False,
 ) -> Run:
     """Train a student and write its run; ``log.csv`` and ``checkpoint.pt`` in the folder grow with every epoch.
@@ -53,6 +53,7 @@ def distil(
         recipe: student, losses, schedule.
         folder: of the run; the encoder goes to ``encoder`` in it.
         cache: folder of the teacher's answers.
+        start: where the encoder that the student starts from is loaded from, over the recipe's.
         resume: go on from the checkpoint, if there is one.
 
     Returns:
@@ -67,13 +68,13 @@ def distil(
         raise ModelError(f"distillation imitates a dense embedding (head.kind = 'dense'); this run's is {found}")
     train, validation = parts
     torch.manual_seed(recipe.seed)
-    student = Training(Imitation(teacher, recipe), recipe, folder / "checkpoint.pt")
+    student = Training(Imitation(teacher, recipe, start), recipe, folder / "checkpoint.pt")
     merged = frames_a_token(teacher, student.imitation)
     listener = Listener(teacher.recipe.augmentation.build(), recipe.speed, recipe.mixed, teacher.recipe.encoder.max_s)
     views = [view_of(teacher, train.paths, listener, view, merged, cache) for view in range(recipe.views)]
     scale, judge = Scale.of(views[0]), Judge(teacher, validation)
     folder.mkdir(parents=True, exist_ok=True)
-    label = f"{STUDENTS[recipe.student.kind]} {teacher.encoder_label}"
+    label = _label(recipe, teacher)
     done = student.load() if resume else 0
     log = _read_log(folder / "log.csv", done)
     cosine = LOG_COLUMNS.index("validation_cosine")
@@ -215,6 +216,16 @@ class Judge:
                 for row, z in zip(batch, embed([self.waveforms[row] for row in batch]), strict=True):
                     rows[row] = z
         return torch.stack(rows)
+
+
+def _label(recipe: DistilRecipe, teacher: Run) -> str:
+    """Return what model cards call the student's encoder."""
+    shape = recipe.student
+    if shape.kind == "compact":
+        return f"compact encoder taught by {teacher.encoder_label}"
+    origin = recipe.start.rstrip("/").rpartition("/")[2] or teacher.encoder_label
+    every_ms = 1_000 * shape.hop * shape.stride // SAMPLE_RATE_HZ
+    return f"{origin} with a token every {every_ms} ms, taught by {teacher.encoder_label}"
 
 
 def frames_a_token(teacher: Run, imitation: Imitation) -> int:

@@ -37,6 +37,8 @@ class DistilRecipe(BaseModel):
     student: StudentShape
     start: str = ""
     """Hub name or folder of a pretrained encoder that a Whisper student starts from; empty: the teacher's."""
+    start_licence: str = ""
+    """Of those weights, for the model card."""
     pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (1, 2, 3)
     """Layers of the student whose mean and standard deviation make the embedding."""
     rank: Annotated[int, Field(ge=0)] = 0

@@ -41,13 +41,11 @@ def distil_run(
 ) -> None:
     """Distil a run; see the command's help."""
     recipe = read_toml(recipe_path, DistilRecipe)
-    if start is not None:
-        recipe = recipe.model_copy(update={"start": start})
     torch.set_num_threads(threads)
     teacher = load_run(run_folder, encoder)
     parts = read_parts(teacher.recipe, data)
     train, validation = readable(with_unlabelled(parts["train"], unlabelled)), readable(parts["validation"])
-    student = distil(teacher, (train, validation), recipe, out, cache, resume=resume)
+    student = distil(teacher, (train, validation), recipe, out, cache, start=start or "", resume=resume)
     figures = evaluate_run(student, validation, cache)
     splits = student.recipe.splits.file or "a seeded draw"
     protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, torch"

@@ -36,10 +36,11 @@ class Imitation(nn.Module):
     are.
     """
 
-    def __init__(self, teacher: Run, recipe: DistilRecipe) -> None:
+    def __init__(self, teacher: Run, recipe: DistilRecipe, start: str = "") -> None:
         super().__init__()
         student = build_student(recipe.student)
-        inherit(student, load_encoder(recipe.start, student.layers) if recipe.start else teacher.encoder.encoder)
+        start = start or recipe.start
+        inherit(student, load_encoder(start, student.layers) if start else teacher.encoder.encoder)
         self.encoder = PooledEncoder(student, recipe.pooled)
         width, layers = teacher.encoder.encoder.width, len(teacher.encoder.pooled)
         dim = teacher.classifier.project.out_features
@@ -47,7 +48,7 @@ class Imitation(nn.Module):
         self.narrow = narrowed(self.encoder.dim, recipe.rank)
         self.project = nn.Linear(recipe.rank or self.encoder.dim, dim)
         same = self.encoder.dim == teacher.classifier.project.in_features and not recipe.rank
-        if same and not recipe.start and student.width == width and len(recipe.pooled) == layers:
+        if same and not start and student.width == width and len(recipe.pooled) == layers:
             self.maps = nn.ModuleList(nn.Identity() for _ in range(layers))
             self.standardise.start(teacher.classifier.standardise)
             self.project.load_state_dict(teacher.classifier.project.state_dict())
@@ -72,16 +73,25 @@ class Imitation(nn.Module):
     def as_run(self, teacher: Run, recipe: DistilRecipe, encoder_name: str) -> Run:
         """Return a run of the student's encoder and embedding with the teacher's heads, its temperature not yet fitted.
 
+        Its recipe names as the encoder what the student started from.
+
         Args:
             teacher: what was imitated.
             recipe: of the imitation.
             encoder_name: folder that the student's encoder was saved to.
         """
-        kept = {"name": encoder_name, "layers": self.encoder.encoder.layers, "pooled": recipe.pooled, "finetune": 0}
+        taught_by = teacher.recipe.encoder
+        kept = {
+            "name": recipe.start or taught_by.name,
+            "licence": " and ".join(dict.fromkeys(filter(None, (taught_by.licence, recipe.start_licence)))),
+            "layers": self.encoder.encoder.layers,
+            "pooled": recipe.pooled,
+            "finetune": 0,
+        }
         described = teacher.recipe.model_copy(
             update={
                 "name": recipe.name,
-                "encoder": teacher.recipe.encoder.model_copy(update=kept),
+                "encoder": taught_by.model_copy(update=kept),
                 "head": teacher.recipe.head.model_copy(update=EVERYTHING | {"rank": recipe.rank}),
             }
         )
