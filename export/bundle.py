@@ -191,7 +191,7 @@ def _finish(model: Model, folder: Path, identity: Identity, metrics: dict[str, A
         sample_rate_hz=SAMPLE_RATE_HZ,
         buckets_s=model.buckets_s,
         encoder=EncoderRecord(
-            architecture=f"{run.encoder_label}, layers 1 to {run.recipe.encoder.layers}",
+            architecture=f"{run.encoder_label}, {_first(run.recipe.encoder.layers)}",
             precision=identity.precision,
             quantisation=identity.quantisation if identity.precision == "int8" else None,
             opset=OPSET,
@@ -258,3 +258,7 @@ def _check(
 def _headline(row: Figures) -> dict[str, Any]:
     kept = ("utterances", "speakers", "ua", "wa", "macro_f1", "ece", "mean_speaker_ua", "worst_decile")
     return {key: value for key, value in summary(row).items() if key in kept}
+
+
+def _first(layers: int) -> str:
+    return "first layer" if layers == 1 else f"first {layers} layers"

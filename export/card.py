@@ -19,11 +19,12 @@ NON_COMMERCIAL = re.compile(r"\bNC\b|(?i:non-?commercial)")
 def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], checks: Sequence[Check]) -> str:
     """Return the card as Markdown: what it is, on what it was trained, its figures, its limits."""
     recipe, encoder = run.recipe, manifest.encoder
+    layers = "layers" if len(recipe.encoder.pooled) > 1 else "layer"
     lines = [
         f"# {manifest.name} {manifest.version}",
         "",
         f"Speech to {len(manifest.labels)} emotions ({', '.join(manifest.labels)}). {encoder.architecture}, "
-        f"{_precision(manifest)}, opset {encoder.opset}; the mean and standard deviation of layers "
+        f"{_precision(manifest)}, opset {encoder.opset}; the mean and standard deviation of {layers} "
         f"{', '.join(map(str, recipe.encoder.pooled))} over the valid frames become an embedding of "
         f"{encoder.embedding_dim} numbers, a linear head with temperature {run.temperature:.3f} its labels.",
         "",

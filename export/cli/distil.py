@@ -14,8 +14,8 @@ from export.cli.app import Cache, Debug, Threads, app
 
 @app.command(
     epilog=examples(
-        "affectd-export distil runs/default configs/distil-nano.toml --data data --out runs/student",
-        "affectd-calibrate train configs/nano-train.toml --data data --encoder runs/student/encoder --out runs/nano",
+        "affectd-export distil runs/teacher configs/distil-nano.toml --data data --out runs/nano",
+        "affectd-export distil runs/teacher configs/distil-nano.toml --data data --unlabelled speech --out runs/more",
     )
 )
 def distil(

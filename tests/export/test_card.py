@@ -34,7 +34,7 @@ def licensed(run: Run, manifest: Manifest, *licences: str) -> Manifest:
 
 def test_the_card_says_what_the_model_is_and_how_good(run: Run, manifest: Manifest) -> None:
     card = model_card(manifest, run, {"ravdess": FIGURES}, CHECKS)
-    assert card.startswith("# tiny 7\n\nSpeech to 3 emotions (neutral, happy, angry). whisper, layers 1 to 1, fp32, ")
+    assert card.startswith("# tiny 7\n\nSpeech to 3 emotions (neutral, happy, angry). whisper, first layer, fp32, ")
     assert f"opset {manifest.encoder.opset}; the mean and standard deviation of layers 0, 1 over" in card
     assert f"an embedding of 16 numbers, a linear head with temperature {run.temperature:.3f}" in card
     assert "| ravdess | 4 | 24 | CC BY-NC-SA 4.0 |" in card
@@ -57,7 +57,7 @@ def test_the_card_says_why_int8_is_quantised_as_it_is(run: Run, manifest: Manife
     card = model_card(
         manifest.model_copy(update={"encoder": encoder, "metrics": metrics}), run, {"ravdess": FIGURES}, CHECKS
     )
-    assert "layers 1 to 1, int8 (static), opset" in card
+    assert "first layer, int8 (static), opset" in card
     assert "Both were tried, and one kept: the truer.\n" in card
     assert "| static | 0.9972 | 13.0 | kept |\n| dynamic | 0.9983 | 13.3 |  |\n" in card
 
