@@ -56,7 +56,7 @@ class VadSettings(_Section):
     """WebRTC mode: 0 lets most through, 3 is strictest about noise."""
     gate_dbfs: Annotated[float, Field(ge=-120, le=0)] = -60.0
     """Frames quieter than this are never voiced."""
-    above_noise_db: Annotated[float, Field(ge=0, le=60)] = 5.0
+    above_noise_db: Annotated[float, Field(ge=0, le=60)] = 8.0
     """Frames must exceed the tracked noise floor by this much."""
 
 
