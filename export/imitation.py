@@ -16,6 +16,7 @@ from calibrate.encoders.students import build_student, inherit
 from calibrate.run import Run, build_run
 from calibrate.training.heads import Standardise, narrowed
 from edge.buckets import pad
+from edge.errors import UsageError
 from export.distil_recipe import DistilRecipe
 from export.teacher import Heard, View
 
@@ -40,6 +41,10 @@ class Imitation(nn.Module):
         super().__init__()
         student = build_student(recipe.student)
         start = start or recipe.start
+        if start and recipe.student.kind != "whisper":
+            raise UsageError(
+                f"a {recipe.student.kind} student starts from scratch, not from {start}; kind = 'whisper' can"
+            )
         inherit(student, load_encoder(start, student.layers) if start else teacher.encoder.encoder)
         self.encoder = PooledEncoder(student, recipe.pooled)
         width, layers = teacher.encoder.encoder.width, len(teacher.encoder.pooled)

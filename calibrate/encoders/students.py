@@ -168,8 +168,8 @@ def inherit(student: SpeechEncoder, source: SpeechEncoder) -> None:
         return
     if (student.width, student.heads) != (source.width, source.heads) or student.layers > source.layers:
         raise ModelError(
-            f"a student of {student.layers} layers, width {student.width} and {student.heads} heads inherits nothing "
-            f"from an encoder of {source.layers}, {source.width} and {source.heads}"
+            f"a student {student.width} wide with {student.heads} heads (layers: {student.layers}) inherits nothing "
+            f"from an encoder {source.width} wide with {source.heads} heads (layers: {source.layers})"
         )
     merged, rest = divmod(student.samples_a_token, source.samples_a_token)
     if rest:

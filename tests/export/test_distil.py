@@ -207,6 +207,8 @@ def test_a_student_starts_from_another_encoder_than_its_teacher(
     for start, imitation in starts.items():
         mapped = [isinstance(mapping, torch.nn.Linear) for mapping in imitation.maps]
         assert mapped == [bool(start)] * 2, "states of another encoder are in a space of their own"
+    with pytest.raises(UsageError, match="starts from scratch"):
+        Imitation(teacher, recipe_for("compact"), str(tmp_path))
 
 
 def test_a_student_hears_noise_that_its_teacher_does_not(teacher: Run, data: Path, tmp_path: Path) -> None:
