@@ -17,7 +17,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
+def ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    """Validate a range: lower limit first."""
     if limits[0] > limits[1]:
         raise ValueError(f"the lower limit {limits[0]} exceeds the upper one {limits[1]}")
     return limits
@@ -73,9 +74,9 @@ class AugmentationRecipe(Section):
     """Augmented copies beside the clean one; where the encoder learns, any number above 0 draws anew in every epoch."""
     gain_db: Weight = 12.0
     noise_probability: Probability = 0.5
-    snr_db: Annotated[tuple[float, float], AfterValidator(_ascending)] = (5.0, 30.0)
+    snr_db: Annotated[tuple[float, float], AfterValidator(ascending)] = (5.0, 30.0)
     room_probability: Probability = 0.3
-    decay_s: Annotated[tuple[Decay, Decay], AfterValidator(_ascending)] = (0.1, 0.5)
+    decay_s: Annotated[tuple[Decay, Decay], AfterValidator(ascending)] = (0.1, 0.5)
     telephone_probability: Probability = 0.15
     trim_probability: Probability = 0.7
     speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0

@@ -28,11 +28,13 @@ from edge.errors import ModelError
 from edge.segmenter import spoken
 from export.distil_recipe import DistilRecipe
 from export.imitation import LOSSES, Imitation, Scale, losses
-from export.teacher import Heard, Listener, View, answers, batches_of, view_of
+from export.teacher import Heard, Listener, View, answers, batches_of, chatter, overlaid, view_of
 
 LOG_COLUMNS = ("epoch", "loss", *LOSSES, "validation_cosine", "validation_ua")
 JUDGE_BATCH_S = 64.0
 ENCODER_NAME = "encoder"
+MOST_VOICES = 6
+"""Behind an utterance, as many as in the babble that robustness is measured with."""
 
 
 def distil(
@@ -69,9 +71,14 @@ def distil(
     train, validation = parts
     torch.manual_seed(recipe.seed)
     student = Training(Imitation(teacher, recipe, start), recipe, folder / "checkpoint.pt")
-    merged = frames_a_token(teacher, student.imitation)
-    listener = Listener(teacher.recipe.augmentation.build(), recipe.speed, recipe.mixed, teacher.recipe.encoder.max_s)
-    views = [view_of(teacher, train.paths, listener, view, merged, cache) for view in range(recipe.views)]
+    apart = frames_a_token(teacher, student.imitation)
+    listener = Listener(
+        recipe.heard_by_both(teacher.recipe.augmentation).build(),
+        recipe.speed,
+        recipe.mixed,
+        teacher.recipe.encoder.max_s,
+    )
+    views = [view_of(teacher, train.paths, listener, view, apart, cache) for view in range(recipe.views)]
     scale, judge = Scale.of(views[0]), Judge(teacher, validation)
     folder.mkdir(parents=True, exist_ok=True)
     label = _label(recipe, teacher)
@@ -157,7 +164,11 @@ class Training:
         heard = Heard.of(view, row)
         if self.augmentation is None:
             return heard
-        return replace(heard, waveform=self.augmentation(heard.waveform, np.random.default_rng(seed)))
+        rng, waveform, recipe = np.random.default_rng(seed), heard.waveform, self.recipe.augmentation
+        if recipe.voices_probability and rng.random() < recipe.voices_probability:
+            others = chatter(view, int(rng.integers(1, MOST_VOICES + 1)), len(waveform), rng)
+            waveform = overlaid(waveform, others, rng.uniform(*recipe.voices_db))
+        return replace(heard, waveform=self.augmentation(waveform, rng))
 
     def save(self, epochs: int) -> None:
         """Write the state after this many epochs, as a whole."""
@@ -238,10 +249,10 @@ def frames_a_token(teacher: Run, imitation: Imitation) -> int:
     silence, lengths = torch.zeros(1, samples), torch.tensor([samples])
     with torch.inference_mode():
         frames, tokens = (int(encoder.states(silence, lengths)[1]) for encoder in (teacher.encoder, imitation.encoder))
-    merged = max(1, round(frames / tokens))
-    if abs(frames / merged - tokens) > 1:
+    apart = max(1, round(frames / tokens))
+    if abs(frames / apart - tokens) > 1:
         raise ModelError(f"the student's {tokens} tokens of a few seconds do not divide the teacher's {frames} frames")
-    return merged
+    return apart
 
 
 def _batches(

@@ -4,27 +4,45 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from calibrate.encoders.students import StudentShape
-from calibrate.recipe_sections import AugmentationRecipe
+from calibrate.recipe_sections import AugmentationRecipe, ascending
+from calibrate.training.augment import Augmentation
 
 Share = Annotated[float, Field(ge=0)]
 Nothing = Annotated[float, Field(ge=0, le=0)]
+DISTURBANCES = (
+    "gain_db",
+    "noise_probability",
+    "room_probability",
+    "telephone_probability",
+    "codec_probability",
+    "mask",
+)
+"""What an augmentation does to speech without moving it in time."""
 
 
 class StudentAugmentation(AugmentationRecipe):
     """What happens to an utterance on its way to the student, drawn anew every time; the teacher hears it without.
 
-    So the student learns to hear through noise, rooms and lines, and hardly hears the same utterance twice. Nothing
-    here may move speech in time: the hidden states of teacher and student are compared token by token.
+    So the student learns to hear through noise, voices, rooms and lines, and hardly hears the same utterance twice.
+    Nothing here may move speech in time: the hidden states of teacher and student are compared token by token.
     """
 
     copies: Annotated[int, Field(ge=0)] = 0
-    """0: the student hears what the teacher hears."""
+    """0: the student hears what the teacher hears, with all of the teacher's own augmentation."""
+    voices_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the utterances that one to six others are heard behind."""
+    voices_db: Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 25.0)
+    """How far these are below, together."""
     trim_probability: Nothing = 0.0
     speed: Nothing = 0.0
     tempo: Nothing = 0.0
+
+    def build(self) -> Augmentation:
+        """Return the augmentation itself, which knows no other utterances and so no voices."""
+        return Augmentation(**self.model_dump(exclude={"copies", "voices_probability", "voices_db"}))
 
 
 class DistilRecipe(BaseModel):
@@ -63,3 +81,7 @@ class DistilRecipe(BaseModel):
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the running mean of the weights, which is what is kept."""
+
+    def heard_by_both(self, teachers: AugmentationRecipe) -> AugmentationRecipe:
+        """Return what is done to a view: what moves speech in time, and the rest unless the student has its own."""
+        return teachers.model_copy(update=dict.fromkeys(DISTURBANCES, 0.0)) if self.augmentation.copies else teachers

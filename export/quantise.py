@@ -21,13 +21,13 @@ from export.graph import PRODUCER, quiet_libraries
 
 HALF_MINIMUM = 50_000
 """Smaller tensors are not worth a cast."""
-HELD = 0.97
-"""Share of the calibration utterances that a static range holds whole; the loudest of all would make it coarse."""
 
 Feed = dict[str, Any]
 """What one run takes: ``waveform float32[batch, samples]`` and ``lengths int64[batch]``."""
 Extremes = tuple[Matrix, Matrix]
-"""Least and greatest value of every channel in every utterance, ``float32[utterances, channels]``; zero is between."""
+"""Least and greatest value of every channel, ``float32[channels]``; zero is between."""
+Range = tuple[float, float]
+"""Least and greatest value that int8 can tell from what is beyond."""
 
 
 def calibration_feeds(waveforms: Sequence[Waveform], buckets: Buckets) -> list[Feed]:
@@ -59,8 +59,7 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
         raise ModelError(f"{source}: has no matrix product with constant weights that int8 could have")
     if calibration:
         inputs = sorted({node.input[0] for node in model.graph.node if node.name in products})
-        extremes = activation_extremes(model, inputs, calibration)
-        equalise(model.graph, products, extremes)
+        ranges = equalise(model.graph, products, activation_extremes(model, inputs, calibration))
     with quiet_libraries():
         quantize_dynamic(
             onnx.ModelProto.FromString(model.SerializeToString()),
@@ -73,7 +72,7 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
         )
     quantised = onnx.load(target)
     if calibration:
-        _freeze(quantised.graph, extremes)
+        _freeze(quantised.graph, ranges)
     del quantised.graph.value_info[:]
     quantised.producer_name, quantised.producer_version = PRODUCER, model.producer_version
     store_half(quantised)
@@ -90,45 +89,47 @@ def activation_extremes(model: onnx.ModelProto, names: Sequence[str], feeds: Seq
     options.log_severity_level = 3
     options.intra_op_num_threads = 1  # more would sum in another order, and the same run give other bytes
     session = onnxruntime.InferenceSession(opened_up.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found: dict[str, list[tuple[Matrix, Matrix]]] = {name: [] for name in names}
+    found: dict[str, Extremes] = {}
     for feed in feeds:
         for name, value in zip(names, session.run(names, feed), strict=True):
             rows = value.reshape(-1, value.shape[-1])
-            found[name].append((np.minimum(rows.min(axis=0), 0), np.maximum(rows.max(axis=0), 0)))
-    return {
-        name: (np.stack([low for low, _ in pairs]), np.stack([high for _, high in pairs]))
-        for name, pairs in found.items()
-    }
+            low, high = found.get(name, (np.float32(0), np.float32(0)))
+            found[name] = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+    return found
 
 
-def equalise(graph: onnx.GraphProto, products: Collection[str], extremes: dict[str, Extremes]) -> None:
-    """Make the channels behind layer norms alike in range, in graph and extremes; the graph computes the same.
+def equalise(graph: onnx.GraphProto, products: Collection[str], extremes: Mapping[str, Extremes]) -> dict[str, Range]:
+    """Make the channels that enter products alike in range, so that one range for all rounds the small ones less.
 
-    Their scales go into the weights of the products that follow (SmoothQuant, Xiao et al. 2023, equation 4 with an
-    alpha of a half), so that one range for all channels rounds the small ones less.
+    Their scales go into the weights of the products (SmoothQuant, Xiao et al. 2023, equation 4, alpha a half), and the
+    inverse into the layer norm before or, where there is none, into a multiplication of its own. The graph computes
+    the same.
+
+    Args:
+        graph: changed in place.
+        products: names of the nodes.
+        extremes: of what enters them.
+
+    Returns:
+        The range of what enters them now.
     """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for norm in [node for node in graph.node if node.op_type == "LayerNormalization"]:
-        (value,) = norm.output
-        users = _users(graph, value)
-        if [node.op_type for node in users] == ["Mul"]:  # the mask
-            (value,) = users[0].output
-            users = _users(graph, value)
-        if not users or not {node.name for node in users} <= set(products):
-            continue
+    norms, ranges = _norms(graph, products), {}
+    for value, (low, high) in extremes.items():
+        users = [node for node in _users(graph, value) if node.name in products]
         weights = [numpy_helper.to_array(tensors[node.input[1]]) for node in users]
-        low, high = extremes[value]
-        widest = (
-            np.maximum(-low.min(axis=0), high.max(axis=0)),
-            np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0),
-        )
-        activations, needed = (np.maximum(magnitudes, np.finfo(np.float32).eps) for magnitudes in widest)
-        scale = np.sqrt(activations / needed)
-        extremes[value] = low / scale, high / scale
-        for place in range(1, len(norm.input)):
-            _scale(graph, tensors, norm, place, 1 / scale)
+        needed = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
+        magnitudes = np.maximum(-low, high)
+        scale = np.sqrt(_positive(magnitudes) / _positive(needed)).astype(np.float32)
+        norm = norms.get(value)
+        if norm:
+            for place in range(1, len(norm.input)):
+                _scale(graph, tensors, norm, place, 1 / scale)
         for node in users:
             _scale(graph, tensors, node, 1, scale[:, None])
+        read = value if norm else _divide(graph, value, users, scale)
+        ranges[read] = float((low / scale).min()), float((high / scale).max())
+    return ranges
 
 
 def store_half(model: onnx.ModelProto) -> None:
@@ -180,6 +181,36 @@ def _products(graph: onnx.GraphProto) -> list[str]:
     ]
 
 
+def _positive(magnitudes: Matrix) -> Matrix:
+    """Return magnitudes of which none is next to nothing beside the others."""
+    return np.maximum(magnitudes, max(1e-3 * float(magnitudes.max()), float(np.finfo(np.float32).tiny)))
+
+
+def _norms(graph: onnx.GraphProto, products: Collection[str]) -> dict[str, onnx.NodeProto]:
+    """Return the layer norms that nothing but these products reads, by the value they read, with or without a mask."""
+    found = {}
+    for norm in [node for node in graph.node if node.op_type == "LayerNormalization"]:
+        (value,) = norm.output
+        users = _users(graph, value)
+        if [node.op_type for node in users] == ["Mul"]:  # the mask
+            (value,) = users[0].output
+            users = _users(graph, value)
+        if {node.name for node in users} <= set(products):
+            found[value] = norm
+    return found
+
+
+def _divide(graph: onnx.GraphProto, value: str, users: Sequence[onnx.NodeProto], scale: Matrix) -> str:
+    """Let these nodes read a value divided by ``float32[channels]``; returns its name."""
+    inverse, divided = (f"{value}_{what}" for what in ("inverse", "alike"))
+    graph.initializer.append(numpy_helper.from_array(1 / scale, inverse))
+    place = min(list(graph.node).index(node) for node in users)
+    graph.node.insert(place, helper.make_node("Mul", [value, inverse], [divided], name=f"{divided}_node"))
+    for node in users:
+        node.input[0] = divided
+    return divided
+
+
 def _users(graph: onnx.GraphProto, value: str) -> list[onnx.NodeProto]:
     return [node for node in graph.node if value in node.input]
 
@@ -196,7 +227,7 @@ def _scale(
         graph.initializer.remove(tensors[original])
 
 
-def _freeze(graph: onnx.GraphProto, extremes: Mapping[str, Extremes]) -> None:
+def _freeze(graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> None:
     """Replace the measuring of activations by constants, in place.
 
     A scale passes through a DequantizeLinear of one, since onnxruntime, which fuses a product with its bias only where
@@ -209,9 +240,8 @@ def _freeze(graph: onnx.GraphProto, extremes: Mapping[str, Extremes]) -> None:
             graph.node.append(node)
             continue
         (value,), (quantised, scale, zero) = node.input, node.output
-        least, greatest = extremes[value]
-        low, high = np.quantile(least.min(axis=1), 1 - HELD), np.quantile(greatest.max(axis=1), HELD)
-        step = np.float32(max(high - low, np.finfo(np.float32).tiny) / 255)
+        low, high = ranges[value]
+        step = np.float32(max(high - low, float(np.finfo(np.float32).tiny)) / 255)
         constants = {f"{scale}_step": step, f"{scale}_one": np.int8(1), zero: np.uint8(round(-low / float(step)))}
         graph.initializer.extend(numpy_helper.from_array(np.array(array), name) for name, array in constants.items())
         graph.node.extend(

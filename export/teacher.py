@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from calibrate.progress import progress_bar
@@ -107,7 +106,17 @@ def overlaid(waveform: Waveform, other: Waveform, below_db: float) -> Waveform:
     return (waveform + gain * np.resize(other, len(waveform))).astype(np.float32)
 
 
-def view_of(teacher: Run, paths: Sequence[Path], listener: Listener, view: int, merged: int, cache: Path) -> View:
+def chatter(view: View, voices: int, samples: int, rng: np.random.Generator) -> Waveform:
+    """Return ``float32[samples]`` of utterances drawn from a view, equally loud, from anywhere in each, repeated."""
+    rows = rng.integers(len(view.audio_at) - 1, size=voices)
+    turned = [np.roll(waveform, rng.integers(len(waveform))) for waveform in map(view.waveform, rows)]
+    loud = [
+        np.resize(waveform / (np.linalg.norm(waveform) / len(waveform) ** 0.5 + 1e-6), samples) for waveform in turned
+    ]
+    return np.sum(loud, axis=0, dtype=np.float32)
+
+
+def view_of(teacher: Run, paths: Sequence[Path], listener: Listener, view: int, apart: int, cache: Path) -> View:
     """Return a view, made if the cache has none.
 
     Args:
@@ -115,36 +124,20 @@ def view_of(teacher: Run, paths: Sequence[Path], listener: Listener, view: int, 
         paths: readable files, a row each.
         listener: how they are heard.
         view: number of the view, 0 is clean.
-        merged: frames of the teacher whose mean is one of the student's tokens.
+        apart: frames of the teacher from one of the student's tokens to the next; only those are kept.
         cache: folder under which the views lie.
     """
-    folder = cache / _key(teacher, paths, listener, merged) / f"view-{view}"
+    folder = cache / _key(teacher, paths, listener, apart) / f"view-{view}"
     if not folder.is_dir():
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _make(teacher, [listener(paths, view, row) for row in range(len(paths))], merged, partial, f"view {view}")
+        _make(teacher, [listener(paths, view, row) for row in range(len(paths))], apart, partial, f"view {view}")
         partial.rename(folder)
     return View(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS})
 
 
-def merge_frames(states: Tensor, frames: Tensor, merged: int) -> tuple[Tensor, Tensor]:
-    """Average ``float32[batch, time, width]`` over groups of valid frames; gives the groups and their number a row.
-
-    The last group of a row is the mean of those it has.
-    """
-    if merged == 1:
-        return states, frames
-    time = states.shape[1]
-    valid = (torch.arange(time)[None, :] < frames[:, None]).to(states.dtype).reshape(*states.shape[:2], 1)
-    missing = (0, 0, 0, -time % merged)
-    grouped, count = (
-        F.pad(part, missing).reshape(len(states), -1, merged, part.shape[2]).sum(2) for part in (states * valid, valid)
-    )
-    return grouped / count.clamp(min=1), torch.div(frames + merged - 1, merged, rounding_mode="floor")
-
-
-def _make(teacher: Run, audio: list[npt.NDArray[np.int16]], merged: int, folder: Path, title: str) -> None:
+def _make(teacher: Run, audio: list[npt.NDArray[np.int16]], apart: int, folder: Path, title: str) -> None:
     """Write a view: rows are encoded in batches of like length and land at their own place."""
     lengths = np.array([len(row) for row in audio])
     np.save(folder / "audio.npy", np.concatenate(audio))
@@ -155,7 +148,7 @@ def _make(teacher: Run, audio: list[npt.NDArray[np.int16]], merged: int, folder:
         task = progress.add_task(f"teacher, {title}", total=len(audio))
         for batch in batches_of(lengths, order, BATCH_S):
             waveforms = [audio[row].astype(np.float32) / 32768 for row in batch]
-            states, counts, embeddings = answers(teacher, waveforms, merged)
+            states, counts, embeddings = answers(teacher, waveforms, apart)
             for place, row in enumerate(batch):
                 found[row] = states[place, : counts[place]].half(), embeddings[place]
             progress.advance(task, len(batch))
@@ -171,14 +164,14 @@ def _make(teacher: Run, audio: list[npt.NDArray[np.int16]], merged: int, folder:
     np.save(folder / "embeddings.npy", torch.stack([embedding for _, embedding in found]).numpy())
 
 
-def answers(teacher: Run, waveforms: Sequence[Waveform], merged: int) -> tuple[Tensor, Tensor, Tensor]:
+def answers(teacher: Run, waveforms: Sequence[Waveform], apart: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return states ``float32[batch, tokens, layers, width]``, tokens ``int64[batch]``, ``z`` of ``dim``."""
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     padded = torch.from_numpy(pad(waveforms, int(lengths.max())))
     states, frames, pooled = teacher.encoder.states(padded, lengths)
     z = teacher.classifier.embed(pooled.reshape(len(pooled), len(teacher.encoder.pooled), -1))
-    groups, counts = zip(*(merge_frames(state, frames, merged) for state in states), strict=True)
-    return torch.stack(groups, dim=2), counts[0], z
+    tokens = torch.div(frames + apart - 1, apart, rounding_mode="floor")
+    return torch.stack([state[:, ::apart] for state in states], dim=2), tokens, z
 
 
 def batches_of(
@@ -194,12 +187,12 @@ def batches_of(
     return [np.array(batch, np.int64) for batch in batches]
 
 
-def _key(teacher: Run, paths: Sequence[Path], listener: Listener, merged: int) -> str:
+def _key(teacher: Run, paths: Sequence[Path], listener: Listener, apart: int) -> str:
     weights = hashlib.sha256()
     for module in (teacher.encoder, teacher.classifier):
         for name, tensor in module.state_dict().items():
             weights.update(name.encode())
             weights.update(tensor.cpu().contiguous().numpy().data)
     files = [stamp(path) for path in paths]
-    described = json.dumps([weights.hexdigest(), files, listener, merged, list(teacher.encoder.pooled)], default=str)
+    described = json.dumps([weights.hexdigest(), files, listener, apart, list(teacher.encoder.pooled)], default=str)
     return f"teacher-{hashlib.sha256(described.encode()).hexdigest()[:16]}"

@@ -43,8 +43,8 @@ class WhisperStudentShape(BaseModel):
     mels: int = 80
     hop: Annotated[int, Field(ge=160)] = 320
     """Samples between log-mel frames, 160 for Whisper: the same weights on frames twice as far apart."""
-    stride: Annotated[int, Field(ge=1, le=3)] = 2
-    """Log-mel frames a token; the second convolution sees three."""
+    stride: Annotated[int, Field(ge=1)] = 2
+    """Log-mel frames a token, 2 for Whisper: with ``hop = 160``, 4 keeps every other one of Whisper's own tokens."""
     positions: Annotated[int, Field(ge=1)] = 300
     """Longest input in tokens."""
 
@@ -156,8 +156,9 @@ def build_student(shape: WhisperStudentShape | CompactShape) -> SpeechEncoder:
 def inherit(student: SpeechEncoder, source: SpeechEncoder) -> None:
     """Give a Whisper student the weights of a Whisper encoder; any other student stays as it is.
 
-    Convolutions and layers are taken as they are, though the frames are further apart; the position of a token is the
-    mean of those it stands for. What that makes of the hidden states is left to training. Feed-forward channels beyond
+    Convolutions and layers are taken as they are, though frames or tokens are further apart, and a token's position is
+    that of the source's token at the same time. What that makes of the hidden states is left to training; it is least
+    with Whisper's own frames, since attention over every other token is much the same. Feed-forward channels beyond
     the student's are pruned by what they can pass on: the product of the norms of a channel's weights into and out of
     it.
 
@@ -171,13 +172,13 @@ def inherit(student: SpeechEncoder, source: SpeechEncoder) -> None:
             f"a student {student.width} wide with {student.heads} heads (layers: {student.layers}) inherits nothing "
             f"from an encoder {source.width} wide with {source.heads} heads (layers: {source.layers})"
         )
-    merged, rest = divmod(student.samples_a_token, source.samples_a_token)
+    apart, rest = divmod(student.samples_a_token, source.samples_a_token)
     if rest:
         raise ModelError(f"a token every {student.samples_a_token} samples is no multiple of {source.samples_a_token}")
     copy = deepcopy(source)
     copy.blocks = copy.blocks[: student.layers]
-    positions = copy.positions[: merged * len(student.positions)].reshape(-1, merged, student.width).mean(1)
-    copy.positions = nn.Parameter(positions.detach(), requires_grad=False)
+    positions = copy.positions[: apart * len(student.positions) : apart]
+    copy.positions = nn.Parameter(positions.detach().clone(), requires_grad=False)
     for block, target in zip(copy.blocks, student.blocks, strict=True):
         _prune(block, target.fc1.out_features)
     try:

@@ -86,16 +86,28 @@ def test_a_damaged_student_is_named(tmp_path: Path) -> None:
         load_encoder(str(tmp_path), 3)
 
 
-def test_a_token_stands_for_several_of_whispers_at_their_mean_position(encoders: dict[str, Path]) -> None:
+def test_a_token_stands_for_several_of_whispers_at_the_position_of_the_first(encoders: dict[str, Path]) -> None:
     whole = load_encoder(str(encoders["whisper"]), 2)
     slow = build_student(TINY_WHISPER.model_copy(update={"hop": 320, "stride": 3, "positions": 16}))
     inherit(slow, whole)
     with torch.inference_mode():
         tokens = [int(encoder(torch.randn(1, 9_600), torch.tensor([9_600]))[1]) for encoder in (whole, slow)]
     assert tokens == [30, 10]
-    expected = whole.positions[:48].unflatten(0, (16, 3)).mean(1)  # type: ignore[index, operator]
-    torch.testing.assert_close(slow.positions, expected)
+    torch.testing.assert_close(slow.positions, whole.positions[:48:3])  # type: ignore[index]
     torch.testing.assert_close(slow.conv2.weight, whole.conv2.weight)  # type: ignore[union-attr]
+
+
+def test_with_whispers_own_frames_tokens_start_as_every_other_one_of_its_own(encoders: dict[str, Path]) -> None:
+    whole = load_encoder(str(encoders["whisper"]), 2)
+    half = build_student(TINY_WHISPER.model_copy(update={"hop": 160, "stride": 4}))
+    inherit(half, whole)
+    waveform, lengths = torch.randn(2, 9_600), torch.tensor([9_600, 6_000])
+    with torch.inference_mode():
+        (all_tokens, *_), _ = whole(waveform, lengths)
+        (tokens, *_), counts = half(waveform, lengths)
+    assert counts.tolist() == [15, 10]
+    for row, count in enumerate(counts):
+        torch.testing.assert_close(tokens[row, :count], all_tokens[row, : 2 * count : 2])
 
 
 def test_whisper_itself_is_a_student_of_its_hop_and_stride(encoders: dict[str, Path]) -> None:

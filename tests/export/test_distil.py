@@ -1,5 +1,6 @@
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from calling import exit_code
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from models import toml
 
@@ -22,8 +23,9 @@ from export.distil import distil
 from export.distil_recipe import DistilRecipe
 from export.distil_run import with_unlabelled
 from export.imitation import UNLABELLED, Imitation, RunningStandardise
-from export.teacher import Listener, batches_of, merge_frames, overlaid, view_of
+from export.teacher import Listener, batches_of, chatter, overlaid, view_of
 
+QUIET = {"gain_db": 0.0, "noise_probability": 0.0, "room_probability": 0.0, "telephone_probability": 0.0}
 STUDENTS: dict[str, dict[str, Any]] = {
     "whisper": {"kind": "whisper", "layers": 2, "width": 16, "heads": 2, "hidden": 24, "positions": 25},
     "compact": {"kind": "compact", "layers": 1, "width": 12, "heads": 2, "hidden": 16},
@@ -59,17 +61,6 @@ def log_of(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
 
 
-@settings(max_examples=30, deadline=None)
-@given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=4), merged=st.integers(1, 4))
-def test_merged_frames_are_means_of_the_valid_ones(counts: list[int], merged: int) -> None:
-    states = torch.randn(len(counts), max(counts) + 2, 3)
-    groups, tokens = merge_frames(states, torch.tensor(counts), merged)
-    for row, count in enumerate(counts):
-        expected = [states[row, start : min(start + merged, count)].mean(0) for start in range(0, count, merged)]
-        assert tokens[row] == len(expected)
-        torch.testing.assert_close(groups[row, : len(expected)], torch.stack(expected), atol=1e-5, rtol=1e-5)
-
-
 @given(lengths=st.lists(st.integers(1, 64_000), min_size=1, max_size=30), batch_s=st.floats(0.5, 10))
 def test_batches_hold_every_row_once_within_their_length(lengths: list[int], batch_s: float) -> None:
     samples = np.array(lengths)
@@ -86,9 +77,8 @@ def test_a_view_is_made_once_and_holds_what_the_teacher_says(teacher: Run, data:
     for row in range(5):
         waveform = torch.from_numpy(clean.waveform(row))[None]
         states, frames, pooled = teacher.encoder.states(waveform, torch.tensor([waveform.shape[1]]))
-        expected, tokens = merge_frames(torch.stack(states, 2).flatten(2), frames, 2)
-        assert len(clean.target(row)) == int(tokens)
-        np.testing.assert_allclose(clean.target(row).reshape(int(tokens), -1), expected[0].detach(), atol=0.01)
+        expected = torch.stack(states, 2)[0, : int(frames) : 2]
+        np.testing.assert_allclose(clean.target(row), expected.detach(), atol=0.01)
         z = teacher.classifier.embed(pooled.unflatten(1, (2, -1)))
         np.testing.assert_allclose(clean.embeddings[row], z[0].detach(), atol=1e-4)
     assert not np.array_equal(clean.samples, changed.samples)
@@ -214,16 +204,44 @@ def test_a_student_starts_from_another_encoder_than_its_teacher(
 def test_a_student_hears_noise_that_its_teacher_does_not(teacher: Run, data: Path, tmp_path: Path) -> None:
     parts = read_parts(teacher.recipe, data)
     pair = (parts["train"], parts["validation"])
-    noisy = recipe_for("compact", augmentation={"copies": 1, "noise_probability": 1.0, "snr_db": [0.0, 5.0]}, views=1)
-    logs = []
-    for name, recipe in (("quiet", recipe_for("compact", views=1)), ("noisy", noisy), ("again", noisy)):
+    noise = {"copies": 1, "noise_probability": 1.0, "snr_db": [0.0, 5.0]}
+    quiet, noisy = (recipe_for("compact", augmentation=noise | changes, views=1) for changes in (QUIET, {}))
+    crowded = recipe_for("compact", augmentation=noise | QUIET | {"voices_probability": 1.0}, views=1)
+    logs = {}
+    for name, recipe in (("quiet", quiet), ("noisy", noisy), ("again", noisy), ("crowded", crowded)):
         distil(teacher, pair, recipe, tmp_path / name, tmp_path / "cache")
-        logs.append(log_of(tmp_path / name))
+        logs[name] = [row["loss"] for row in log_of(tmp_path / name)]
     assert len(list((tmp_path / "cache").glob("teacher-*"))) == 1, "what the teacher hears is the same"
-    assert logs[1] == logs[2] != logs[0]
+    assert logs["noisy"] == logs["again"]
+    assert len({tuple(losses) for losses in logs.values()}) == 3
     for shifting in ("trim_probability", "speed", "tempo"):
         with pytest.raises(ValueError, match=shifting):
             recipe_for("compact", augmentation={shifting: 0.1})
+
+
+def test_what_disturbs_speech_leaves_the_views_once_the_student_has_its_own(teacher: Run) -> None:
+    teachers = teacher.recipe.augmentation.model_copy(update={"mask": 0.1, "speed": 0.2})
+    assert recipe_for("compact").heard_by_both(teachers) == teachers
+    left = recipe_for("compact", augmentation={"copies": 1}).heard_by_both(teachers).build()
+    assert (left.trim_probability, left.speed, left.tempo) == (teachers.trim_probability, 0.2, teachers.tempo)
+    rng = np.random.default_rng(0)
+    waveform = 0.1 * rng.standard_normal(16_000).astype(np.float32)
+    still = replace(left, trim_probability=0.0, speed=0.0)
+    np.testing.assert_allclose(still(waveform, rng), waveform)
+
+
+def test_chatter_is_as_many_voices_equally_loud(teacher: Run, data: Path, tmp_path: Path) -> None:
+    paths = read_parts(teacher.recipe, data)["train"].paths[:5]
+    view = view_of(teacher, paths, Listener(teacher.recipe.augmentation.build(), 0.1, 0.0, 1.0), 0, 2, tmp_path)
+    one, again = (chatter(view, 1, 5_000, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+    assert one.shape == (5_000,)
+    assert np.sqrt(np.mean(np.square(chatter(view, 1, 400_000, np.random.default_rng(1))))) == pytest.approx(
+        1, rel=0.05
+    )
+    assert np.sqrt(np.mean(np.square(chatter(view, 6, 400_000, np.random.default_rng(1))))) == pytest.approx(
+        6**0.5, rel=0.4
+    )
 
 
 def test_running_statistics_settle_on_those_of_all_batches() -> None:
