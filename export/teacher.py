@@ -108,12 +108,12 @@ def overlaid(waveform: Waveform, other: Waveform, below_db: float) -> Waveform:
 
 def chatter(view: View, voices: int, samples: int, rng: np.random.Generator) -> Waveform:
     """Return ``float32[samples]`` of utterances drawn from a view, equally loud, from anywhere in each, repeated."""
-    rows = rng.integers(len(view.audio_at) - 1, size=voices)
-    turned = [np.roll(waveform, rng.integers(len(waveform))) for waveform in map(view.waveform, rows)]
-    loud = [
-        np.resize(waveform / (np.linalg.norm(waveform) / len(waveform) ** 0.5 + 1e-6), samples) for waveform in turned
-    ]
-    return np.sum(loud, axis=0, dtype=np.float32)
+    heard = np.zeros(samples, np.float32)
+    for row in rng.integers(len(view.audio_at) - 1, size=voices):
+        voice = view.waveform(row)
+        loudness = float(np.sqrt(np.mean(np.square(voice))))
+        heard += np.resize(np.roll(voice, rng.integers(len(voice))), samples) / max(loudness, 1e-6)
+    return heard
 
 
 def view_of(teacher: Run, paths: Sequence[Path], listener: Listener, view: int, apart: int, cache: Path) -> View:
