@@ -46,7 +46,7 @@ check: .venv-dev/installed ## Lint, check the format and the types.
 	.venv-dev/bin/mypy
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
-	@.venv-dev/bin/python -m export.bench $(ARGS)
+	@.venv-dev/bin/python -m export.measure $(ARGS)
 
 clean: ## Remove what make and the tools made: virtual environments, builds, caches. Training runs stay.
 	rm -rf .venv .venv-dev build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

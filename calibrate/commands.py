@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.dataset import Part, read_parts
-from calibrate.evaluation.answers import inhabited, split_named
-from calibrate.evaluation.crossvalidation import cross_validate
-from calibrate.evaluation.evaluate import evaluate_bundle, evaluate_run
-from calibrate.evaluation.metrics import Figures
-from calibrate.evaluation.report import draw_training, summary, write_report
+from calibrate.evaluate import evaluate_bundle, evaluate_run
+from calibrate.experiments.answers import inhabited, split_named
+from calibrate.experiments.crossvalidation import cross_validate
+from calibrate.metrics import Figures
 from calibrate.recipe import read_recipe
+from calibrate.report import draw_training, summary, write_report
 from calibrate.run import FROZEN_NAME, RUN_NAME, Run, build_run, load_run, train_run
 from calibrate.speakers import household, verification_report
 from calibrate.speakers.adaptation import Gain, evaluate_adaptation

@@ -15,10 +15,10 @@ import soundfile
 import typer
 
 from calibrate.corpora import Utterance, read_corpus
-from calibrate.labels import EMOTIONS, to_label
+from calibrate.corpora.labels import EMOTIONS, to_label
 from calibrate.splits import read_splits
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.commands.entry import launch, new_app
+from edge.cli.kit.entry import launch, new_app
 from edge.errors import UsageError
 from edge.vad import FRAME_SAMPLES, level
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.corpora import Utterance, read_corpus
-from calibrate.labels import label_utterances, to_label
+from calibrate.corpora.labels import label_utterances, to_label
 from calibrate.recipe import CorpusRecipe, Recipe
 from calibrate.splits import Split, make_splits, read_splits, split_by_speaker
 from edge.errors import UsageError

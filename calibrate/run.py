@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from calibrate.dataset import Part
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
-from calibrate.evaluation.metrics import Probabilities
+from calibrate.metrics import Probabilities
 from calibrate.recipe import Recipe
-from calibrate.speakers.clip_mfcc import ClipVectors, clip_mfcc, speaker_mfcc
 from calibrate.splits import Split
 from calibrate.training import processes
+from calibrate.training.clip_mfcc import ClipVectors, clip_mfcc, speaker_mfcc
 from calibrate.training.heads import Classifier
 from calibrate.training.sources import FeatureSource, FrozenFeatures, LiveFeatures
 from calibrate.training.trainer import train_classifier

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge.arrays import Doubles, Matrix
 from edge.errors import ModelError, UsageError, nearest
-from edge.head import Head, Matrix
+from edge.head import Head
 from edge.population import Population
 
 PSEUDO_CLIPS = 3.0
@@ -23,8 +24,6 @@ SIMILAR_SPEAKERS = 15
 """Training speakers whose labels stand in for those of a new one (k of PLDC)."""
 PRIOR_CLIPS = 10.0
 """Clips that the similar speakers count for in the label prior."""
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

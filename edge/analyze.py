@@ -9,10 +9,10 @@ from pathlib import Path
 
 from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.capture import FileSource
-from edge.conversation import Conversation
 from edge.errors import AudioFileError, UsageError
 from edge.event import Event, wall_clock
-from edge.household import Household
+from edge.people.conversation import Conversation
+from edge.people.household import Household
 from edge.pipeline import new_segmenter, utterance_event
 from edge.recognizer import Recognizer
 from edge.segmenter import Segment, spoken

@@ -14,8 +14,8 @@ from edge import __version__
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import Buckets
 from edge.bundle import Bundle
+from edge.capture.microphone import list_devices
 from edge.errors import AffectdError, AudioDeviceError, ModelError
-from edge.microphone import list_devices
 from edge.settings import EncoderSettings, LoadedSettings
 
 PACKAGES = ("numpy", "soundfile", "soxr", "webrtcvad-wheels", "safetensors", "pydantic", "rich", "typer")
@@ -95,8 +95,8 @@ def _provider(settings: EncoderSettings) -> str:
     """Return what will be used and why; TensorRT needs its engines before a run, or the run compiles for minutes."""
     import onnxruntime  # noqa: PLC0415  (its absence is a finding)
 
-    from edge.engines import Engines  # noqa: PLC0415  (the same)
     from edge.providers import choose_provider  # noqa: PLC0415
+    from edge.tensorrt import Engines  # noqa: PLC0415  (the same)
 
     bundle = Bundle.load(settings.bundle_folder)
     choice = choose_provider(settings.provider, onnxruntime.get_available_providers(), bundle.encoder_path)

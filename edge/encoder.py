@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from edge.arrays import Matrix, unit
 from edge.audio import Waveform
 from edge.buckets import Buckets, pad
-from edge.engines import Engines, fix_shapes
 from edge.errors import ModelError
-from edge.head import Matrix
 from edge.providers import PROVIDERS, ProviderRequest, check_provider, choose_provider, provider_requests
 from edge.settings import EncoderSettings
-from edge.speaker import unit
+from edge.tensorrt import Engines, fix_shapes
 
 logger = logging.getLogger(__name__)
 

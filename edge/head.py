@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from edge.arrays import Matrix
 from edge.errors import ModelError
-
-Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

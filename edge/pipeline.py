@@ -11,13 +11,13 @@ import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Source
-from edge.conversation import Conversation, Recognition
 from edge.errors import AffectdError
 from edge.event import Event, wall_clock
-from edge.household import Household
-from edge.output import Output
+from edge.outputs import Output
+from edge.people.conversation import Conversation, Recognition
+from edge.people.household import Household
+from edge.people.refine import Refiner
 from edge.recognizer import Encoding, Recognizer
-from edge.refine import Refiner
 from edge.segmenter import Segment, Segmenter
 from edge.settings import Settings
 from edge.timing import Observer, Timing

@@ -10,8 +10,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from edge.arrays import Matrix
 from edge.errors import ModelError
-from edge.head import Head, Matrix
+from edge.head import Head
 
 POPULATION_NAME = "population.safetensors"
 _SHAPES = {

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.encoder import Encoder, SpeakerEncoder
 from edge.errors import ModelError
-from edge.head import Matrix
 from edge.settings import EncoderSettings
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge.head import Matrix
+from edge.arrays import Doubles, Matrix, unit
 
-Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 SHORTEST_S = 0.5
@@ -151,10 +150,3 @@ class Identifier:
         durations_s = np.full(len(self.names), duration_s)
         ratios: Doubles = _columns(centre, nearest, durations_s, self._counts) @ self.calibration.weights
         return ratios
-
-
-def unit(vectors: Matrix) -> Matrix:
-    """Return vectors of unit length along the last axis; zero stays zero."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: Matrix = (vectors / np.maximum(norms, 1e-9)).astype(np.float32)
-    return scaled

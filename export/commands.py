@@ -16,19 +16,19 @@ from calibrate.commands import show_figures
 from calibrate.dataset import Part, read_parts
 from calibrate.recipe import read_recipe
 from calibrate.run import Run, load_run
-from calibrate.speakers.population import population_of
+from calibrate.speakers.factor_model import population_of
 from calibrate.speakers.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.bundle import Bundle
 from edge.errors import ModelError, UsageError, nearest
-from export.bench.peers import SHAPES
-from export.bench.plan import CONVERSATION
-from export.bundle import PARITY_UTTERANCES, Identity, Model, export_bundle
-from export.check import Check, failures
-from export.examine import Evidence, Race, Reference, examine, read_manifest
-from export.foreign import adapt_speaker_encoder
-from export.parity import some_speech
-from export.precision import Precision, Quantisation
+from export.bundle.check import Check, failures
+from export.bundle.examine import Evidence, Race, Reference, examine, read_manifest
+from export.bundle.write import PARITY_UTTERANCES, Identity, Model, export_bundle
+from export.graph.parity import some_speech
+from export.graph.precision import Precision, Quantisation
+from export.measure.peers import SHAPES
+from export.measure.plan import CONVERSATION
+from export.speaker.foreign import adapt_speaker_encoder
 
 Choice = TypeVar("Choice", bound=str)
 

@@ -10,7 +10,8 @@ import numpy as np
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from edge.adapt import PSEUDO_CLIPS
-from edge.head import Head, Matrix
+from edge.arrays import Matrix
+from edge.head import Head
 from edge.population import Population
 
 LABELS = ("neutral", "happy", "sad", "angry")

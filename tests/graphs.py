@@ -13,7 +13,7 @@ from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
 
 from calibrate.encoders.pretrained import PooledEncoder, WhisperEncoder
-from export.graph import write_onnx
+from export.graph.encoder_graph import write_onnx
 
 DIM = 12
 _kept: list[tempfile.TemporaryDirectory[str]] = []

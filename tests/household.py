@@ -9,10 +9,10 @@ from signals import bright, deep, speech_like
 
 from edge.audio import Waveform
 from edge.bundle import Bundle
+from edge.people.store import SpeakerStore
+from edge.people.store.person import Consent, EnrolledClip, Person
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
-from edge.store import SpeakerStore
-from edge.store.person import Consent, EnrolledClip, Person
 
 Voice = Callable[[float, int], Waveform]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.store import SpeakerStore
-from edge.store.person import Consent, EnrolledClip, Profile
+from edge.people.store import SpeakerStore
+from edge.people.store.person import Consent, EnrolledClip, Profile
 
 ENCODER = "e" * 64
 SPEAKER_ENCODER = "f" * 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calibrate.cli import data, embed, evaluation, experiments, models, speakers, sweep, transfer  # noqa: F401  (each adds its commands)
 from calibrate.cli.app import app
-from edge.commands.entry import launch
+from edge.cli.kit.entry import launch
 
 
 def main() -> None:

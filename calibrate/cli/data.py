@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from calibrate.cli.app import Debug, app
-from edge.commands.entry import examples, new_app
+from edge.cli.kit.entry import examples, new_app
 
 Reader = Annotated[str, typer.Argument(help="Reader: ravdess, nemo, banglaser, crema-d, esd, emodb, …, csv.")]
 Folder = Annotated[Path, typer.Argument(help="Where the corpus lies.")]
@@ -78,6 +78,6 @@ def mfcc(
     The plot is coloured by gender and, where the corpus tells it, by race. With --clips the JSON lists the files used,
     so that an evaluation can leave them out.
     """
-    from calibrate.speakers.mfcc import describe_speakers
+    from calibrate.corpora.mfcc import describe_speakers
 
     describe_speakers(corpus, folder, out, coefficients=coefficients, clips=clips, seed=seed, as_json=json)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from calibrate.cli.app import Debug, Threads, app
-from edge.commands.entry import examples
+from edge.cli.kit.entry import examples
 from edge.errors import UsageError
 
 Reader = Annotated[

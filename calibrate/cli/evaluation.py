@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from calibrate.cli.app import Cache, Data, Debug, EncoderName, HeadName, Threads, app
-from edge.commands.entry import examples
+from edge.cli.kit.entry import examples
 
 RecipeFile = Annotated[Path, typer.Argument(help="Training recipe in TOML, see configs/default-train.toml.")]
 Out = Annotated[Path, typer.Option(help="Folder for the report.", file_okay=False, metavar="DIR")]
@@ -47,7 +47,7 @@ def robustness(
     Twice: on what is spoken in the clean recording, so that only the encoder is judged, and with the segmenter, too,
     hearing the degraded one. A bundle runs the device's own code. Babble is made of training speakers.
     """
-    from calibrate.evaluation.robustness import measure_robustness
+    from calibrate.experiments.robustness import measure_robustness
 
     measure_robustness(
         model, data, out, recipe=recipe, split=split, encoder=encoder, clips=clips, seed=seed, threads=threads,
@@ -72,7 +72,7 @@ def generalise(
 
     Choose a recipe by the speakers who are not in the fixed test part; those who are have columns of their own.
     """
-    from calibrate.evaluation.generalisation import measure_generalisation
+    from calibrate.experiments.generalisation import measure_generalisation
 
     measure_generalisation(
         recipe, data, out, encoder=encoder, seeds=seeds, cache=cache, threads=threads, json_only=json
@@ -122,7 +122,7 @@ def folds(
     Every speaker of the corpus takes part, the fixed test speakers too: these figures are for comparison with others,
     not for choosing by; that is what crossvalidate is for.
     """
-    from calibrate.evaluation.protocols import measure_protocol
+    from calibrate.experiments.protocols import measure_protocol
 
     measure_protocol(
         recipe, data, out, split=split, corpus=corpus, training=training, labels=labels, folds=k, seeds=seeds,

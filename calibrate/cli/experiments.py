@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from calibrate.cli.app import Cache, Data, Debug, EncoderName, Threads, app
-from edge.commands.entry import examples
+from edge.cli.kit.entry import examples
 
 Model = Annotated[Path, typer.Argument(help="Run folder, or bundle folder.")]
 RecipeFile = Annotated[
@@ -57,7 +57,7 @@ def compare(
     Runs and bundles answer to the test speakers. Encoders get a head each by the recipe, cross-validated over its
     training and validation speakers, so that choosing one leaves the test speakers unread.
     """
-    from calibrate.evaluation.compare_run import compare_models
+    from calibrate.experiments.compare_run import compare_models
 
     compare_models(
         a, b, data, recipe, split, out, (encoder, encoder_b or encoder), folds=folds, cache=cache, threads=threads,
@@ -89,7 +89,7 @@ def report(
     Precision, recall, F1 and support of every label, accuracy, macro and weighted averages, the confusion matrix, and
     of a run the curves of its training.
     """
-    from calibrate.evaluation.classification_report import report_model
+    from calibrate.experiments.classification_report import report_model
 
     report_model(model, data, split, recipe, out, encoder, cache=cache, threads=threads, as_json=json)
 
@@ -126,7 +126,7 @@ def text_control(
     UA at chance, with speakers and with sentences held out, means that they do not. That the control could find a leak
     is shown on the same transcripts with a leak planted, and on a text-emotion set of yours.
     """
-    from calibrate.evaluation.text_control_report import control_text
+    from calibrate.experiments.text_control_report import control_text
 
     control_text(
         corpus, folder, encoder, out, sanity, finetune=finetune, folds=folds, seed=seed, threads=threads, as_json=json
@@ -157,6 +157,6 @@ def calibrated(
     Temperature, reliability diagram, expected calibration error and the coverage-accuracy curve; fitted on validation
     speakers, reported on test speakers. Prints the line for the settings.
     """
-    from calibrate.evaluation.confidence_report import calibrate_model
+    from calibrate.experiments.confidence_report import calibrate_model
 
     calibrate_model(model, data, recipe, out, encoder, wanted=accuracy, cache=cache, threads=threads, as_json=json)

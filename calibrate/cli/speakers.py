@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from calibrate.cli.app import Cache, Data, Debug, EncoderName, Threads, app
-from edge.commands.entry import examples
+from edge.cli.kit.entry import examples
 
 
 @app.command(epilog=examples("affectd-calibrate adaptation runs/default --data data --out report"))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from calibrate.cli.app import Cache, Data, Debug, EncoderName, HeadName, Threads, app
-from edge.commands.entry import examples
+from edge.cli.kit.entry import examples
 
 RecipeFile = Annotated[Path, typer.Argument(help="Training recipe in TOML, see configs/default-train.toml.")]
 Out = Annotated[Path, typer.Option(help="Folder for the report.", file_okay=False, metavar="DIR")]
@@ -57,7 +57,7 @@ def sweep(
     Mean and best validation UA of the last ten epochs, and what the test came to; the choice is made by validation
     alone. Each training is kept, so that a sweep that was stopped goes on where it was.
     """
-    from calibrate.evaluation.sweep import measure_sweep
+    from calibrate.experiments.sweep import measure_sweep
 
     measure_sweep(
         recipe, data, out, rates=rate or [], batches=batch or [], split=split, corpus=corpus, seeds=seeds, head=head,
@@ -90,7 +90,7 @@ def strangers(
     validation speakers. A stranger is told as the mean of all, as the training speaker of the nearest MFCC, or by the
     own MFCC; enrolment is that of the device. All have the same eight clips.
     """
-    from calibrate.evaluation.strangers import measure_strangers
+    from calibrate.experiments.strangers import measure_strangers
 
     measure_strangers(
         recipe, data, out, head=head, folds=folds, encoder=encoder, cache=cache, threads=threads, json_only=json

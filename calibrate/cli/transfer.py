@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from calibrate.cli.app import Cache, Data, Debug, EncoderName, Threads, app
-from edge.commands.entry import examples
+from edge.cli.kit.entry import examples
 
 
 @app.command(
@@ -52,7 +52,7 @@ def transfer(
     target, and on both jointly; and what each costs on the source. With --folds the fixed test speakers take part as
     well: such figures are for understanding, not for choosing by.
     """
-    from calibrate.evaluation.transfer import measure_transfer
+    from calibrate.experiments.transfer import measure_transfer
 
     measure_transfer(
         recipe, data, out, source=source, target=target, target_speakers=target_speakers, folds=folds, seeds=seeds,

@@ -27,7 +27,7 @@ class Utterance:
     speaker: str
     """Unique across corpora: ``ravdess-01``."""
     emotion: str
-    """The corpus's own name, see :func:`calibrate.labels.to_label`."""
+    """The corpus's own name, see :func:`calibrate.corpora.labels.to_label`."""
     gender: Gender | None = None
     intensity: float | None = None
     """In the corpus's own scale: RAVDESS 1 normal, 2 strong; CREMA-D 0 low, 1 medium, 2 high."""

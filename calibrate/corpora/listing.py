@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.corpora import read_corpus
-from calibrate.labels import to_label
+from calibrate.corpora.labels import to_label
 
 
 def show_corpus(name: str, folder: Path, strict: bool, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.corpora import Utterance, read_corpus
-from calibrate.labels import LABELS, to_label
+from calibrate.corpora.labels import LABELS, to_label
 from calibrate.progress import progress_bar
 
 mpl.use("Agg")

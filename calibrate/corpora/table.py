@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from calibrate.corpora.base import GENDERS, CorpusListing, Refusal, Utterance, read_rows
-from calibrate.labels import KNOWN_EMOTIONS, to_label
+from calibrate.corpora.labels import KNOWN_EMOTIONS, to_label
 from edge.audio import AUDIO_EXTENSIONS
 from edge.errors import UsageError, nearest
 

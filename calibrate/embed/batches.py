@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 import soundfile
 
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
-from edge.head import Matrix
 
 KINDS = ("length", "order", "pad")
 

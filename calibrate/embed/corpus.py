@@ -25,9 +25,9 @@ from calibrate.embed.store import EMBEDDINGS, UNREADABLE, Shard, Store
 from calibrate.progress import progress_bar
 from calibrate.training import processes
 from calibrate.training.features import encode, middle
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError
-from edge.head import Matrix
 from edge.segmenter import spoken
 
 logger = logging.getLogger(__name__)

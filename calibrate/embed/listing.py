@@ -11,7 +11,7 @@ from pathlib import Path
 
 from calibrate.corpora import CORPORA, Utterance, read_corpus
 from calibrate.corpora.base import audio_files
-from calibrate.labels import LABELS, to_label
+from calibrate.corpora.labels import LABELS, to_label
 from calibrate.training import processes
 from calibrate.training.features import stamp
 from edge.errors import UsageError, nearest

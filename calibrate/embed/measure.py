@@ -20,9 +20,9 @@ from calibrate.embed.embedders import Embedder, open_embedder
 from calibrate.embed.listing import list_utterances
 from calibrate.progress import progress_bar
 from calibrate.training.features import encode, middle
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError, UsageError
-from edge.head import Matrix
 
 logger = logging.getLogger(__name__)
 

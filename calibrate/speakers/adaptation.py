@@ -14,13 +14,14 @@ import matplotlib as mpl
 import numpy as np
 
 from calibrate.dataset import Part, Rows, read_parts
-from calibrate.evaluation.metrics import unweighted_accuracy
+from calibrate.metrics import unweighted_accuracy
 from calibrate.run import load_run
-from calibrate.speakers.population import embed_part, population_of
+from calibrate.speakers.factor_model import embed_part, population_of
 from calibrate.splits import Split
 from edge.adapt import SpeakerProfile, adapted_probabilities
+from edge.arrays import Matrix
 from edge.errors import UsageError
-from edge.head import Head, Matrix
+from edge.head import Head
 from edge.population import Population
 
 mpl.use("Agg")

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from calibrate.dataset import Part, Rows
-from calibrate.evaluation.metrics import unweighted_accuracy
+from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.speakers.verification import STAYS
 from edge.adapt import SpeakerProfile, adapted_probabilities
 from edge.analyze import whole_file_waveform
 from edge.bundle import Bundle
-from edge.conversation import Conversation
-from edge.household import Household, Member
+from edge.people.conversation import Conversation
+from edge.people.household import Household, Member
+from edge.people.store.person import Consent, Person
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import SpeakerSettings
-from edge.store.person import Consent, Person
 
 HOUSEHOLD, CLIPS, TURNS, DRAWS = 4, 8, 5, 20
 LEAST_GAIN = 0.01

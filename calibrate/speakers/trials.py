@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.speakers.voices import SpectrumProjection
+from edge.arrays import Matrix, unit
 from edge.errors import UsageError
-from edge.head import Matrix
-from edge.speaker import unit
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression
 
 from calibrate.speakers.trials import DURATIONS_S, Mask, Rows, Voices, by_corpus, draw_enrolment, hold_out
 from calibrate.speakers.voices import SpectrumProjection, fit_nuisance, fit_projection
+from edge.arrays import Doubles, Matrix, unit
 from edge.errors import UsageError
-from edge.head import Matrix
 from edge.settings import SpeakerSettings
-from edge.speaker import Doubles, Identifier, VoiceCalibration, features, unit
+from edge.speaker import Identifier, VoiceCalibration, features
 
 COUNTS = (1, 2, 4, 8)
 TRIAL_TESTS = 60

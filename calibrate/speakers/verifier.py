@@ -49,7 +49,7 @@ class SpeakerModel:
     dim: int
     """Size of a voiceprint."""
     projection: SpectrumProjection | None = None
-    """For ``export.speaker.write_speaker_encoder``; None when there is an ONNX file."""
+    """For ``export.speaker.ge2e.write_speaker_encoder``; None when there is an ONNX file."""
     onnx: Path | None = None
     """``waveform, lengths -> voiceprint``, see ``edge.speaker.SpeakerEncoder``; None when there is a projection."""
 

@@ -21,12 +21,12 @@ from calibrate.speakers.verifier import read_contract
 from calibrate.speakers.voices import VoiceEncoder
 from calibrate.training.features import stamp
 from edge.analyze import whole_file_waveform
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import Buckets, pad
 from edge.bundle import sha256_of
 from edge.encoder import SpeakerEncoder
 from edge.errors import AudioFileError, UsageError
-from edge.head import Matrix
 from edge.settings import EncoderSettings, SegmenterSettings, VadSettings
 
 logger = logging.getLogger(__name__)

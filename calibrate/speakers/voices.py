@@ -17,9 +17,9 @@ from transformers.audio_utils import mel_filter_bank
 
 from calibrate.encoders.logmel import frame_mask
 from calibrate.encoders.pretrained import statistics_pool
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError
-from edge.head import Matrix
 
 HOP, WINDOW = 160, 400
 MELS, HIDDEN, LAYERS = 40, 256, 3

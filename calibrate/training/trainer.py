@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calibrate.dataset import Part, Rows
-from calibrate.evaluation.metrics import unweighted_accuracy
+from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.recipe import ScheduleRecipe
 from calibrate.training import processes

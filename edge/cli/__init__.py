@@ -14,10 +14,8 @@ import typer
 
 from edge import __version__
 from edge.cli.enroll import ENROLL_EXAMPLES, enroll
-from edge.cli.profile import PROFILE_EXAMPLES, profile
-from edge.cli.speakers import speakers_app
-from edge.commands.entry import examples, launch, new_app
-from edge.commands.options import (
+from edge.cli.kit.entry import examples, launch, new_app
+from edge.cli.kit.options import (
     Bundle,
     Config,
     Debug,
@@ -32,6 +30,8 @@ from edge.commands.options import (
     Store,
     load,
 )
+from edge.cli.profile import PROFILE_EXAMPLES, profile
+from edge.cli.speakers import speakers_app
 
 app = new_app(
     "affectd",

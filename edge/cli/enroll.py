@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.entry import examples
-from edge.commands.options import (
+from edge.cli.kit.entry import examples
+from edge.cli.kit.options import (
     Bundle,
     Config,
     Debug,

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.entry import examples
-from edge.commands.options import Config, Debug, Provider, Set, Speaker, Store, load
+from edge.cli.kit.entry import examples
+from edge.cli.kit.options import Config, Debug, Provider, Set, Speaker, Store, load
 from edge.errors import UsageError
 
 PROFILE_EXAMPLES = examples(

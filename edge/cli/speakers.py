@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.commands.entry import examples
-from edge.commands.options import Bundle, Config, Debug, Json, Set, Store, Yes, load
+from edge.cli.kit.entry import examples
+from edge.cli.kit.options import Bundle, Config, Debug, Json, Set, Store, Yes, load
 from edge.errors import UsageError
 
 if TYPE_CHECKING:

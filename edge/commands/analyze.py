@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from edge.analyze import analyze, find_audio
 from edge.bundle import Bundle
 from edge.errors import UsageError
-from edge.household import Household
-from edge.output import CsvTable, LiveTable, Output, open_output
+from edge.outputs import CsvTable, LiveTable, Output, open_output
+from edge.people.household import Household
 from edge.recognizer import Recognizer
 from edge.settings import Settings
 

@@ -18,18 +18,18 @@ from rich.text import Text
 from edge.analyze import find_audio
 from edge.bundle import Bundle
 from edge.capture import FileSource, Source, open_source
-from edge.commands.display import confirmed, new_table, say, screen
+from edge.cli.kit.display import confirmed, new_table, say, screen
 from edge.commands.guide import Guide, Log
-from edge.enrolment.consent import CONSENT_VERSION, consent_text
-from edge.enrolment.enrolment import Enrolled, Enrolment, Omission, listen
-from edge.enrolment.labels import read_labels, real_path
-from edge.enrolment.roster import known_person
 from edge.errors import AudioFileError, UsageError
+from edge.people.clip_labels import read_labels, real_path
+from edge.people.consent import CONSENT_VERSION, consent_text
+from edge.people.enrolment import Enrolled, Enrolment, Omission, listen
+from edge.people.roster import known_person
+from edge.people.store import SpeakerStore
+from edge.people.store.person import Consent, Person, clean_name
 from edge.pipeline import new_segmenter
 from edge.recognizer import Recognizer
 from edge.settings import Settings
-from edge.store import SpeakerStore
-from edge.store.person import Consent, Person, clean_name
 
 NEUTRAL = "neutral"
 

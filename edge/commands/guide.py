@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.text import Text
 
 from edge.audio import Waveform
-from edge.commands.display import say
-from edge.enrolment.enrolment import Enrolment, Take
-from edge.enrolment.quality import FULL_SCALE, QUIET_DBFS, recording_doubts
+from edge.cli.kit.display import say
+from edge.people.enrolment import Enrolment, Take
+from edge.people.quality import FULL_SCALE, QUIET_DBFS, recording_doubts
 from edge.vad import level
 
 METER_CELLS, COUNT_CELLS = 40, 8

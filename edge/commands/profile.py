@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from edge.bundle import Bundle
-from edge.commands.display import new_table, say, screen
+from edge.cli.kit.display import new_table, say, screen
 from edge.control import Attachment, attach
-from edge.conversation import Conversation
 from edge.errors import UsageError
 from edge.event import wall_clock
-from edge.household import Household
+from edge.people.conversation import Conversation
+from edge.people.household import Household
 from edge.profiling.compare import compare
 from edge.profiling.direct import direct_rows
 from edge.profiling.facts import Model, model_facts, peak_mb, this_machine

@@ -12,7 +12,7 @@ from types import FrameType
 from edge.bundle import Bundle
 from edge.capture import open_source
 from edge.control import TimingServer
-from edge.output import open_output
+from edge.outputs import open_output
 from edge.pipeline import Pipeline
 from edge.profiling.facts import model_facts
 from edge.recognizer import Recognizer

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from edge.commands.display import new_table, print_json, screen
+from edge.capture.microphone import list_devices
+from edge.cli.kit.display import new_table, print_json, screen
 from edge.doctor import Verdict, diagnose
-from edge.microphone import list_devices
 from edge.settings import LoadedSettings, Settings
 
 MARKS = {Verdict.GOOD: ("✓", "green"), Verdict.ABSENT: ("○", "yellow"), Verdict.BROKEN: ("✗", "red")}

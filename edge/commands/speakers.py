@@ -12,12 +12,12 @@ from typing import Any
 from rich.text import Text
 
 from edge.bundle import Bundle
-from edge.commands.display import confirmed, new_table, print_json, say, screen
-from edge.enrolment.roster import Dossier, Entry, State, dossier_of, entry_of
+from edge.cli.kit.display import confirmed, new_table, print_json, say, screen
 from edge.errors import ModelError, StoreError, UsageError
+from edge.people.roster import Dossier, Entry, State, dossier_of, entry_of
+from edge.people.store import SpeakerStore
+from edge.people.store.person import Person
 from edge.settings import Settings
-from edge.store import SpeakerStore
-from edge.store.person import Person
 
 STATES = {
     State.READY: "ready",

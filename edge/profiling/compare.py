@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-import numpy.typing as npt
 
+from edge.arrays import Doubles
 from edge.profiling.report import Key, Report, Row
-
-Doubles = npt.NDArray[np.float64]
 
 DRAWS = 1_000
 LEVEL = 0.99

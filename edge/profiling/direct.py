@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import BLOCK_S
-from edge.conversation import Conversation
 from edge.doctor import self_test_waveform
+from edge.people.conversation import Conversation
 from edge.pipeline import new_segmenter
 from edge.profiling.report import Progress, Row, rounded
 from edge.recognizer import Recognizer

@@ -8,11 +8,11 @@ import time
 import numpy.typing as npt
 from numpy import int64
 
+from edge.arrays import Matrix
 from edge.audio import Waveform
 from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.encoder import Encoder
-from edge.head import Matrix
 from edge.settings import EncoderSettings
 
 

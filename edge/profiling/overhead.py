@@ -17,7 +17,7 @@ from edge.bundle import Bundle
 from edge.capture import FileSource
 from edge.control import TimingServer
 from edge.errors import UsageError
-from edge.output import JsonLines
+from edge.outputs import JsonLines
 from edge.pipeline import Pipeline
 from edge.profiling.compare import interval, medians
 from edge.profiling.facts import model_facts

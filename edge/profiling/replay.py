@@ -18,7 +18,7 @@ from edge.bundle import Bundle
 from edge.capture import open_source
 from edge.doctor import self_test_waveform
 from edge.errors import AudioFileError
-from edge.output import JsonLines
+from edge.outputs import JsonLines
 from edge.pipeline import Pipeline
 from edge.profiling.report import Progress
 from edge.recognizer import Recognizer

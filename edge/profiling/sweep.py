@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from edge.arrays import Doubles
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.doctor import self_test_waveform
 from edge.encoder import Encoder
 from edge.errors import ModelError
-from edge.profiling.compare import Doubles, interval, medians
+from edge.profiling.compare import interval, medians
 from edge.profiling.facts import Machine, usable_cores
 from edge.profiling.report import Progress, Row, rounded
 from edge.providers import PROVIDERS

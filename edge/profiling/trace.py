@@ -18,14 +18,14 @@ import numpy.typing as npt
 import onnxruntime
 from numpy import int64
 
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.capture import Block, Source, open_source
 from edge.encoder import Encoder, SpeakerEncoder
 from edge.event import Event
-from edge.head import Matrix
-from edge.household import Household
-from edge.output import JsonLines, Output
+from edge.outputs import JsonLines, Output
+from edge.people.household import Household
 from edge.pipeline import Pipeline
 from edge.profiling.replay import for_replay
 from edge.recognizer import Recognizer

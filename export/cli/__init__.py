@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.commands.entry import launch
+from edge.cli.kit.entry import launch
 from export.cli import bundle, check, distil, engines, speaker  # noqa: F401  (each adds its commands)
 from export.cli.app import app
 

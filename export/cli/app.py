@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.entry import examples, new_app, set_debug
+from edge.cli.kit.entry import examples, new_app, set_debug
 
 app = new_app(
     "affectd-export",

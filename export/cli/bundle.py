@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.entry import examples
+from edge.cli.kit.entry import examples
 from export.cli.app import Debug, Threads, app
 
 

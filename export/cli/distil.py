@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.entry import examples
+from edge.cli.kit.entry import examples
 from export.cli.app import Cache, Debug, Threads, app
 
 
@@ -44,7 +44,7 @@ def distil(
 
     Its folder "encoder" can also take the place of a pretrained encoder: affectd-calibrate train --encoder DIR/encoder.
     """
-    from export.distil_run import distil_run
+    from export.distil.command import distil_run
 
     distil_run(
         run, recipe, data, out, unlabelled or [], encoder, start, resume=resume, cache=cache, threads=threads

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.entry import examples
-from edge.commands.options import Config, Set, load
+from edge.cli.kit.entry import examples
+from edge.cli.kit.options import Config, Set, load
 from export.cli.app import Debug, app
 
 
@@ -42,7 +42,7 @@ def engines(
 
     Takes minutes, once, on the machine that will run them, with the settings that it will run with.
     """
-    from export.engines import make_engines
+    from export.tensorrt.build import make_engines
 
     options = {
         "encoder.bundle": str(bundle),

@@ -12,7 +12,7 @@ from run_folders import LOG, write_run
 from sklearn.metrics import classification_report
 
 from calibrate import cli
-from calibrate.evaluation.classification_report import (
+from calibrate.experiments.classification_report import (
     as_values,
     averages,
     markdown,
@@ -20,7 +20,7 @@ from calibrate.evaluation.classification_report import (
     rows,
     write_classification_report,
 )
-from calibrate.evaluation.metrics import Figures, figures
+from calibrate.metrics import Figures, figures
 from calibrate.recipe import Recipe
 
 LABELS = ("neutral", "happy", "sad", "angry")

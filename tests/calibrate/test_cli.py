@@ -12,7 +12,7 @@ import pytest
 from calling import exit_code
 
 from calibrate import cli
-from edge.commands.entry import PACKAGES
+from edge.cli.kit.entry import PACKAGES
 from edge.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]

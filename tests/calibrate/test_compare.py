@@ -14,8 +14,8 @@ from run_folders import write_run
 from calibrate import cli
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.evaluation.answers import Answers
-from calibrate.evaluation.compare import (
+from calibrate.experiments.answers import Answers
+from calibrate.experiments.compare import (
     EVERYONE,
     bootstrap_interval,
     compare,

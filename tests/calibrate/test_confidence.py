@@ -14,8 +14,8 @@ from run_folders import write_run
 from calibrate import cli
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.evaluation.answers import Answers
-from calibrate.evaluation.confidence import (
+from calibrate.experiments.answers import Answers
+from calibrate.experiments.confidence import (
     Calibration,
     Confidences,
     accuracy_interval,
@@ -26,8 +26,8 @@ from calibrate.evaluation.confidence import (
     rescaled,
     review_threshold,
 )
-from calibrate.evaluation.confidence_report import advice, markdown, write_calibration
-from calibrate.evaluation.metrics import calibration_error
+from calibrate.experiments.confidence_report import advice, markdown, write_calibration
+from calibrate.metrics import calibration_error
 from calibrate.recipe import Recipe
 
 Call = Callable[..., int]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from calibrate.corpora import read_corpus
-from calibrate.labels import to_label
+from calibrate.corpora.labels import to_label
 from calibrate.splits import read_splits, split_by_speaker
 
 CLIPS = {"ravdess": 1_199, "nemo": 3_403, "banglaser": 1_293}

@@ -8,7 +8,7 @@ import torch
 
 from calibrate import commands
 from calibrate.dataset import read_parts
-from calibrate.evaluation.crossvalidation import JoinedFeatures, Retrainer, set_aside, speaker_folds
+from calibrate.experiments.crossvalidation import JoinedFeatures, Retrainer, set_aside, speaker_folds
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
 from edge.errors import UsageError

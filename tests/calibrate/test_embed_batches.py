@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate.embed.batches import KINDS, Batching, encode_batches, plan_batches
+from edge.arrays import Matrix
 from edge.audio import Waveform
-from edge.head import Matrix
 
 lengths = st.lists(st.floats(0, 20), max_size=40)
 

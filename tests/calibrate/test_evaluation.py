@@ -6,7 +6,7 @@ import pytest
 
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part, read_parts
-from calibrate.evaluation.evaluate import by_corpus, evaluate_bundle, evaluate_run
+from calibrate.evaluate import by_corpus, evaluate_bundle, evaluate_run
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
 from edge.audio import SAMPLE_RATE_HZ, Waveform

@@ -7,7 +7,7 @@ import pytest
 from calling import exit_code
 
 from calibrate import cli
-from calibrate.evaluation.generalisation import LeftOut, Unheard, as_json, markdown, rows, spread
+from calibrate.experiments.generalisation import LeftOut, Unheard, as_json, markdown, rows, spread
 
 Call = Callable[..., int]
 Write = Callable[..., Path]

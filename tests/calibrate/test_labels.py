@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibrate.corpora import CORPORA, Utterance
-from calibrate.labels import EMOTIONS, KNOWN_EMOTIONS, RAVDESS_8, label_utterances, to_label
+from calibrate.corpora.labels import EMOTIONS, KNOWN_EMOTIONS, RAVDESS_8, label_utterances, to_label
 from edge.errors import UsageError
 
 OUTSIDE_THE_SEVEN = {"boredom", "contempt", "other", "no agreement"}

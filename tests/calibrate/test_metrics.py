@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
 
-from calibrate.evaluation.metrics import calibration_error, figures, gini_coefficient, unweighted_accuracy
+from calibrate.metrics import calibration_error, figures, gini_coefficient, unweighted_accuracy
 
 LABELS = ("neutral", "happy", "sad", "angry", "fear")
 

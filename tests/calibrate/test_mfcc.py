@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 from calibrate import cli
 from calibrate.corpora import Utterance, read_corpus
-from calibrate.speakers.mfcc import (
+from calibrate.corpora.mfcc import (
     draw_clips,
     draw_points,
     mean_mfcc,

@@ -5,7 +5,13 @@ import pytest
 from factors import LABELS, NOISE_DEVIATION, SPEAKER_DEVIATION, World
 
 from calibrate.dataset import Part
-from calibrate.speakers.population import SHIFT_SCALE, fit_population, principal_axes, speaker_weights, with_temperature
+from calibrate.speakers.factor_model import (
+    SHIFT_SCALE,
+    fit_population,
+    principal_axes,
+    speaker_weights,
+    with_temperature,
+)
 from edge.population import Population
 
 

@@ -8,7 +8,7 @@ import pytest
 from calling import exit_code
 
 from calibrate import cli
-from calibrate.evaluation.protocols import EMOTIONS, with_labels
+from calibrate.experiments.protocols import EMOTIONS, with_labels
 from calibrate.recipe import Recipe
 
 Call = Callable[..., int]

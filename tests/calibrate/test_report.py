@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from calibrate.evaluation.metrics import Figures, figures
-from calibrate.evaluation.report import draw_training, figures_table, markdown, summary, write_report
+from calibrate.metrics import Figures, figures
+from calibrate.report import draw_training, figures_table, markdown, summary, write_report
 
 LABELS = ("neutral", "happy", "sad", "angry")
 PROTOCOL = "test speakers of splits.csv, never trained on"

@@ -16,7 +16,7 @@ from calibrate import cli
 from calibrate.dataset import read_parts
 from calibrate.recipe import Recipe
 from calibrate.run import build_run, train_run
-from calibrate.speakers.clip_mfcc import clip_mfcc, speaker_mfcc
+from calibrate.training.clip_mfcc import clip_mfcc, speaker_mfcc
 from calibrate.training.trainer import validate
 from edge.errors import ModelError
 

@@ -13,9 +13,9 @@ from matplotlib import pyplot as plt
 from calibrate import cli
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.evaluation.conditions import CLEAN, Babble, conditions, noise_name, power
-from calibrate.evaluation.evaluate import evaluate_bundle, run_answer
-from calibrate.evaluation.robustness import cut, draw_babble, robustness, spoken_ranges, thin_out
+from calibrate.evaluate import evaluate_bundle, run_answer
+from calibrate.experiments.conditions import CLEAN, Babble, conditions, noise_name, power
+from calibrate.experiments.robustness import cut, draw_babble, robustness, spoken_ranges, thin_out
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
 from edge.audio import SAMPLE_RATE_HZ, Waveform

@@ -20,9 +20,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from calibrate import cli
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.evaluation import text_control
-from calibrate.evaluation.metrics import unweighted_accuracy
-from calibrate.evaluation.text_control import (
+from calibrate.experiments import text_control
+from calibrate.experiments.text_control import (
     TextFigure,
     deal,
     design_of,
@@ -34,8 +33,9 @@ from calibrate.evaluation.text_control import (
     sentences_of,
     ua_interval,
 )
-from calibrate.evaluation.text_control_report import reading
-from calibrate.evaluation.text_encoder import TextFeatures, load_text_encoder
+from calibrate.experiments.text_control_report import reading
+from calibrate.experiments.text_encoder import TextFeatures, load_text_encoder
+from calibrate.metrics import unweighted_accuracy
 from calibrate.recipe import FinetuneRecipe, ScheduleRecipe
 from edge.errors import ModelError, UsageError
 

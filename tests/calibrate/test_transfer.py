@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from calibrate import cli
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.evaluation.metrics import unweighted_accuracy
-from calibrate.evaluation.transfer_figures import Outcome, Side, Training, Transfer
-from calibrate.evaluation.transfer_report import as_json, gain_rows, markdown, rows
-from calibrate.evaluation.transfer_rounds import Cut, Round, some_speakers, speaker_counts, with_shared_labels
+from calibrate.experiments.transfer_figures import Outcome, Side, Training, Transfer
+from calibrate.experiments.transfer_report import as_json, gain_rows, markdown, rows
+from calibrate.experiments.transfer_rounds import Cut, Round, some_speakers, speaker_counts, with_shared_labels
+from calibrate.metrics import unweighted_accuracy
 
 Call = Callable[..., int]
 Write = Callable[..., Path]

@@ -9,7 +9,7 @@ from signals import silence, speech_like
 from calibrate.speakers.trials import DURATIONS_S, Voices, draw_enrolment, hold_out
 from calibrate.speakers.verification import equal_error_rate, evaluate_verifier, fit_verifier
 from calibrate.speakers.voices import SPECTRUM_DIM, VoiceEncoder, fit_nuisance, fit_projection
-from edge.speaker import unit
+from edge.arrays import unit
 
 EMOTIONS = ("neutral", "happy", "angry")
 

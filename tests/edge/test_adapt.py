@@ -16,7 +16,7 @@ from edge.adapt import (
     label_prior,
 )
 from edge.errors import ModelError, UsageError
-from edge.store.person import Profile
+from edge.people.store.person import Profile
 
 MIXED = [0, 1, 2, 3, 0, 1, 2, 3]
 

@@ -13,7 +13,7 @@ from edge.bundle import Bundle
 from edge.encoder import Encoder
 from edge.errors import UsageError
 from edge.event import Event
-from edge.household import Household
+from edge.people.household import Household
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings, Settings
 

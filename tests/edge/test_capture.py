@@ -13,8 +13,8 @@ from signals import speech_like
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.capture import BLOCK_S, Block, BlockQueue, FileSource, LiveSource, PcmSource, Source, from_pcm, open_source
+from edge.capture.microphone import Microphone
 from edge.errors import AudioFileError
-from edge.microphone import Microphone
 from edge.settings import CaptureSettings
 
 

@@ -9,9 +9,9 @@ import pytest
 from conversation import Conversation
 
 from edge import __version__
+from edge.capture.microphone import Device
 from edge.commands import show
 from edge.errors import AffectdError, AudioDeviceError, ModelError, StoreError, UsageError
-from edge.microphone import Device
 from edge.settings import setting_keys
 
 ROOT = Path(__file__).resolve().parents[2]

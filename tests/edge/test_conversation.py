@@ -4,11 +4,11 @@ import pytest
 from household import Voice, anna, ben, cem, enrol
 
 from edge.bundle import Bundle
-from edge.conversation import Conversation, Recognition
-from edge.household import Household
+from edge.people.conversation import Conversation, Recognition
+from edge.people.household import Household
+from edge.people.store import SpeakerStore
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings, SpeakerSettings
-from edge.store import SpeakerStore
 
 LOUD, USUAL = 1.6, 1.0
 """What sounds happy of someone usual is neutral of Anna, who is loud."""

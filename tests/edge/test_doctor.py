@@ -9,10 +9,10 @@ from gpu import TENSORRT, PretendedGpu, gpu
 from edge import doctor
 from edge.buckets import Buckets
 from edge.bundle import Bundle
+from edge.capture.microphone import Device
 from edge.doctor import Check, Verdict, diagnose, self_test_waveform
 from edge.encoder import Encoder
 from edge.errors import AudioDeviceError
-from edge.microphone import Device
 from edge.settings import load_settings
 
 __all__ = ["gpu"]

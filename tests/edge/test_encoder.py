@@ -13,9 +13,9 @@ from tiny import tiny_encoder, tiny_speaker_encoder, write_manifest
 from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.encoder import Encoder, SpeakerEncoder, session_options
-from edge.engines import Engines
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
+from edge.tensorrt import Engines
 
 __all__ = ["gpu"]
 

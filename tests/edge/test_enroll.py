@@ -15,9 +15,9 @@ from tiny import tiny_bundle, write_manifest
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
-from edge.enrolment.consent import CONSENT_VERSION
-from edge.store import SpeakerStore
-from edge.store.person import fold_name
+from edge.people.consent import CONSENT_VERSION
+from edge.people.store import SpeakerStore
+from edge.people.store.person import fold_name
 
 Call = Callable[..., int]
 Capture = pytest.CaptureFixture[str]

@@ -24,8 +24,8 @@ from virtual_microphone import VirtualMicrophone
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
-from edge.household import estimate_profile, profile_of
-from edge.store import SpeakerStore
+from edge.people.household import estimate_profile, profile_of
+from edge.people.store import SpeakerStore
 from edge.vad import to_pcm
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,9 +4,9 @@ import pytest
 from household import Voice, anna, ben, cem, enrol
 
 from edge.bundle import Bundle
-from edge.conversation import Conversation
-from edge.guest import MOST_UTTERANCES, Guest
-from edge.household import Household
+from edge.people.conversation import Conversation
+from edge.people.household import Household
+from edge.people.stranger import MOST_UTTERANCES, Guest
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import EncoderSettings, SpeakerSettings
 

@@ -8,10 +8,10 @@ from household import anna, ben, enrol
 from edge.adapt import SpeakerProfile
 from edge.bundle import Bundle
 from edge.errors import ModelError, StoreError
-from edge.household import Household, profile_of
+from edge.people.household import Household, profile_of
+from edge.people.store import SpeakerStore
+from edge.people.store.person import Consent, EnrolledClip, Profile
 from edge.settings import SpeakerSettings
-from edge.store import SpeakerStore
-from edge.store.person import Consent, EnrolledClip, Profile
 
 
 def household(folder: Path, bundle: Bundle, **settings: object) -> Household:

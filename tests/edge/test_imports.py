@@ -19,7 +19,9 @@ def loaded_by(*modules: str) -> set[str]:
 
 
 def test_the_device_side_never_loads_the_training_side() -> None:
-    assert {"edge.cli", "edge.pipeline", "edge.recognizer", "edge.microphone", "edge.commands.run"} <= set(MODULES)
+    assert {"edge.cli", "edge.pipeline", "edge.recognizer", "edge.capture.microphone", "edge.commands.run"} <= set(
+        MODULES
+    )
     assert not loaded_by("edge", *MODULES) & FORBIDDEN
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.enrolment.labels import read_labels, real_path
 from edge.errors import UsageError
+from edge.people.clip_labels import read_labels, real_path
 
 ALLOWED = ("neutral", "happy", "angry")
 

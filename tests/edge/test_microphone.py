@@ -15,11 +15,10 @@ import soxr
 from signals import silence, speech_like
 from virtual_microphone import VirtualMicrophone
 
-from edge import microphone
 from edge.audio import SAMPLE_RATE_HZ
-from edge.capture import Block, BlockQueue
+from edge.capture import Block, BlockQueue, microphone
+from edge.capture.microphone import Chunk, Device, Microphone, choose_device, enqueue_into, list_devices
 from edge.errors import AudioDeviceError
-from edge.microphone import Chunk, Device, Microphone, choose_device, enqueue_into, list_devices
 from edge.segmenter import Segmenter
 from edge.settings import SegmenterSettings, VadSettings
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from edge.event import Event, SpeakerMatch
-from edge.output import CsvTable, JsonLines, LiveTable, open_output
+from edge.outputs import CsvTable, JsonLines, LiveTable, open_output
 
 NOW = "2026-01-02T03:04:05.678+01:00"
 

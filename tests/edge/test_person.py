@@ -10,7 +10,7 @@ from pydantic import JsonValue, ValidationError
 from voices import CONSENT, clip, profile
 
 from edge.errors import UsageError
-from edge.store.person import Consent, EnrolledClip, Person, Profile, clean_name, fold_name
+from edge.people.store.person import Consent, EnrolledClip, Person, Profile, clean_name, fold_name
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 TENSORS = npst.arrays(np.float32, npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4), elements=FINITE)

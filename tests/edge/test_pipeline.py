@@ -10,18 +10,18 @@ from conversation import Conversation
 from household import anna, enrol
 from signals import silence, speech_like
 
-from edge import refine as refine_module
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.capture import Block
 from edge.encoder import Encoder
 from edge.errors import AudioFileError, ModelError, StoreError
 from edge.event import Event
-from edge.household import Household
+from edge.people import refine as refine_module
+from edge.people.household import Household
+from edge.people.store import SpeakerStore
 from edge.pipeline import Pipeline, Summary
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import CaptureSettings, EncoderSettings, Settings, SpeakerSettings
-from edge.store import SpeakerStore
 from edge.timing import STAGES, Timing
 
 BLOCK_SAMPLES = 800

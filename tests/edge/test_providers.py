@@ -11,10 +11,10 @@ from tiny import tiny_encoder
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Buckets
-from edge.engines import Engines, default_engine_folder
 from edge.errors import ModelError
 from edge.providers import PROVIDERS, check_provider, choose_provider, cuda_options, is_quantised, provider_requests
 from edge.settings import EncoderSettings, load_settings
+from edge.tensorrt import Engines, default_engine_folder
 
 CPU, CUDA, TENSORRT = PROVIDERS["cpu"], PROVIDERS["cuda"], PROVIDERS["tensorrt"]
 EVERYTHING = [TENSORRT, CUDA, CPU]

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as npst
 from signals import silence, speech_like
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
-from edge.enrolment.quality import (
+from edge.people.quality import (
     Sound,
     amount_doubts,
     measure,

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from edge.adapt import SpeakerProfile
 from edge.bundle import Bundle
 from edge.errors import StoreError
-from edge.household import Household
-from edge.refine import BOUND, SURE, UTTERANCES, Refiner, refine
+from edge.people.household import Household
+from edge.people.refine import BOUND, SURE, UTTERANCES, Refiner, refine
+from edge.people.store import SpeakerStore
 from edge.settings import SpeakerSettings
-from edge.store import SpeakerStore
 
 LOUDER = np.array([0.2, 0.06, 1.0], np.float32)
 

@@ -6,19 +6,12 @@ import pytest
 from signals import speech_like
 from tiny import tiny_encoder
 
+from edge.arrays import Matrix, unit
 from edge.buckets import Buckets
 from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError
-from edge.head import Matrix
 from edge.settings import EncoderSettings
-from edge.speaker import (
-    FEATURES,
-    Identification,
-    Identifier,
-    VoiceCalibration,
-    features,
-    unit,
-)
+from edge.speaker import FEATURES, Identification, Identifier, VoiceCalibration, features
 
 # Evidence is 40 * (score - 0.5), more decisive for longer speech.
 CALIBRATION = VoiceCalibration(np.array([-20.0, 40.0, -2.0, 0.0, 4.0, 0.0]))

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from voices import CONSENT, ENCODER, SPEAKER_ENCODER
 
 from edge.bundle import Bundle
-from edge.household import estimate_profile
-from edge.store import SpeakerStore
-from edge.store.person import EnrolledClip, Profile
+from edge.people.household import estimate_profile
+from edge.people.store import SpeakerStore
+from edge.people.store.person import EnrolledClip, Profile
 
 Call = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -232,7 +232,7 @@ def test_forget_works_while_all_else_is_off(
             "edge.providers",
         }:
             monkeypatch.delitem(sys.modules, name)
-    for name in ("edge.commands.speakers", "edge.enrolment.roster", "edge.household"):
+    for name in ("edge.commands.speakers", "edge.people.roster", "edge.people.household"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert speakers("forget", "Anna", "--yes") == 0

@@ -11,8 +11,8 @@ import pytest
 from voices import CONSENT, ENCODER, clip, contents, profile
 
 from edge.errors import StoreError, UsageError
-from edge.store import SpeakerStore, default_store_folder
-from edge.store.person import Consent, EnrolledClip, Person
+from edge.people.store import SpeakerStore, default_store_folder
+from edge.people.store.person import Consent, EnrolledClip, Person
 
 ODD_NAMES = [
     "../../etc/passwd",
@@ -246,7 +246,7 @@ def test_traces_go_when_the_process_that_reads_them_ends(
     store: SpeakerStore, anna: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.close()
-    monkeypatch.setattr("edge.store.database.BUSY_S", 0.05)
+    monkeypatch.setattr("edge.people.store.database.BUSY_S", 0.05)
     with closing(sqlite3.connect(folder / "speakers.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM people").fetchall()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from voices import CONSENT, ENCODER, clip, contents, profile
 
 from edge.errors import StoreError
-from edge.store import SpeakerStore
-from edge.store.vault import CREDENTIAL_NAME, Vault
+from edge.people.store import SpeakerStore
+from edge.people.store.vault import CREDENTIAL_NAME, Vault
 
 PAGE_BYTES = 4096
 

@@ -9,8 +9,8 @@ import pytest
 from voices import CONSENT, ENCODER
 
 from edge.errors import StoreError
-from edge.store import SpeakerStore
-from edge.store.person import EnrolledClip
+from edge.people.store import SpeakerStore
+from edge.people.store.person import EnrolledClip
 
 PRELUDE = """
 import os, resource, sys
@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from voices import CONSENT, clip, profile
 from edge.errors import StoreError
-from edge.store import SpeakerStore
+from edge.people.store import SpeakerStore
 
 folder, *arguments = sys.argv[1:]
 store = SpeakerStore(Path(folder))

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from voices import CONSENT, clip, profile
 
 from edge.errors import StoreError
-from edge.store.person import Person
-from edge.store.transfer import Belongings, read_export, write_export
+from edge.people.store.exchange import Belongings, read_export, write_export
+from edge.people.store.person import Person
 
 ANNA = Belongings(
     person=Person(name="Anna", consent=CONSENT, may_refine=True), clips=(clip(1), clip(2)), profiles=(profile(3),)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import StoreError
-from edge.store.vault import CREDENTIAL_NAME, KEY_FILE_NAME, Vault, new_private_file
+from edge.people.store.vault import CREDENTIAL_NAME, KEY_FILE_NAME, Vault, new_private_file
 
 VAULT = Vault(bytes(32), Path("test.key"))
 CONTEXTS = st.lists(st.text(max_size=8), max_size=4)

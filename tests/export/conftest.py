@@ -22,8 +22,8 @@ from calibrate.run import Run, build_run, load_run, train_run
 from calibrate.speakers.verifier import SpeakerModel
 from edge.bundle import ENCODER_NAME
 from edge.speaker import VoiceCalibration
-from export import bundle as export_bundle_module
-from export.graph import EmbeddingGraph
+from export.bundle import write as export_bundle_module
+from export.graph.encoder_graph import EmbeddingGraph
 
 __all__ = ["alone", "data", "encoders", "recipe_of"]
 

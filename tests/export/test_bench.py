@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from transformers import HubertConfig
 
 from edge.bundle import Bundle
-from export.bench import __main__ as command
-from export.bench import encoders, opensmile
-from export.bench.machine import Machine, cores
-from export.bench.plan import Plan
-from export.bench.report import Report, Section, Table, Target
-from export.bench.rounds import Timing, alternate, digits
+from export.measure import __main__ as command
+from export.measure import encoders, opensmile
+from export.measure.machine import Machine, cores
+from export.measure.plan import Plan
+from export.measure.report import Report, Section, Table, Target
+from export.measure.rounds import Timing, alternate, digits
 
 SMALL = HubertConfig(
     hidden_size=16,

@@ -12,10 +12,10 @@ from calibrate.splits import SPLITS, Split
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.errors import UsageError
-from export.bench import opensmile
-from export.bench.opensmile import Functionals
-from export.bench.plan import Plan
-from export.bench.svm import Features, train_and_test, train_and_test_each
+from export.measure import opensmile
+from export.measure.opensmile import Functionals
+from export.measure.plan import Plan
+from export.measure.svm import Features, train_and_test, train_and_test_each
 
 CORPORA = ("one", "two")
 EMOTIONS = ("neutral", "happy")

@@ -12,9 +12,9 @@ from signals import silence, speech_like
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.settings import SegmenterSettings
-from export.bench.detectors import detectors, product, webrtc
-from export.bench.recordings import SPEECH_RMS, Recording, babble, example, join, pink, white
-from export.bench.segmentation import (
+from export.measure.detectors import detectors, product, webrtc
+from export.measure.recordings import SPEECH_RMS, Recording, babble, example, join, pink, white
+from export.measure.segmentation import (
     SILENCE,
     SPEECH,
     STEP_S,

@@ -7,10 +7,10 @@ from signals import speech_like
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Batch, Buckets
 from edge.bundle import Bundle
-from export.bench.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_LONGEST, UNPADDED, embed, waste
-from export.bench.memory import peak_mb
-from export.bench.plan import Plan, recognizer_of
-from export.bench.streams import separately, together
+from export.measure.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_LONGEST, UNPADDED, embed, waste
+from export.measure.memory import peak_mb
+from export.measure.plan import Plan, recognizer_of
+from export.measure.streams import separately, together
 
 BUCKETS = Buckets((1.0, 2.0, 4.0))
 

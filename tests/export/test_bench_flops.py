@@ -9,9 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import HubertConfig, HubertModel, Wav2Vec2Model, WhisperConfig
 
 from edge.audio import SAMPLE_RATE_HZ
-from export.bench import peers
-from export.bench.flops import graph_flops
-from export.bench.peers import SHAPES, WaveformPeer, WhisperPeer
+from export.graph.flops import graph_flops
+from export.measure import peers
+from export.measure.peers import SHAPES, WaveformPeer, WhisperPeer
 
 SAMPLES = 400
 FRAMES = 40

@@ -8,20 +8,21 @@ import pytest
 
 from calibrate.dataset import Part, read_parts
 from calibrate.run import Run
-from calibrate.speakers.population import population_of
+from calibrate.speakers.factor_model import population_of
 from calibrate.speakers.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ, read_audio
 from edge.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edge.errors import ModelError, UsageError
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
-from export import bundle as module
-from export import check, precision
-from export.bundle import Export, Identity, Model, export_bundle, head_of
-from export.card import CARD_NAME
-from export.examine import LEAST_SHARE
-from export.inventory import Inventory
-from export.precision import Trial
+from export.bundle import check
+from export.bundle import write as module
+from export.bundle.card import CARD_NAME
+from export.bundle.examine import LEAST_SHARE
+from export.bundle.write import Export, Identity, Model, export_bundle, head_of
+from export.graph import precision
+from export.graph.inventory import Inventory
+from export.graph.precision import Trial
 
 FLOAT = Identity("tiny", "7", "fp32")
 PRECISIONS = ("fp32", "fp16", "int8")

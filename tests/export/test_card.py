@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from calibrate.evaluation.metrics import ClassFigures, Figures
+from calibrate.metrics import ClassFigures, Figures
 from calibrate.recipe import CorpusRecipe
 from calibrate.run import Run
 from edge.bundle import Bundle, Manifest
-from export.card import CARD_NAME, model_card
-from export.check import Check
+from export.bundle.card import CARD_NAME, model_card
+from export.bundle.check import Check
 
 FIGURES = Figures(120, 4, 0.7251, 0.75, 0.7, 0.08, {"a": 0.5, "b": 0.9}, 0.5, {"sad": ClassFigures(1, 1, 1, 1)}, [[1]])
 CHECKS = [Check("least cosine", 0.99961, ">= 0.99", True), Check("UA drop", -0.0045, "<= 0.01", True)]

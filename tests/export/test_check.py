@@ -18,8 +18,18 @@ from transformers import HubertConfig
 
 from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, Bundle, sha256_of
 from export import cli
-from export.bench import peers
-from export.check import AT_BUCKET, Check, at_least, at_most, check_invariance, failures, in_brief, opened, skipped
+from export.bundle.check import (
+    AT_BUCKET,
+    Check,
+    at_least,
+    at_most,
+    check_invariance,
+    failures,
+    in_brief,
+    opened,
+    skipped,
+)
+from export.measure import peers
 
 NAN = float("nan")
 

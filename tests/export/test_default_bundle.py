@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from calibrate.dataset import read_parts
-from calibrate.evaluation.evaluate import evaluate_bundle
+from calibrate.evaluate import evaluate_bundle
 from calibrate.recipe import read_recipe
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.bundle import Bundle
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
-from export.parity import padding_error
+from export.graph.parity import padding_error
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_UA = {"ravdess": 0.72, "banglaser": 0.72, "nemo": 0.42}

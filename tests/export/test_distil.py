@@ -19,11 +19,11 @@ from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run, load_run, train_run
 from edge.errors import ModelError, UsageError
 from export import cli
-from export.distil import distil
-from export.distil_recipe import DistilRecipe
-from export.distil_run import with_unlabelled
-from export.imitation import UNLABELLED, Imitation, RunningStandardise
-from export.teacher import Listener, batches_of, chatter, overlaid, view_of
+from export.distil.command import with_unlabelled
+from export.distil.imitation import UNLABELLED, Imitation, RunningStandardise
+from export.distil.student_recipe import DistilRecipe
+from export.distil.teacher import Listener, batches_of, chatter, overlaid, view_of
+from export.distil.train import distil
 
 QUIET = {"gain_db": 0.0, "noise_probability": 0.0, "room_probability": 0.0, "telephone_probability": 0.0}
 STUDENTS: dict[str, dict[str, Any]] = {
@@ -127,9 +127,9 @@ def test_a_killed_distillation_resumes_with_the_same_numbers(
             raise error
         return save(*arguments)
 
-    save = __import__("export.distil", fromlist=["Training"]).Training.save
+    save = __import__("export.distil.train", fromlist=["Training"]).Training.save
     with monkeypatch.context() as patch:
-        patch.setattr("export.distil.Training.save", dying)
+        patch.setattr("export.distil.train.Training.save", dying)
         with pytest.raises(KeyboardInterrupt):
             distil(teacher, pair, recipe, tmp_path / "killed", cache)
     distil(teacher, pair, recipe, tmp_path / "killed", cache, resume=True)

@@ -15,7 +15,7 @@ from edge.encoder import Encoder
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 from export import cli
-from export.engines import duration
+from export.tensorrt.build import duration
 
 __all__ = ["gpu"]
 
@@ -182,5 +182,6 @@ def test_durations_are_said_as_one_would() -> None:
 
 
 def test_a_device_needs_neither_torch_nor_onnx_for_it() -> None:
-    code = "import sys, export.engines; sys.exit(bool({'torch', 'onnx', 'transformers', 'calibrate'} & {*sys.modules}))"
+    unwanted = {"torch", "onnx", "transformers", "calibrate"}
+    code = f"import sys, export.tensorrt.build; sys.exit(bool({unwanted} & {{*sys.modules}}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0

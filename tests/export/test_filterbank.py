@@ -6,7 +6,7 @@ import torchaudio
 from onnx import TensorProto, helper, numpy_helper
 from signals import silence, speech_like
 
-from export.filterbank import MELS, Window, filterbank
+from export.graph.filterbank import MELS, Window, filterbank
 
 WINDOWS: tuple[Window, ...] = ("povey", "hamming")
 

@@ -20,9 +20,9 @@ from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from edge.speaker import VoiceCalibration
 from export import cli
-from export.filterbank import Window
-from export.foreign import adapt_speaker_encoder
-from export.parity import padding_error
+from export.graph.filterbank import Window
+from export.graph.parity import padding_error
+from export.speaker.foreign import adapt_speaker_encoder
 
 DIM = 12
 CHANNELS = 8

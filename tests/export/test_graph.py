@@ -15,16 +15,16 @@ from transformers import HubertConfig, HubertModel
 from calibrate.recipe import HeadRecipe, Recipe
 from calibrate.run import build_run, load_run
 from calibrate.training.heads import Classifier
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import Buckets
 from edge.bundle import ENCODER_NAME
 from edge.encoder import Encoder
 from edge.errors import ModelError
-from edge.head import Matrix
 from edge.settings import EncoderSettings
-from export.bundle import BUCKETS_S
-from export.graph import OPSET, EmbeddingGraph, quiet_libraries, write_onnx
-from export.parity import least_cosine, padding_error
+from export.bundle.write import BUCKETS_S
+from export.graph.encoder_graph import OPSET, EmbeddingGraph, quiet_libraries, write_onnx
+from export.graph.parity import least_cosine, padding_error
 
 MAX_S = 3.0
 BUCKETS = tuple(bucket for bucket in BUCKETS_S if bucket <= MAX_S)

@@ -11,8 +11,8 @@ from edge.buckets import Buckets
 from edge.encoder import Encoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
-from export.half import to_half, value_types
-from export.parity import bucketed_embeddings, least_cosine, padding_error
+from export.graph.half import to_half, value_types
+from export.graph.parity import bucketed_embeddings, least_cosine, padding_error
 
 __all__ = ["float_graph"]
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.inventory import Inventory, count_traces
+from export.graph.inventory import Inventory, count_traces
 
 SAMPLES = 1_600
 

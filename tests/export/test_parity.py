@@ -17,7 +17,7 @@ from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.encoder import Encoder
 from edge.settings import EncoderSettings
-from export.parity import (
+from export.graph.parity import (
     batch_error,
     bucketed_embeddings,
     cosines,

@@ -19,10 +19,10 @@ from edge.bundle import ENCODER_NAME
 from edge.encoder import Encoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
-from export import quantise
-from export.graph import OPSET, EmbeddingGraph
-from export.parity import batch_error, bucketed_embeddings, least_cosine, padding_errors, torch_embeddings
-from export.quantise import activation_extremes, calibration_feeds, front_end, quantise_int8, store_half
+from export.graph import quantise
+from export.graph.encoder_graph import OPSET, EmbeddingGraph
+from export.graph.parity import batch_error, bucketed_embeddings, least_cosine, padding_errors, torch_embeddings
+from export.graph.quantise import activation_extremes, calibration_feeds, front_end, quantise_int8, store_half
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKETS = Buckets((1.0, 2.0, 3.0))
@@ -123,8 +123,8 @@ import sys
 from pathlib import Path
 import torch
 from calibrate.run import load_run
-from export.graph import EmbeddingGraph, write_onnx
-from export.quantise import quantise_int8
+from export.graph.encoder_graph import EmbeddingGraph, write_onnx
+from export.graph.quantise import quantise_int8
 torch.set_num_threads(1)
 run, out = load_run(Path(sys.argv[1])), Path(sys.argv[2])
 write_onnx(EmbeddingGraph.of(run), out / "float.onnx", f"{run.encoder_label}, layers {list(run.encoder.pooled)} pooled")

@@ -23,8 +23,8 @@ from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from edge.speaker import FEATURES, VoiceCalibration
-from export.parity import padding_error
-from export.speaker import write_speaker, write_speaker_encoder
+from export.graph.parity import padding_error
+from export.speaker.ge2e import write_speaker, write_speaker_encoder
 
 BUCKETS = Buckets((1, 2, 4))
 

@@ -9,9 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 from signals import speech_like
 
 from edge.buckets import Buckets
-from export.half import to_half, value_types
-from export.static import bucket_graph, dynamic_values
-from export.tensorrt import OPSETS, unsupported
+from export.graph.half import to_half, value_types
+from export.tensorrt.operators import OPSETS, unsupported
+from export.tensorrt.static import bucket_graph, dynamic_values
 
 __all__ = ["float_graph"]
 

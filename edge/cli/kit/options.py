@@ -1,0 +1,127 @@
+"""The options that several commands share, and the settings they lead to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.cli.kit.entry import set_debug
+from edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge.settings import LoadedSettings
+
+Json = Annotated[bool, typer.Option("--json", help="JSON also on a terminal.", rich_help_panel="Output")]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        help="mic, an audio file, or - for raw 16-bit mono PCM on standard input.",
+        metavar="mic|PATH|-",
+        show_default="mic",
+        rich_help_panel="Source",
+    ),
+]
+Rate = Annotated[
+    int | None,
+    typer.Option(help="Sample rate of the raw PCM.", metavar="HZ", show_default="16000", rich_help_panel="Source"),
+]
+Realtime = Annotated[
+    bool | None,
+    typer.Option(
+        "--realtime/--fast",
+        help="Play a file at its own speed, or as fast as it can be analysed.",
+        show_default="realtime",
+        rich_help_panel="Source",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Microphone, see affectd devices.",
+        metavar="NAME-OR-INDEX",
+        show_default="the system's default",
+        rich_help_panel="Source",
+    ),
+]
+Speaker = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--speaker",
+        help="Everything heard is from this enrolled person; repeated, from one of these.",
+        metavar="NAME",
+        show_default="anyone, strangers too",
+        rich_help_panel="Speakers",
+    ),
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of the speaker store.",
+        metavar="DIR",
+        show_default="~/.local/share/affectd",
+        rich_help_panel="Speakers",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.", rich_help_panel="Speakers")]
+Bundle = Annotated[
+    str | None,
+    typer.Option(
+        help="Model folder, or nano: the smaller one inside the package.",
+        metavar="DIR",
+        show_default="default, inside the package",
+        rich_help_panel="Model",
+    ),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto", rich_help_panel="Model"),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="Settings file.",
+        metavar="FILE",
+        show_default="~/.config/affectd/config.toml if it exists",
+        rich_help_panel="Settings",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Any setting, see affectd config show. Repeatable.",
+        metavar="SECTION.KEY=VALUE",
+        rich_help_panel="Settings",
+    ),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", callback=set_debug, help="Log details and show tracebacks.", rich_help_panel="Output"),
+]
+
+
+def load(config: Path | None, assignments: Sequence[str] | None, options: dict[str, Any]) -> LoadedSettings:
+    """Return the settings under what the command line says: ``options`` (None is not given) over ``assignments``.
+
+    Without a ``config`` file, ``$XDG_CONFIG_HOME/affectd/config.toml`` is read if it exists.
+    """
+    from edge.settings import load_settings  # noqa: PLC0415  (--help does not wait for it)
+
+    overrides: dict[str, Any] = {}
+    for assignment in assignments or ():
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment!r} is not SECTION.KEY=VALUE")
+        overrides[key.strip()] = value
+    overrides |= {key: value for key, value in options.items() if value is not None}
+    return load_settings(config or _user_config(), overrides=overrides)
+
+
+def _user_config() -> Path | None:
+    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    file = Path(folder, "affectd", "config.toml")
+    return file if file.exists() else None

@@ -1,0 +1,116 @@
+"""One source's utterances in their order: who speaks, and how that sounds to someone who knows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.adapt import SpeakerProfile, adapted_probabilities
+from edge.arrays import Matrix
+from edge.event import SpeakerMatch
+from edge.people.household import Household
+from edge.people.stranger import Guest
+from edge.recognizer import Encoding
+from edge.speaker import Identification, Identifier
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """How one utterance sounded, and who said it."""
+
+    scores: dict[str, float]
+    """Label to probability, in the bundle's order."""
+    encoding: Encoding
+    speaker: SpeakerMatch | None
+    """None: a stranger, or uncertain."""
+    adapted: bool
+    """The profile of the speaker, or of a stranger who spoke before, was applied."""
+    adapt_ms: float
+    """Time to identify the speaker and to look up the profile."""
+    head_ms: float
+
+    @property
+    def emotion(self) -> str:
+        """The most probable label."""
+        return max(self.scores, key=lambda label: self.scores[label])
+
+    @property
+    def confidence(self) -> float:
+        """Calibrated probability of ``emotion``."""
+        return self.scores[self.emotion]
+
+    @property
+    def latency_ms(self) -> dict[str, float]:
+        """Stage to milliseconds."""
+        encoding = self.encoding
+        return {
+            "encoder": encoding.encoder_ms,
+            "speaker": encoding.speaker_ms,
+            "adapt": self.adapt_ms,
+            "head": self.head_ms,
+        }
+
+
+class Conversation:
+    """Remembers who has been speaking. Follows changes of the household from one utterance to the next."""
+
+    def __init__(self, household: Household) -> None:
+        self.household = household
+        self._identifier: Identifier | None = None
+        self._version = -1
+        self._guest = Guest(household.bundle, household.settings.forget_s)
+        self._ended_s: float | None = None
+
+    def reset(self) -> None:
+        """Forget who has been speaking: what follows is another conversation."""
+        self._ended_s = None
+        self._guest.reset()
+        if self._identifier:
+            self._identifier.reset()
+
+    def recognize(self, encoding: Encoding, start_s: float, end_s: float) -> Recognition:
+        """Take the next utterance, from ``start_s`` to ``end_s`` of the source's clock."""
+        started_s = time.perf_counter()
+        pause_s = 0.0 if self._ended_s is None else start_s - self._ended_s
+        self._ended_s = end_s
+        speaker, profile = self._speaker(encoding, pause_s)
+        adapted_s = time.perf_counter()
+        bundle = self.household.bundle
+        embedding = encoding.embedding[None]
+        if profile:
+            weight = speaker.score if speaker else 1.0
+            shares = adapted_probabilities(bundle.head, bundle.population, profile, embedding, weight)
+        else:
+            shares = bundle.head.probabilities(embedding)
+        return Recognition(
+            scores=_by_label(bundle.manifest.labels, shares[0]),
+            encoding=encoding,
+            speaker=speaker,
+            adapted=profile is not None,
+            adapt_ms=(adapted_s - started_s) * 1e3,
+            head_ms=(time.perf_counter() - adapted_s) * 1e3,
+        )
+
+    def _speaker(self, encoding: Encoding, pause_s: float) -> tuple[SpeakerMatch | None, SpeakerProfile | None]:
+        """Return who spoke, and their profile or that of a stranger who spoke before."""
+        household = self.household
+        if household.bound_to:
+            return SpeakerMatch(household.bound_to, 1.0), household.profile(household.bound_to)
+        found = self._identify(encoding.voiceprint, encoding.duration_s, pause_s) if household.recognises else None
+        if found and found.name:
+            return SpeakerMatch(found.name, found.posterior[found.name]), household.profile(found.name)
+        if household.settings.adapt_strangers and not (found and found.uncertain):
+            return None, self._guest.hear(encoding, pause_s)
+        return None, None
+
+    def _identify(self, voiceprint: Matrix | None, duration_s: float, pause_s: float) -> Identification | None:
+        if voiceprint is None:
+            return None
+        if self._identifier is None or self._version != self.household.version:
+            self._identifier, self._version = self.household.identifier(), self.household.version
+        return self._identifier.identify(voiceprint, duration_s, pause_s)
+
+
+def _by_label(labels: Sequence[str], shares: Matrix) -> dict[str, float]:
+    return {label: float(share) for label, share in zip(labels, shares, strict=True)}

@@ -1,0 +1,228 @@
+"""Enrolment: what is heard becomes clips in the store, one by one, and in the end a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.adapt import SpeakerProfile
+from edge.arrays import Matrix
+from edge.audio import SAMPLE_RATE_HZ
+from edge.capture import Block, Source
+from edge.errors import AudioFileError
+from edge.people.household import clips_for, comparable, estimate_profile
+from edge.people.quality import Sound, amount_doubts, measure, one_sided, recording_doubts, strange_clips
+from edge.people.roster import similar_to
+from edge.people.store import SpeakerStore
+from edge.people.store.person import EnrolledClip, Person, Profile
+from edge.recognizer import Recognizer
+from edge.segmenter import Segment, Segmenter
+from edge.speaker import VoiceCalibration
+
+NAMED_CLIPS = 3
+"""Places that one line names; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """What became of one utterance."""
+
+    place: str
+    """Source and time."""
+    duration_s: float
+    sound: Sound
+    fault: str | None = None
+    """Why it was left out; None when it was added."""
+
+
+@dataclass(frozen=True)
+class Omission:
+    """Something that was not enrolled, and why."""
+
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What an enrolment came to. Clips and speech are all that is kept for this bundle, earlier enrolments included."""
+
+    name: str
+    added: int
+    """Or enrolled anew, with a label or a voiceprint that was not known before."""
+    repeated: int
+    """Not added, because they were there already."""
+    clips: int
+    speech_s: float
+    trust: float
+    """How far the profile is trusted over the population, 0 to 1."""
+    revision: int | None
+    """Of the profile; None when it did not change."""
+    recognisable: bool
+    """There are voiceprints, by which this bundle can tell the person from others."""
+    left_out: tuple[Omission, ...]
+    doubts: tuple[str, ...]
+    """What could be better."""
+
+
+class Enrolment:
+    """One person's enrolment. Each clip is safe in the store when ``take`` returns; ``finish`` adds the profile."""
+
+    def __init__(self, store: SpeakerStore, recognizer: Recognizer, person: Person, is_new: bool) -> None:
+        """Prepare.
+
+        Args:
+            store: of speakers.
+            recognizer: loaded.
+            person: who has agreed.
+            is_new: they are not in the store yet, and appear there with their first clip.
+        """
+        self.person = person
+        self.added: list[Take] = []
+        self.left_out: list[Omission] = []
+        self.repeated = 0
+        """Clips that are there already, as when an interrupted enrolment is begun again."""
+        self._store, self._recognizer, self._is_new = store, recognizer, is_new
+        self._bundle = recognizer.bundle
+        self._clips = [] if is_new else clips_for(store, person, self._bundle)
+        self._places: dict[int, str] = {}
+        """Index in ``_clips`` to the place, of those added now."""
+
+    @property
+    def speech_s(self) -> float:
+        """What was added now."""
+        return sum(take.duration_s for take in self.added)
+
+    def take(self, segment: Segment, source: str, label: str | None = None) -> Take:
+        """Embed and store one utterance, unless it is of no use.
+
+        Raises:
+            StoreError: it cannot be written; what was taken before is safe.
+        """
+        place, sound = f"{source} at {segment.start_s:.1f} s", measure(segment)
+        fault = sound.fault or self._add(segment, place, label)
+        take = Take(place, len(segment.samples) / SAMPLE_RATE_HZ, sound, fault)
+        if sound.fault:
+            self.left_out.append(Omission(place, sound.fault))
+        elif fault:
+            self.repeated += 1
+        else:
+            self.added.append(take)
+        return take
+
+    def finish(self) -> Enrolled:
+        """Estimate the profile from all kept clips, and save it as a new revision if it is one."""
+        profile = estimate_profile(self._bundle, self._clips)
+        return Enrolled(
+            name=self.person.name,
+            added=len(self.added),
+            repeated=self.repeated,
+            clips=len(self._clips),
+            speech_s=round(sum(clip.duration_s for clip in self._clips), 2),
+            trust=round(profile.share, 4),
+            revision=self._save(profile) if self._clips else None,
+            recognisable=len(comparable(self._clips, self._bundle)[0]) > 0,
+            left_out=tuple(self.left_out),
+            doubts=tuple(self._doubts()),
+        )
+
+    def _add(self, segment: Segment, place: str, label: str | None) -> str | None:
+        """Store a clip, or return why not. One that is there already is replaced where more is known now."""
+        bundle = self._bundle
+        has_prints = bundle.manifest.speaker is not None
+        (encoding,) = self._recognizer.encode([segment.samples], voiceprints=has_prints)
+        index, old = self._same(encoding.embedding)
+        if old and label in {None, old.label} and not (has_prints and old.speaker_hash != bundle.speaker_hash):
+            return "enrolled already"
+        keeps_print = old is not None and not has_prints
+        clip = EnrolledClip(
+            encoder_hash=bundle.encoder_hash,
+            speaker_hash=old.speaker_hash if old and keeps_print else bundle.speaker_hash,
+            embedding=encoding.embedding,
+            voiceprint=old.voiceprint if old and keeps_print else encoding.voiceprint,
+            label=label or (old.label if old else None),
+            duration_s=encoding.duration_s,
+        )
+        if self._is_new:
+            person = self.person
+            self.person, self._is_new = self._store.add_person(person.name, person.consent, person.may_refine), False
+        self._store.add_clip(self.person, clip, instead_of=old)
+        self._clips[index : index + 1] = [clip]
+        self._places[index] = place
+        return None
+
+    def _same(self, embedding: Matrix) -> tuple[int, EnrolledClip | None]:
+        """Return the kept clip of the same sound, with its index, or else the next index and None."""
+        kept = np.array([clip.embedding for clip in self._clips]).reshape(-1, len(embedding))
+        same = np.isclose(kept, embedding, rtol=1e-5, atol=1e-6).all(axis=1)
+        return (int(same.argmax()), self._clips[same.argmax()]) if same.any() else (len(kept), None)
+
+    def _save(self, profile: SpeakerProfile) -> int | None:
+        saved = self._store.profile(self.person, self._bundle.encoder_hash)
+        if not self.added and saved is not None and saved.facts.get("clips") == len(self._clips):
+            return None
+        record = Profile(
+            encoder_hash=self._bundle.encoder_hash,
+            speaker_hash=self._bundle.speaker_hash,
+            tensors=profile.tensors(),
+            facts=dict(profile.facts()),
+            reason=f"enrolled {len(self.added)} clips" if self.added else "completed an interrupted enrolment",
+        )
+        return self._store.save_profile(self.person, record)
+
+    def _doubts(self) -> Iterator[str]:
+        sounds = [take.sound for take in self.added]
+        yield from recording_doubts(sounds)
+        if not self._clips:
+            return
+        yield from amount_doubts(len(self._clips), sum(clip.duration_s for clip in self._clips))
+        emotion = self._one_emotion()
+        if emotion:
+            yield (
+                f"nearly all clips sound {emotion} to someone who does not know this voice: some in other moods would "
+                f"teach more, or --neutral if that is how they were meant"
+            )
+        if self._bundle.calibration:
+            yield from self._voice_doubts(self._bundle.calibration)
+
+    def _one_emotion(self) -> str | None:
+        if any(clip.label for clip in self._clips):
+            return None
+        shares = self._bundle.head.probabilities(np.stack([clip.embedding for clip in self._clips]))
+        return one_sided([self._bundle.manifest.labels[index] for index in shares.argmax(axis=1)])
+
+    def _voice_doubts(self, calibration: VoiceCalibration) -> Iterator[str]:
+        prints, durations_s, indices = comparable(self._clips, self._bundle)
+        strange = [indices[index] for index in strange_clips(calibration, prints, durations_s)]
+        if strange:
+            places = [self._places.get(index, f"clip {index + 1}") for index in strange]
+            yield f"{len(strange)} of {len(indices)} clips sound like another voice: {listed(places)}"
+        similar = similar_to(self._store, self.person, self._bundle)
+        if similar:
+            yield f"this voice sounds like {listed(similar)}, enrolled already: the two may be taken for each other"
+
+
+def listen(source: Source, segmenter: Segmenter) -> Iterator[tuple[Block, list[Segment]]]:
+    """Yield each block of a source with the utterances that ended in it, the last ones with an empty block.
+
+    Raises:
+        AudioFileError: the source cannot be read (further); what was heard before is yielded first.
+        AudioDeviceError: the microphone cannot be opened.
+    """
+    failure: AudioFileError | None = None
+    try:
+        for block in source.blocks():
+            yield block, segmenter.push(block.samples, block.lost_s, block.restarted)
+    except AudioFileError as error:
+        failure = error
+    yield Block(np.zeros(0, np.float32), 0.0), segmenter.flush()
+    if failure:
+        raise failure
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a text names them: a few, and how many more there are."""
+    more = len(words) - NAMED_CLIPS
+    return ", ".join(words[:NAMED_CLIPS]) + (f" and {more} more" if more > 0 else "")

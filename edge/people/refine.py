@@ -1,0 +1,76 @@
+"""Refinement: the profile of an enrolled person who agreed follows, slowly and within bounds, how they speak."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+
+from edge.adapt import SpeakerProfile
+from edge.arrays import Matrix
+from edge.bundle import Bundle
+from edge.people.household import Household, clips_for, estimate_profile
+from edge.people.store import SpeakerStore
+from edge.people.store.person import Person, Profile
+
+UTTERANCES = 16
+"""From one revision to the next."""
+RATE = 0.25
+"""How far one revision moves the offset towards that of the latest utterances."""
+BOUND = 0.5
+"""How far refinement may ever move an offset from the enrolled one, in typical lengths of an offset."""
+SURE = 0.95
+"""Utterances that are less surely the person's do not count: a profile must not drift to another voice."""
+
+
+class Refiner:
+    """Collects what people who agreed say, in memory, and saves a revision when it is enough.
+
+    Each revision is listed by ``affectd speakers show`` and can be undone with ``affectd speakers revert``.
+    """
+
+    def __init__(self, household: Household) -> None:
+        self._household = household
+        self._heard: dict[str, list[Matrix]] = defaultdict(list)
+        """Person's id to embeddings."""
+
+    def hear(self, name: str, score: float, embedding: Matrix) -> bool:
+        """Take an utterance ``float32[dim]`` of a member; return whether a revision was saved.
+
+        Raises:
+            StoreError: the revision could not be saved; the utterances it was made of are dropped.
+        """
+        member = self._household.members[name]
+        if score < SURE or member.profile is None or not member.person.may_refine:
+            return False
+        heard = self._heard[member.person.id]
+        heard.append(embedding)
+        if len(heard) < UTTERANCES:
+            return False
+        del self._heard[member.person.id]
+        self._save(member.person, member.profile, np.stack(heard))
+        return True
+
+    def _save(self, person: Person, profile: SpeakerProfile, heard: Matrix) -> None:
+        bundle = self._household.bundle
+        with SpeakerStore.open(self._household.settings.store_folder) as store:
+            anchor = estimate_profile(bundle, clips_for(store, person, bundle))
+            refined = refine(bundle, anchor, profile, heard)
+            record = Profile(
+                encoder_hash=bundle.encoder_hash,
+                speaker_hash=bundle.speaker_hash,
+                tensors=refined.tensors(),
+                facts=dict(refined.facts()),
+                reason=f"refined by {len(heard)} utterances",
+            )
+            store.save_profile(person, record)
+
+
+def refine(bundle: Bundle, anchor: SpeakerProfile, profile: SpeakerProfile, heard: Matrix) -> SpeakerProfile:
+    """Return the profile moved towards that of ``heard float32[n, dim]``, yet near to ``anchor``, the enrolled one."""
+    target = SpeakerProfile.estimate(bundle.population, heard).offset
+    moved = profile.offset + np.float32(RATE) * (target - profile.offset) - anchor.offset
+    most = BOUND * float(np.median(np.linalg.norm(bundle.population.offsets, axis=1)))
+    moved *= np.float32(min(1.0, most / max(float(np.linalg.norm(moved)), 1e-12)))
+    return replace(profile, offset=anchor.offset + moved)

@@ -1,0 +1,1 @@
+"""Bundles: written, checked, described and installed."""

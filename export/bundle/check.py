@@ -1,0 +1,155 @@
+"""Checks of embeddings and figures: the same while a bundle is written and, at any time after, on the finished one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calibrate.metrics import Figures
+from edge.arrays import Matrix
+from edge.audio import Waveform
+from edge.bundle import Bundle, EncoderRecord
+from edge.encoder import Encoder
+from edge.errors import ModelError
+from edge.recognizer import Recognizer
+from edge.settings import EncoderSettings
+from export.graph.parity import batch_error, bucketed_embeddings, least_cosine, padding_errors
+
+LEAST_COSINE = {"fp32": 0.999, "fp16": 0.999, "int8": 0.99}
+# Padding never enters the arithmetic, but the float result differs in its last bit with the shape, and half precision
+# and int8 round some of these bits up: of dynamic int8, whose ranges move along, a tenth of its own rounding error.
+MOST_PADDING_ERROR = {"fp32": 1e-3, "fp16": 2e-3, "int8": 2e-3}
+MOST_DYNAMIC_PADDING_ERROR = 2e-2
+MOST_DYNAMIC_BATCH_ERROR = 0.15
+"""Dynamic int8 has one range for a whole batch: the loudest activation in it sets the rounding of all."""
+MOST_UA_DROP = 0.01
+AT_BUCKET = " at "
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of a good bundle."""
+
+    name: str
+    figure: float | str
+    limit: str
+    """What is allowed, or why nothing was judged."""
+    passed: bool | None
+    """None: not judged."""
+
+    def __str__(self) -> str:
+        if isinstance(self.figure, str):
+            return self.figure
+        return f"{self.figure:.4f}" if 0.1 <= abs(self.figure) < 1 else f"{self.figure:.3g}"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the row for machines; JSON has no figure that is not a number."""
+        lost = isinstance(self.figure, float) and not math.isfinite(self.figure)
+        return asdict(self) | {"figure": str(self) if lost else self.figure}
+
+
+def at_least(name: str, figure: float, limit: float) -> Check:
+    """Return a check that a figure reaches a limit; what is not a number does not."""
+    return Check(name, figure, f">= {limit:g}", bool(figure >= limit))
+
+
+def at_most(name: str, figure: float, limit: float) -> Check:
+    """Return a check that a figure stays within a limit; what is not a number does not."""
+    return Check(name, figure, f"<= {limit:g}", bool(figure <= limit))
+
+
+def skipped(name: str, reason: str) -> Check:
+    """Return the row of what was not checked."""
+    return Check(name, "", f"skipped: {reason}", None)
+
+
+def failures(checks: Sequence[Check]) -> str:
+    """Return what failed and by how much, in one line; empty where nothing did."""
+    return "; ".join(f"{check.name} is {check}, allowed is {check.limit}" for check in checks if check.passed is False)
+
+
+def in_brief(checks: Sequence[Check]) -> list[Check]:
+    """Return the checks with one row, that of the worst bucket, where every bucket has its own."""
+    groups: dict[str, list[Check]] = {}
+    for check in checks:
+        groups.setdefault(check.name.partition(AT_BUCKET)[0], []).append(check)
+    return [
+        # np.max, unlike max, does not lose a figure that is not a number.
+        Check(name, float(np.max([row.figure for row in rows])), rows[0].limit, all(row.passed for row in rows))
+        if AT_BUCKET in rows[0].name
+        else rows[0]
+        for name, rows in groups.items()
+    ]
+
+
+def opened(bundle: Bundle, threads: int) -> Recognizer:
+    """Return a recogniser on the CPU with every graph of a bundle loaded."""
+    recognizer = Recognizer(bundle, EncoderSettings(provider="cpu", threads=threads))
+    recognizer.load(voiceprints=bundle.manifest.speaker is not None)
+    return recognizer
+
+
+def check_parity(recognizer: Recognizer, waveforms: Sequence[Waveform], expected: Matrix, reference: str) -> Check:
+    """Compare embeddings, each utterance padded to its own bucket, with ``float32[n, dim]`` of a float version."""
+    precision = recognizer.bundle.manifest.encoder.precision
+    cosine = least_cosine(bucketed_embeddings(recognizer.encoder, waveforms), expected)
+    return at_least(f"least cosine of {precision} to {reference}", cosine, LEAST_COSINE[precision])
+
+
+def check_invariance(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Check]:
+    """Compare embeddings with themselves: padded with noise, a row for every bucket, and among batch mates."""
+    encoder, precision = recognizer.encoder, recognizer.bundle.manifest.encoder.precision
+    padding, batch = _most_errors(recognizer.bundle.manifest.encoder)
+    return [
+        *_padding(f"padding error of {precision}", encoder, waveforms, padding),
+        at_most(f"batch mates move {precision} by", batch_error(encoder, waveforms), batch),
+    ]
+
+
+def check_voiceprints(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> list[Check]:
+    """Return how far padding moves a voiceprint at the worst bucket; nothing where a bundle has none."""
+    encoder = recognizer.speaker_encoder
+    if encoder is None:
+        return []
+    return in_brief(_padding("padding error of voiceprints", encoder, waveforms, MOST_PADDING_ERROR["fp32"]))
+
+
+def check_drop(floating: Mapping[str, Figures], found: Mapping[str, Figures]) -> list[Check]:
+    """Return for every corpus what the final precision costs."""
+    return [
+        at_most(f"UA drop on {corpus}", row.ua - found[corpus].ua, MOST_UA_DROP) for corpus, row in floating.items()
+    ]
+
+
+def check_size(folder: Path, max_mb: float) -> Check:
+    """Return whether the whole of a bundle is small enough."""
+    return at_most("megabytes", sum(path.stat().st_size for path in folder.iterdir()) / 1e6, max_mb)
+
+
+def limit_size(folder: Path, max_mb: float | None) -> None:
+    """Refuse a bundle that is too large; None is no limit.
+
+    Raises:
+        ModelError: it is, and the message says what takes the room.
+    """
+    if max_mb is None or check_size(folder, max_mb).passed:
+        return
+    sizes = sorted(((path.stat().st_size / 1e6, path.name) for path in folder.iterdir()), reverse=True)
+    listed = ", ".join(f"{name} {size:.2f}" for size, name in sizes[:3])
+    raise ModelError(f"the bundle has {sum(size for size, _ in sizes):.2f} MB of at most {max_mb:g}: {listed}, …")
+
+
+def _padding(name: str, encoder: Encoder, waveforms: Sequence[Waveform], most: float) -> list[Check]:
+    errors = padding_errors(encoder, waveforms)
+    return [at_most(f"{name}{AT_BUCKET}{bucket_s:g} s", error, most) for bucket_s, error in errors.items()]
+
+
+def _most_errors(record: EncoderRecord) -> tuple[float, float]:
+    """Return how far padding and batch mates may move an embedding."""
+    if record.precision == "int8" and record.quantisation != "static":
+        return MOST_DYNAMIC_PADDING_ERROR, MOST_DYNAMIC_BATCH_ERROR
+    return (MOST_PADDING_ERROR[record.precision],) * 2

@@ -1,0 +1,239 @@
+"""Examining a finished bundle: files, graph, embeddings, figures and latency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from calibrate.dataset import Part
+from calibrate.evaluate import evaluate_bundle, evaluate_run
+from calibrate.metrics import Figures
+from calibrate.run import Run
+from edge.arrays import Matrix
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.bundle import MANIFEST_NAME, Bundle, FileRecord, Manifest, sha256_of
+from edge.errors import ModelError, UsageError
+from edge.recognizer import Recognizer
+from export.bundle.check import (
+    Check,
+    at_least,
+    at_most,
+    check_drop,
+    check_invariance,
+    check_parity,
+    check_size,
+    check_voiceprints,
+    opened,
+    skipped,
+)
+from export.graph.encoder_graph import EmbeddingGraph
+from export.graph.inventory import Inventory, count_traces
+from export.graph.parity import bucketed_embeddings, torch_embeddings
+from export.measure.peers import SHAPES, WaveformPeer
+from export.measure.rounds import alternate
+
+MOST_UA_DIFFERENCE = 0.01
+"""To what the manifest says: other CPUs round otherwise."""
+LEAST_SHARE = 0.5
+"""Of the operations behind the front end, for a graph to be what its manifest calls it."""
+TIMED_S = 3.0
+ROUNDS = 9
+NO_DATA = "--data not given"
+NO_REFERENCE = "neither --against nor --run given"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The float version of a bundle."""
+
+    name: str
+    labels: tuple[str, ...]
+    dim: int
+    """Size of an embedding."""
+    embed: Callable[[Sequence[Waveform]], Matrix]
+    """Returns ``float32[n, dim]``."""
+    evaluate: Callable[[Part], Mapping[str, Figures]]
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle, threads: int) -> Reference:
+        """Return a bundle as it runs on the device."""
+        recognizer, manifest = opened(bundle, threads), bundle.manifest
+        embed, evaluate = partial(bucketed_embeddings, recognizer.encoder), partial(evaluate_bundle, recognizer)
+        return cls(manifest.encoder.precision, manifest.labels, recognizer.encoder.dim, embed, evaluate)
+
+    @classmethod
+    def of_run(cls, run: Run, cache: Path) -> Reference:
+        """Return a run, in torch."""
+        embed, recipe = partial(torch_embeddings, EmbeddingGraph.of(run)), run.recipe
+        return cls("torch", recipe.labels, recipe.head.dim, embed, lambda part: evaluate_run(run, part, cache))
+
+
+@dataclass(frozen=True)
+class Race:
+    """Against which shape of pretrained encoder a bundle is timed."""
+
+    teacher: str
+    """One of ``export.measure.peers.SHAPES``."""
+    least_ratio: float
+    """So many times must the bundle be faster."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a finished bundle is examined with. What is None skips the checks that need it."""
+
+    waveforms: Sequence[Waveform]
+    """Speech to compare embeddings on."""
+    test: Part | None = None
+    """Speakers that were never trained on."""
+    reference: Reference | None = None
+    race: Race | None = None
+
+
+def examine(folder: Path, evidence: Evidence, max_mb: float, threads: int) -> list[Check]:
+    """Verify a finished bundle of at most ``max_mb`` megabytes.
+
+    Raises:
+        ModelError: the folder holds no manifest to go by.
+        UsageError: the reference is of another model.
+    """
+    checks, bundle = check_files(folder, max_mb)
+    if bundle is None:
+        return [*checks, skipped("everything else", "the bundle does not load")]
+    try:
+        recognizer = opened(bundle, threads)
+    except ModelError as error:
+        return [*checks, Check("runs", str(error), "at every bucket", False)]
+    reference, kind = evidence.reference, (bundle.manifest.labels, recognizer.encoder.dim)
+    if reference and (reference.labels, reference.dim) != kind:
+        raise UsageError(
+            f"{folder}: has labels and dim {kind}, what it is compared with {reference.labels, reference.dim}"
+        )
+    waveforms = [waveform[: recognizer.buckets.longest] for waveform in evidence.waveforms]
+    return [
+        *checks,
+        *check_graph(recognizer),
+        _parity(recognizer, waveforms, reference),
+        *check_invariance(recognizer, waveforms),
+        *check_voiceprints(recognizer, waveforms),
+        *_figures(recognizer, evidence),
+        *(check_latency(bundle, evidence.race) if evidence.race else [skipped("latency", "--latency not given")]),
+    ]
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return what a bundle says of itself, unverified; None where it cannot be read."""
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST_NAME).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def check_files(folder: Path, max_mb: float) -> tuple[list[Check], Bundle | None]:
+    """Verify every file of a bundle and their size; the bundle is None where it does not load.
+
+    Raises:
+        ModelError: the folder holds no manifest.
+    """
+    bundle = None
+    try:
+        bundle = Bundle.load(folder)
+        loads = Check("loads", f"{bundle.manifest.name} {bundle.manifest.version}", "yes", True)
+    except ModelError as error:
+        if not (folder / MANIFEST_NAME).is_file():
+            raise
+        loads = Check("loads", str(error), "yes", False)
+    manifest = read_manifest(folder)
+    listed = manifest.files if manifest else {}
+    stray = ", ".join(sorted({path.name for path in folder.iterdir()} - {MANIFEST_NAME, *listed})) or "none"
+    files = [_check_file(folder / name, record) for name, record in listed.items()]
+    return [
+        loads,
+        *files,
+        Check("files not in the manifest", stray, "none", stray == "none"),
+        check_size(folder, max_mb),
+    ], bundle
+
+
+def check_graph(recognizer: Recognizer) -> list[Check]:
+    """Compare what the encoder's graph is made of with what the manifest says of it."""
+    encoder = recognizer.bundle.manifest.encoder
+    found = Inventory.of(recognizer.encoder.path, _timed_samples(recognizer))
+    foreign = ", ".join(found.foreign) or "none"
+    operators = ", ".join(f"{name} {count}" for name, count in found.operators.items())
+    total = max(1, found.front_flops + sum(found.flops.values()))
+    shares = [f"{name} {flops / total:.0%}" for name, flops in [("front end", found.front_flops), *found.flops.items()]]
+    return [
+        Check("opset", str(found.opset), str(encoder.opset), found.opset == encoder.opset),
+        Check("operators", operators, "any", None),
+        Check("operators outside the ONNX standard", foreign, "none", foreign == "none"),
+        Check("operations", ", ".join(shares), "any", None),
+        at_least(f"share in {encoder.precision} behind the front end", found.share(encoder.precision), LEAST_SHARE)
+        if found.flops
+        else skipped("share of a precision", "no products"),
+        at_most("lines of stack traces in the graphs", count_traces(recognizer.bundle.folder), 0),
+    ]
+
+
+def check_latency(bundle: Bundle, race: Race) -> list[Check]:
+    """Time a bundle against the shape of a teacher: 3 s of audio, one thread, alternated, medians."""
+    recognizer, teacher = opened(bundle, threads=1), WaveformPeer(SHAPES[race.teacher])
+    samples = _timed_samples(recognizer)
+    waveform = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = alternate(
+            {"bundle": partial(recognizer.encoder.embed, [waveform], samples), "teacher": partial(teacher, waveform)},
+            ROUNDS,
+        )
+    finally:
+        torch.set_num_threads(threads)
+    mine, its = times["bundle"].median_ms, times["teacher"].median_ms
+    audio = f"{samples / SAMPLE_RATE_HZ:g} s of audio"
+    return [
+        Check(f"milliseconds for {audio}", mine, "any", None),
+        Check(f"milliseconds of the {race.teacher}", its, "any", None),
+        at_least(f"times faster than the {race.teacher}", its / mine, race.least_ratio),
+    ]
+
+
+def _parity(recognizer: Recognizer, waveforms: Sequence[Waveform], reference: Reference | None) -> Check:
+    if reference is None:
+        return skipped("least cosine to the float version", NO_REFERENCE)
+    return check_parity(recognizer, waveforms, reference.embed(waveforms), reference.name)
+
+
+def _figures(recognizer: Recognizer, evidence: Evidence) -> list[Check]:
+    if evidence.test is None:
+        return [skipped("UA", NO_DATA), skipped("UA drop", NO_DATA)]
+    found = evaluate_bundle(recognizer, evidence.test)
+    published = recognizer.bundle.manifest.metrics.get("corpora", {})
+    checks = []
+    for corpus, row in found.items():
+        name = f"UA on {corpus}"
+        if corpus in published:
+            ua = published[corpus]["ua"]
+            limit = f"{ua:.4f} ± {MOST_UA_DIFFERENCE:g}, as in the manifest"
+            checks.append(Check(name, row.ua, limit, bool(abs(row.ua - ua) <= MOST_UA_DIFFERENCE)))
+        else:
+            checks.append(Check(name, row.ua, "any: the manifest has no figure", None))
+    if evidence.reference is None:
+        return [*checks, skipped("UA drop", NO_REFERENCE)]
+    return checks + check_drop(evidence.reference.evaluate(evidence.test), found)
+
+
+def _check_file(path: Path, record: FileRecord) -> Check:
+    found = FileRecord(sha256=sha256_of(path), bytes=path.stat().st_size) if path.is_file() else None
+    shown, limit = (f"{each.sha256[:12]}, {each.bytes:,} bytes" if each else "missing" for each in (found, record))
+    return Check(path.name, shown, limit, found == record)
+
+
+def _timed_samples(recognizer: Recognizer) -> int:
+    return recognizer.buckets.fit(min(round(TIMED_S * SAMPLE_RATE_HZ), recognizer.buckets.longest))

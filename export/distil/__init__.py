@@ -1,0 +1,1 @@
+"""Distillation: a small encoder learns from a trained run."""

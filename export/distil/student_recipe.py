@@ -1,0 +1,87 @@
+"""A distillation recipe: student, losses and schedule in one TOML file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from calibrate.encoders.students import StudentShape
+from calibrate.recipe.sections import AugmentationRecipe, ascending
+from calibrate.training.augment import Augmentation
+
+Share = Annotated[float, Field(ge=0)]
+Nothing = Annotated[float, Field(ge=0, le=0)]
+DISTURBANCES = (
+    "gain_db",
+    "noise_probability",
+    "room_probability",
+    "telephone_probability",
+    "codec_probability",
+    "mask",
+)
+"""What an augmentation does to speech without moving it in time."""
+
+
+class StudentAugmentation(AugmentationRecipe):
+    """What happens to an utterance on its way to the student, drawn anew every time; the teacher hears it without.
+
+    So the student learns to hear through noise, voices, rooms and lines, and hardly hears the same utterance twice.
+    Nothing here may move speech in time: the hidden states of teacher and student are compared token by token.
+    """
+
+    copies: Annotated[int, Field(ge=0)] = 0
+    """0: the student hears what the teacher hears, with all of the teacher's own augmentation."""
+    voices_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the utterances that one to six others are heard behind."""
+    voices_db: Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 25.0)
+    """How far these are below, together."""
+    trim_probability: Nothing = 0.0
+    speed: Nothing = 0.0
+    tempo: Nothing = 0.0
+
+    def build(self) -> Augmentation:
+        """Return the augmentation itself, which knows no other utterances and so no voices."""
+        return Augmentation(**self.model_dump(exclude={"copies", "voices_probability", "voices_db"}))
+
+
+class DistilRecipe(BaseModel):
+    """Everything that makes a student, besides its teacher."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    name: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    student: StudentShape
+    start: str = ""
+    """Hub name or folder of a pretrained encoder that a Whisper student starts from; empty: the teacher's."""
+    start_licence: str = ""
+    """Of those weights, for the model card."""
+    pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (1, 2, 3)
+    """Layers of the student whose mean and standard deviation make the embedding."""
+    rank: Annotated[int, Field(ge=0)] = 0
+    """Of the weights from there to the embedding, see ``head.rank`` of a training recipe; 0: full."""
+    weights: tuple[Share, Share, Share, Share] = (1.0, 1.0, 1.0, 0.0)
+    """Of the losses: hidden states, embedding, logits, labels."""
+    views: Annotated[int, Field(ge=1)] = 4
+    """Passes over the utterances that the teacher answers, the first clean and the others augmented."""
+    speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
+    """Views play up to this share faster or slower."""
+    mixed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the utterances in these views that are heard with another's over them, 0 to 10 dB below.
+
+    The teacher hears the mixture too: more to imitate than there is speech (Beyer et al. 2022, function matching).
+    """
+    augmentation: StudentAugmentation = StudentAugmentation()
+    epochs: Annotated[int, Field(ge=1)] = 12
+    batch_s: Annotated[float, Field(gt=0)] = 96.0
+    """Audio a batch, padding included."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the running mean of the weights, which is what is kept."""
+
+    def heard_by_both(self, teachers: AugmentationRecipe) -> AugmentationRecipe:
+        """Return what is done to a view: what moves speech in time, and the rest unless the student has its own."""
+        return teachers.model_copy(update=dict.fromkeys(DISTURBANCES, 0.0)) if self.augmentation.copies else teachers

@@ -1,0 +1,252 @@
+"""Making the graph small: int8 matrix products for the CPU, half-precision storage for what stays in float."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.onnx_model import ONNXModel
+
+from edge.arrays import Matrix
+from edge.audio import Waveform
+from edge.buckets import Buckets, pad
+from edge.errors import ModelError
+from export.graph.encoder_graph import PRODUCER, quiet_libraries
+
+HALF_MINIMUM = 50_000
+"""Smaller tensors are not worth a cast."""
+
+Feed = dict[str, Any]
+"""What one run takes: ``waveform float32[batch, samples]`` and ``lengths int64[batch]``."""
+Extremes = tuple[Matrix, Matrix]
+"""Least and greatest value of every channel, ``float32[channels]``; zero is between."""
+Range = tuple[float, float]
+"""Least and greatest value that int8 can tell from what is beyond."""
+
+
+def calibration_feeds(waveforms: Sequence[Waveform], buckets: Buckets) -> list[Feed]:
+    """Return each utterance padded to its bucket, as the device runs it."""
+    return [
+        {"waveform": pad([waveform], buckets.fit(len(waveform))), "lengths": np.array([len(waveform)], np.int64)}
+        for waveform in waveforms
+    ]
+
+
+def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) -> None:
+    """Write the int8 form of a float graph.
+
+    Matrix products with constant weights become int8: weights per output channel and symmetric, activations per tensor.
+    Convolutions stay in float, and so does the log-mel front end.
+
+    Args:
+        source: float graph.
+        target: int8 graph.
+        calibration: utterances whose activations set the ranges for good (static), after ``equalise``. Without, every
+            run measures its own (dynamic), over all of its batch.
+
+    Raises:
+        ModelError: there is no product to quantise.
+    """
+    model = _prepared(source)
+    products = _products(model.graph)
+    if not products:
+        raise ModelError(f"{source}: has no matrix product with constant weights that int8 could have")
+    if calibration:
+        inputs = sorted({node.input[0] for node in model.graph.node if node.name in products})
+        ranges = equalise(model.graph, products, activation_extremes(model, inputs, calibration))
+    with quiet_libraries():
+        quantize_dynamic(
+            onnx.ModelProto.FromString(model.SerializeToString()),
+            target,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=products,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
+    quantised = onnx.load(target)
+    if calibration:
+        _freeze(quantised.graph, ranges)
+    del quantised.graph.value_info[:]
+    quantised.producer_name, quantised.producer_version = PRODUCER, model.producer_version
+    store_half(quantised)
+    onnx.checker.check_model(quantised)
+    onnx.save(quantised, target)
+
+
+def activation_extremes(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Extremes]:
+    """Return the extremes of inner values ``float32[batch, ..., channels]`` of a graph, each feed an utterance."""
+    opened_up = onnx.ModelProto.FromString(model.SerializeToString())
+    del opened_up.graph.output[:]
+    opened_up.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # more would sum in another order, and the same run give other bytes
+    session = onnxruntime.InferenceSession(opened_up.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    found: dict[str, Extremes] = {}
+    for feed in feeds:
+        for name, value in zip(names, session.run(names, feed), strict=True):
+            rows = value.reshape(-1, value.shape[-1])
+            low, high = found.get(name, (np.float32(0), np.float32(0)))
+            found[name] = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+    return found
+
+
+def equalise(graph: onnx.GraphProto, products: Collection[str], extremes: Mapping[str, Extremes]) -> dict[str, Range]:
+    """Make the channels that enter products alike in range, so that one range for all rounds the small ones less.
+
+    Their scales go into the weights of the products (SmoothQuant, Xiao et al. 2023, equation 4, alpha a half), and the
+    inverse into the layer norm before or, where there is none, into a multiplication of its own. The graph computes
+    the same.
+
+    Args:
+        graph: changed in place.
+        products: names of the nodes.
+        extremes: of what enters them.
+
+    Returns:
+        The range of what enters them now.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    norms, ranges = _norms(graph, products), {}
+    for value, (low, high) in extremes.items():
+        users = [node for node in _users(graph, value) if node.name in products]
+        weights = [numpy_helper.to_array(tensors[node.input[1]]) for node in users]
+        needed = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
+        magnitudes = np.maximum(-low, high)
+        scale = np.sqrt(_positive(magnitudes) / _positive(needed)).astype(np.float32)
+        norm = norms.get(value)
+        if norm:
+            for place in range(1, len(norm.input)):
+                _scale(graph, tensors, norm, place, 1 / scale)
+        for node in users:
+            _scale(graph, tensors, node, 1, scale[:, None])
+        read = value if norm else _divide(graph, value, users, scale)
+        ranges[read] = float((low / scale).min()), float((high / scale).max())
+    return ranges
+
+
+def store_half(model: onnx.ModelProto) -> None:
+    """Store large float tensors as float16 behind a cast, in place.
+
+    onnxruntime folds the cast when it loads the graph, so the arithmetic stays float32. The log-mel front end keeps its
+    precision: it must resolve 80 dB.
+    """
+    graph = model.graph
+    spectral = {name for node in front_end(graph) for name in node.input}
+    for tensor in list(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or tensor.name in spectral:
+            continue
+        if np.prod(tensor.dims, dtype=int) < HALF_MINIMUM:
+            continue
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}_half")
+        cast = helper.make_node("Cast", [half.name], [tensor.name], name=f"{tensor.name}_cast", to=TensorProto.FLOAT)
+        graph.initializer.remove(tensor)
+        graph.initializer.append(half)
+        graph.node.insert(0, cast)
+
+
+def front_end(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the nodes that a logarithm depends on: Fourier transform and mel filters, whose values span 80 dB."""
+    wanted: set[str] = set()
+    found = []
+    for node in reversed(graph.node):
+        if node.op_type == "Log" or wanted.intersection(node.output):
+            found.append(node)
+            wanted.update(node.input)
+    return found
+
+
+def _prepared(source: Path) -> onnx.ModelProto:
+    """Return the graph with a MatMul for every Gemm."""
+    model = onnx.load(source)
+    ONNXModel(model).replace_gemm_with_matmul()
+    del model.graph.value_info[:]
+    return model
+
+
+def _products(graph: onnx.GraphProto) -> list[str]:
+    weights = {tensor.name for tensor in graph.initializer}
+    front = {node.name for node in front_end(graph)}
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == "MatMul" and node.input[1] in weights and node.name not in front
+    ]
+
+
+def _positive(magnitudes: Matrix) -> Matrix:
+    """Return magnitudes of which none is next to nothing beside the others."""
+    return np.maximum(magnitudes, max(1e-3 * float(magnitudes.max()), float(np.finfo(np.float32).tiny)))
+
+
+def _norms(graph: onnx.GraphProto, products: Collection[str]) -> dict[str, onnx.NodeProto]:
+    """Return the layer norms that nothing but these products reads, by the value they read, with or without a mask."""
+    found = {}
+    for norm in [node for node in graph.node if node.op_type == "LayerNormalization"]:
+        (value,) = norm.output
+        users = _users(graph, value)
+        if [node.op_type for node in users] == ["Mul"]:  # the mask
+            (value,) = users[0].output
+            users = _users(graph, value)
+        if {node.name for node in users} <= set(products):
+            found[value] = norm
+    return found
+
+
+def _divide(graph: onnx.GraphProto, value: str, users: Sequence[onnx.NodeProto], scale: Matrix) -> str:
+    """Let these nodes read a value divided by ``float32[channels]``; returns its name."""
+    inverse, divided = (f"{value}_{what}" for what in ("inverse", "alike"))
+    graph.initializer.append(numpy_helper.from_array(1 / scale, inverse))
+    place = min(list(graph.node).index(node) for node in users)
+    graph.node.insert(place, helper.make_node("Mul", [value, inverse], [divided], name=f"{divided}_node"))
+    for node in users:
+        node.input[0] = divided
+    return divided
+
+
+def _users(graph: onnx.GraphProto, value: str) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if value in node.input]
+
+
+def _scale(
+    graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto], node: onnx.NodeProto, place: int, factors: Matrix
+) -> None:
+    """Give one node a scaled copy of its constant; others may share the original."""
+    values = numpy_helper.to_array(tensors[node.input[place]]) * factors
+    copy = numpy_helper.from_array(values.astype(np.float32), f"{node.input[place]}_of_{node.name}")
+    graph.initializer.append(copy)
+    original, node.input[place] = node.input[place], copy.name
+    if not _users(graph, original):
+        graph.initializer.remove(tensors[original])
+
+
+def _freeze(graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> None:
+    """Replace the measuring of activations by constants, in place.
+
+    A scale passes through a DequantizeLinear of one, since onnxruntime, which fuses a product with its bias only where
+    the scale is computed, would fold a constant.
+    """
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        if node.op_type != "DynamicQuantizeLinear":
+            graph.node.append(node)
+            continue
+        (value,), (quantised, scale, zero) = node.input, node.output
+        low, high = ranges[value]
+        step = np.float32(max(high - low, float(np.finfo(np.float32).tiny)) / 255)
+        constants = {f"{scale}_step": step, f"{scale}_one": np.int8(1), zero: np.uint8(round(-low / float(step)))}
+        graph.initializer.extend(numpy_helper.from_array(np.array(array), name) for name, array in constants.items())
+        graph.node.extend(
+            [
+                helper.make_node("QuantizeLinear", [value, f"{scale}_step", zero], [quantised], name=node.name),
+                helper.make_node("DequantizeLinear", [f"{scale}_one", f"{scale}_step"], [scale], name=f"{scale}_node"),
+            ]
+        )
