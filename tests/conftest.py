@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 from pathlib import Path
 
 import pytest
-from tiny import tiny_bundle
 
 from edge.bundle import Bundle
+from helpers.tiny import tiny_bundle
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # A job in the background ignores Ctrl-C, and so would every command that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["virtual_microphone"] if importlib.util.find_spec("virtual_microphone") else []
+pytest_plugins = ["helpers.virtual_microphone"]
 
 
 @pytest.fixture(autouse=True)

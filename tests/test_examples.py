@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import silence, speech_like
 
 from calibrate import conversation
 from edge.audio import SAMPLE_RATE_HZ, read_audio
 from edge.capture import open_source
 from edge.segmenter import Segmenter
 from edge.settings import CaptureSettings, Settings
+from helpers.signals import silence, speech_like
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factors import World
 
 from calibrate.speakers.adaptation import CONDITIONS, Gain, adaptation_table, enrolments, measure, write_adaptation
+from helpers.factors import World
 
 
 @pytest.fixture(scope="module")

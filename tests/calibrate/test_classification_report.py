@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import exit_code
 from matplotlib import pyplot as plt
-from run_folders import LOG, write_run
 from sklearn.metrics import classification_report
 
 from calibrate import cli
@@ -22,6 +20,8 @@ from calibrate.experiments.classification_report import (
 )
 from calibrate.metrics import Figures, figures
 from calibrate.recipe import Recipe
+from helpers.calling import exit_code
+from helpers.run_folders import LOG, write_run
 
 LABELS = ("neutral", "happy", "sad", "angry")
 PROTOCOL = "test speakers of a <draw>"

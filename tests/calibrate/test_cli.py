@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import exit_code
 
 from calibrate import cli
 from edge.cli.kit.entry import PACKAGES
 from edge.errors import UsageError
+from helpers.calling import exit_code
 
 ROOT = Path(__file__).resolve().parents[2]
 HEARD = "what is spoken in each file"

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import exit_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
-from run_folders import write_run
 
 from calibrate import cli
 from calibrate.corpora import Utterance
@@ -28,6 +26,8 @@ from calibrate.experiments.compare import (
 )
 from calibrate.recipe import Recipe
 from edge.errors import UsageError
+from helpers.calling import exit_code
+from helpers.run_folders import write_run
 
 Call = Callable[..., int]
 Write = Callable[..., Path]

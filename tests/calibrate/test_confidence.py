@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import exit_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
-from run_folders import write_run
 
 from calibrate import cli
 from calibrate.corpora import Utterance
@@ -29,6 +27,8 @@ from calibrate.experiments.confidence import (
 from calibrate.experiments.confidence_report import advice, markdown, write_calibration
 from calibrate.metrics import calibration_error
 from calibrate.recipe import Recipe
+from helpers.calling import exit_code
+from helpers.run_folders import write_run
 
 Call = Callable[..., int]
 Write = Callable[..., Path]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from calling import exit_code
 from safetensors.torch import load_file
 
 from calibrate.cli import main
 from calibrate.training import processes
 from calibrate.training import trainer as training
+from helpers.calling import exit_code
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = (

@@ -8,10 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from calling import exit_code
-from embedding import FILES, SMALL, Embed, table
-from run_folders import write_run
-from signals import silence, speech_like
 
 from calibrate import cli
 from calibrate.corpora import read_corpus
@@ -21,6 +17,10 @@ from calibrate.run import load_run
 from calibrate.training.features import encode
 from edge.audio import Waveform, read_audio
 from edge.bundle import sha256_of
+from helpers.calling import exit_code
+from helpers.embedding import FILES, SMALL, Embed, table
+from helpers.run_folders import write_run
+from helpers.signals import silence, speech_like
 
 
 def alone(encoder: torch.nn.Module, paths: list[Path]) -> np.ndarray[Any, Any]:

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import layouts
 import pytest
-from embedding import SMALL, Embed, contents
 
 from calibrate import cli
 from calibrate.embed import corpus as work
+from helpers import layouts
+from helpers.embedding import SMALL, Embed, contents
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = (

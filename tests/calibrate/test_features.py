@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from signals import silence, speech_like
 
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from calibrate.training import features
 from calibrate.training.augment import Augmentation
 from calibrate.training.features import DONE, UNREADABLE, WAITING, FeatureTable, embed, encode, middle
 from edge.audio import Waveform
+from helpers.signals import silence, speech_like
 
 
 class Listener(torch.nn.Module):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import exit_code
 
 from calibrate import cli
 from calibrate.experiments.generalisation import LeftOut, Unheard, as_json, markdown, rows, spread
+from helpers.calling import exit_code
 
 Call = Callable[..., int]
 Write = Callable[..., Path]

@@ -6,11 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from calling import exit_code
-from household import anna, ben, cem
 from hypothesis import given
 from hypothesis import strategies as st
-from models import write_table
 
 from calibrate import cli
 from calibrate.corpora import Utterance
@@ -27,6 +24,9 @@ from edge.audio import SAMPLE_RATE_HZ
 from edge.bundle import Bundle
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import EncoderSettings
+from helpers.calling import exit_code
+from helpers.household import anna, ben, cem
+from helpers.models import write_table
 
 VOICES = {"anna": (anna, 1.4), "ben": (ben, 0.7), "cem": (cem, 1.0)}
 """How loudly each speaks, on the whole."""

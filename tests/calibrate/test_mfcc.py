@@ -1,11 +1,9 @@
 import json
 from pathlib import Path
 
-import layouts
 import numpy as np
 import pytest
 import torch
-from calling import exit_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
@@ -23,6 +21,8 @@ from calibrate.corpora.mfcc import (
 )
 from edge.audio import read_audio
 from edge.errors import ModelError, UsageError
+from helpers import layouts
+from helpers.calling import exit_code
 
 
 def test_a_vector_a_speaker_with_what_is_known_of_them(

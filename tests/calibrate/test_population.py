@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from factors import LABELS, NOISE_DEVIATION, SPEAKER_DEVIATION, World
 
 from calibrate.dataset import Part
 from calibrate.speakers.factor_model import (
@@ -13,6 +12,7 @@ from calibrate.speakers.factor_model import (
     with_temperature,
 )
 from edge.population import Population
+from helpers.factors import LABELS, NOISE_DEVIATION, SPEAKER_DEVIATION, World
 
 
 @pytest.fixture(scope="module")

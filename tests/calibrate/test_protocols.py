@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calling import exit_code
 
 from calibrate import cli
 from calibrate.experiments.protocols import EMOTIONS, with_labels
 from calibrate.recipe import Recipe
+from helpers.calling import exit_code
 
 Call = Callable[..., int]
 Write = Callable[..., Path]

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import layouts
 import numpy as np
 import pytest
-from calling import exit_code
 
 import export.cli
 from calibrate import cli
@@ -19,6 +17,8 @@ from calibrate.run import build_run, train_run
 from calibrate.training.clip_mfcc import clip_mfcc, speaker_mfcc
 from calibrate.training.trainer import validate
 from edge.errors import ModelError
+from helpers import layouts
+from helpers.calling import exit_code
 
 Call = Callable[..., int]
 HEADS = ("base", "personal", "mfcc", "mfcc-scaled", "deep", "deep-personal", "wav2vec", "modern-personal")

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import signals
-from calling import exit_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
@@ -24,6 +22,8 @@ from edge.errors import UsageError
 from edge.recognizer import Recognizer
 from edge.segmenter import spoken
 from edge.settings import EncoderSettings
+from helpers import signals
+from helpers.calling import exit_code
 
 LABELS = ("neutral", "happy", "angry")
 

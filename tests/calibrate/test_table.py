@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from calling import exit_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
@@ -12,6 +11,7 @@ from matplotlib import pyplot as plt
 from calibrate import cli
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.overview import draw_emotions, draw_lengths, draw_speakers, summarise, write_table
+from helpers.calling import exit_code
 
 PICTURES = {"lengths.png", "emotions.png", "speakers.png"}
 

@@ -4,11 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import layouts
 import numpy as np
 import pytest
 import torch
-from calling import exit_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
@@ -38,6 +36,8 @@ from calibrate.experiments.text_encoder import TextFeatures, load_text_encoder
 from calibrate.metrics import unweighted_accuracy
 from calibrate.recipe import FinetuneRecipe, ScheduleRecipe
 from edge.errors import ModelError, UsageError
+from helpers import layouts
+from helpers.calling import exit_code
 
 LABELS = ("neutral", "happy", "angry")
 WORDS = (

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from calling import exit_code
 from torch import Tensor
 
 from calibrate.cli import main
@@ -22,6 +21,7 @@ from calibrate.training.heads import Classifier
 from calibrate.training.sources import BatchFeatures
 from calibrate.training.trainer import LOG_COLUMNS, train_classifier
 from edge.errors import ModelError, UsageError
+from helpers.calling import exit_code
 
 MakeRecipe = Callable[..., Recipe]
 

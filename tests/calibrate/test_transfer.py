@@ -4,10 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import layouts
 import numpy as np
 import pytest
-from calling import exit_code
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +16,8 @@ from calibrate.experiments.transfer_figures import Outcome, Side, Training, Tran
 from calibrate.experiments.transfer_report import as_json, gain_rows, markdown, rows
 from calibrate.experiments.transfer_rounds import Cut, Round, some_speakers, speaker_counts, with_shared_labels
 from calibrate.metrics import unweighted_accuracy
+from helpers import layouts
+from helpers.calling import exit_code
 
 Call = Callable[..., int]
 Write = Callable[..., Path]

@@ -11,9 +11,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from calling import exit_code
-from signals import speech_like
-from tiny import tiny_encoder, tiny_speaker_encoder
 
 from calibrate import cli
 from calibrate.corpora import read_corpus
@@ -22,6 +19,9 @@ from calibrate.speakers.verifier import SpeakerModel
 from calibrate.speakers.voice_table import OnnxVoices, cached_voices, read_voices
 from calibrate.speakers.voices import VoiceEncoder
 from edge.errors import UsageError
+from helpers.calling import exit_code
+from helpers.signals import speech_like
+from helpers.tiny import tiny_encoder, tiny_speaker_encoder
 
 SPLITS = ("train",) * 6 + ("validation", "test")
 EMOTIONS = ("neutral", "happy", "angry")

@@ -4,12 +4,12 @@ import numpy as np
 import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
-from tiny import tiny_encoder, tiny_speaker_encoder
 
 from calibrate.speakers.verifier import VERIFIER_NAME, SpeakerModel
 from calibrate.speakers.voices import HIDDEN, SPECTRUM_DIM, SpectrumProjection
 from edge.errors import ModelError
 from edge.speaker import FEATURES, VoiceCalibration
+from helpers.tiny import tiny_encoder, tiny_speaker_encoder
 
 CALIBRATION = VoiceCalibration(np.linspace(-1, 1, FEATURES))
 METADATA = {"architecture": "a", "licence": "b", "dim": "416"}

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from calling import exit_code
-from conversation import Conversation, record
 
 from edge import cli
+from helpers.calling import exit_code
+from helpers.conversation import Conversation, record
 
 ROOT = Path(__file__).resolve().parents[2]
 HANGS_S = 60

@@ -2,7 +2,6 @@ import time
 
 import numpy as np
 import pytest
-from factors import DIM, LABELS, NOISE_DEVIATION, SPEAKER_DEVIATION, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -17,6 +16,7 @@ from edge.adapt import (
 )
 from edge.errors import ModelError, UsageError
 from edge.people.store.person import Profile
+from helpers.factors import DIM, LABELS, NOISE_DEVIATION, SPEAKER_DEVIATION, World
 
 MIXED = [0, 1, 2, 3, 0, 1, 2, 3]
 

@@ -3,8 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conversation import Conversation
-from signals import silence, speech_like
 
 from edge import analyze as analyze_module
 from edge.analyze import analyze, find_audio
@@ -16,6 +14,8 @@ from edge.event import Event
 from edge.people.household import Household
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings, Settings
+from helpers.conversation import Conversation
+from helpers.signals import silence, speech_like
 
 SETTINGS = Settings(encoder=EncoderSettings(max_batch=4))
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from tiny import SPEAKER, tiny_bundle, write_manifest
 
 from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, SPEAKER_NAME, Bundle, sha256_of, shipped_bundles
 from edge.errors import ModelError
 from edge.head import Head
 from edge.population import POPULATION_NAME
+from helpers.tiny import SPEAKER, tiny_bundle, write_manifest
 
 CONTENT = (ENCODER_NAME, HEAD_NAME, POPULATION_NAME, SPEAKER_NAME)
 FILES = (MANIFEST_NAME, *CONTENT)

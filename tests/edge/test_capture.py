@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import speech_like
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.capture import BLOCK_S, Block, BlockQueue, FileSource, LiveSource, PcmSource, Source, from_pcm, open_source
 from edge.capture.microphone import Microphone
 from edge.errors import AudioFileError
 from edge.settings import CaptureSettings
+from helpers.signals import speech_like
 
 
 def heard(source: Source) -> Waveform:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conversation import Conversation
 
 from edge import __version__
 from edge.capture.microphone import Device
 from edge.commands import show
 from edge.errors import AffectdError, AudioDeviceError, ModelError, StoreError, UsageError
 from edge.settings import setting_keys
+from helpers.conversation import Conversation
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,12 +10,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from conversation import Conversation
 
 from edge import control
 from edge.control import MOST_CLIENTS, Attachment, TimingServer, attach
 from edge.errors import UsageError
 from edge.timing import STAGES, Timing
+from helpers.conversation import Conversation
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

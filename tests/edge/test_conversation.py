@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from household import Voice, anna, ben, cem, enrol
 
 from edge.bundle import Bundle
 from edge.people.conversation import Conversation, Recognition
@@ -9,6 +8,7 @@ from edge.people.household import Household
 from edge.people.store import SpeakerStore
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings, SpeakerSettings
+from helpers.household import Voice, anna, ben, cem, enrol
 
 LOUD, USUAL = 1.6, 1.0
 """What sounds happy of someone usual is neutral of Anna, who is loud."""

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu import TENSORRT, PretendedGpu, gpu
 
 from edge import doctor
 from edge.buckets import Buckets
@@ -14,6 +13,7 @@ from edge.doctor import Check, Verdict, diagnose, self_test_waveform
 from edge.encoder import Encoder
 from edge.errors import AudioDeviceError
 from edge.settings import load_settings
+from helpers.gpu import TENSORRT, PretendedGpu, gpu
 
 __all__ = ["gpu"]
 

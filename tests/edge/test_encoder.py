@@ -5,10 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from gpu import CPU, CUDA, TENSORRT, PretendedGpu, gpu
 from onnx import TensorProto, helper
-from signals import speech_like
-from tiny import tiny_encoder, tiny_speaker_encoder, write_manifest
 
 from edge.buckets import Buckets
 from edge.bundle import Bundle
@@ -16,6 +13,9 @@ from edge.encoder import Encoder, SpeakerEncoder, session_options
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from edge.tensorrt import Engines
+from helpers.gpu import CPU, CUDA, TENSORRT, PretendedGpu, gpu
+from helpers.signals import speech_like
+from helpers.tiny import tiny_encoder, tiny_speaker_encoder, write_manifest
 
 __all__ = ["gpu"]
 

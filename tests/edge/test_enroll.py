@@ -10,14 +10,14 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from signals import bright, deep, silence, speech_like
-from tiny import tiny_bundle, write_manifest
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.people.consent import CONSENT_VERSION
 from edge.people.store import SpeakerStore
 from edge.people.store.person import fold_name
+from helpers.signals import bright, deep, silence, speech_like
+from helpers.tiny import tiny_bundle, write_manifest
 
 Call = Callable[..., int]
 Capture = pytest.CaptureFixture[str]

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import silence, speech_like
-from virtual_microphone import VirtualMicrophone
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.people.household import estimate_profile, profile_of
 from edge.people.store import SpeakerStore
 from edge.vad import to_pcm
+from helpers.signals import silence, speech_like
+from helpers.virtual_microphone import VirtualMicrophone
 
 ROOT = Path(__file__).resolve().parents[2]
 HANGS_S = 60

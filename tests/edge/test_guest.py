@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from household import Voice, anna, ben, cem, enrol
 
 from edge.bundle import Bundle
 from edge.people.conversation import Conversation
@@ -9,6 +8,7 @@ from edge.people.household import Household
 from edge.people.stranger import MOST_UTTERANCES, Guest
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import EncoderSettings, SpeakerSettings
+from helpers.household import Voice, anna, ben, cem, enrol
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from household import anna, ben, enrol
 
 from edge.adapt import SpeakerProfile
 from edge.bundle import Bundle
@@ -12,6 +11,7 @@ from edge.people.household import Household, profile_of
 from edge.people.store import SpeakerStore
 from edge.people.store.person import Consent, EnrolledClip, Profile
 from edge.settings import SpeakerSettings
+from helpers.household import anna, ben, enrol
 
 
 def household(folder: Path, bundle: Bundle, **settings: object) -> Household:

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from signals import silence, speech_like
-from virtual_microphone import VirtualMicrophone
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Block, BlockQueue, microphone
@@ -21,6 +19,8 @@ from edge.capture.microphone import Chunk, Device, Microphone, choose_device, en
 from edge.errors import AudioDeviceError
 from edge.segmenter import Segmenter
 from edge.settings import SegmenterSettings, VadSettings
+from helpers.signals import silence, speech_like
+from helpers.virtual_microphone import VirtualMicrophone
 
 Callback = Callable[[bytes, int, object, int], tuple[None, int]]
 

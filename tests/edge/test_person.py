@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from pydantic import JsonValue, ValidationError
-from voices import CONSENT, clip, profile
 
 from edge.errors import UsageError
 from edge.people.store.person import Consent, EnrolledClip, Person, Profile, clean_name, fold_name
+from helpers.voices import CONSENT, clip, profile
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 TENSORS = npst.arrays(np.float32, npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4), elements=FINITE)

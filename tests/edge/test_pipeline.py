@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conversation import Conversation
-from household import anna, enrol
-from signals import silence, speech_like
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
@@ -23,6 +20,9 @@ from edge.pipeline import Pipeline, Summary
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import CaptureSettings, EncoderSettings, Settings, SpeakerSettings
 from edge.timing import STAGES, Timing
+from helpers.conversation import Conversation
+from helpers.household import anna, enrol
+from helpers.signals import silence, speech_like
 
 BLOCK_SAMPLES = 800
 

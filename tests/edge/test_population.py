@@ -3,11 +3,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from factors import LABELS, World
 from safetensors.numpy import load_file, save_file
 
 from edge.errors import ModelError
 from edge.population import POPULATION_NAME, Population
+from helpers.factors import LABELS, World
 
 
 @pytest.fixture

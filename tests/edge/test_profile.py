@@ -14,9 +14,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import soundfile
-from conversation import Conversation
-from household import anna, enrol
-from signals import silence, speech_like
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.bundle import Bundle
@@ -28,6 +25,9 @@ from edge.profiling.trace import trace_replay, within
 from edge.segmenter import Segmenter
 from edge.settings import Settings, SpeakerSettings
 from edge.timing import STAGES
+from helpers.conversation import Conversation
+from helpers.household import anna, enrol
+from helpers.signals import silence, speech_like
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTERNAL = re.compile(r"""(?:src|href|srcset|action|data)\s*=|https?:|//[a-z]|url\(|@import|<script""", re.IGNORECASE)

@@ -3,10 +3,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conversation import Conversation
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import tiny_bundle, write_manifest
 
 from edge.bundle import Bundle
 from edge.errors import ModelError
@@ -14,6 +12,8 @@ from edge.profiling.facts import this_machine
 from edge.profiling.report import read_report
 from edge.profiling.sweep import Candidate, Sweep, as_settings, best_batch, best_of, sweep, thread_counts
 from edge.settings import EncoderSettings, load_settings
+from helpers.conversation import Conversation
+from helpers.tiny import tiny_bundle, write_manifest
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 Call = Callable[..., int]

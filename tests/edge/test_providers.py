@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from tiny import tiny_encoder
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Buckets
@@ -15,6 +14,7 @@ from edge.errors import ModelError
 from edge.providers import PROVIDERS, check_provider, choose_provider, cuda_options, is_quantised, provider_requests
 from edge.settings import EncoderSettings, load_settings
 from edge.tensorrt import Engines, default_engine_folder
+from helpers.tiny import tiny_encoder
 
 CPU, CUDA, TENSORRT = PROVIDERS["cpu"], PROVIDERS["cuda"], PROVIDERS["tensorrt"]
 EVERYTHING = [TENSORRT, CUDA, CPU]

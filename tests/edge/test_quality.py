@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from signals import silence, speech_like
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.people.quality import (
@@ -19,6 +18,7 @@ from edge.people.quality import (
 )
 from edge.segmenter import Segment
 from edge.speaker import VoiceCalibration
+from helpers.signals import silence, speech_like
 
 CALIBRATION = VoiceCalibration(np.array([-10.0, 20.0, 0, 0, 0, 0]))
 GOOD = Sound(speech_s=2.0, level_dbfs=-25.0, noise_db=30.0, clipped=0.0)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signals import bright, deep, speech_like
 
 from edge.bundle import Bundle
 from edge.errors import ModelError
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
+from helpers.signals import bright, deep, speech_like
 
 
 @pytest.fixture(scope="module")

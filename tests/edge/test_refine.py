@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from household import anna, enrol
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from edge.people.household import Household
 from edge.people.refine import BOUND, SURE, UTTERANCES, Refiner, refine
 from edge.people.store import SpeakerStore
 from edge.settings import SpeakerSettings
+from helpers.household import anna, enrol
 
 LOUDER = np.array([0.2, 0.06, 1.0], np.float32)
 

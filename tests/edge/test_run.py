@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from conversation import Conversation
-from signals import silence, speech_like
-from virtual_microphone import VirtualMicrophone
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.vad import to_pcm
+from helpers.conversation import Conversation
+from helpers.signals import silence, speech_like
+from helpers.virtual_microphone import VirtualMicrophone
 
 # Not getrusage: its peak includes the test process that this one was forked from.
 REPORTING_PEAK = """

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signals import silence, speech_like
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.segmenter import Segment, Segmenter
 from edge.settings import SegmenterSettings, VadSettings
 from edge.vad import FRAME_SAMPLES
+from helpers.signals import silence, speech_like
 
 DEFAULTS = SegmenterSettings(max_s=10.0)
 

@@ -3,8 +3,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from signals import speech_like
-from tiny import tiny_encoder
 
 from edge.arrays import Matrix, unit
 from edge.buckets import Buckets
@@ -12,6 +10,8 @@ from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from edge.speaker import FEATURES, Identification, Identifier, VoiceCalibration, features
+from helpers.signals import speech_like
+from helpers.tiny import tiny_encoder
 
 # Evidence is 40 * (score - 0.5), more decisive for longer speech.
 CALIBRATION = VoiceCalibration(np.array([-20.0, 40.0, -2.0, 0.0, 4.0, 0.0]))

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conversation import Conversation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from voices import CONSENT, ENCODER, SPEAKER_ENCODER
 
 from edge.bundle import Bundle
 from edge.people.household import estimate_profile
 from edge.people.store import SpeakerStore
 from edge.people.store.person import EnrolledClip, Profile
+from helpers.conversation import Conversation
+from helpers.voices import CONSENT, ENCODER, SPEAKER_ENCODER
 
 Call = Callable[..., int]
 Capture = pytest.CaptureFixture[str]

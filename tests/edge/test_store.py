@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voices import CONSENT, ENCODER, clip, contents, profile
 
 from edge.errors import StoreError, UsageError
 from edge.people.store import SpeakerStore, default_store_folder
 from edge.people.store.person import Consent, EnrolledClip, Person
+from helpers.voices import CONSENT, ENCODER, clip, contents, profile
 
 ODD_NAMES = [
     "../../etc/passwd",

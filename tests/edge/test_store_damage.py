@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voices import CONSENT, ENCODER, clip, contents, profile
 
 from edge.errors import StoreError
 from edge.people.store import SpeakerStore
 from edge.people.store.vault import CREDENTIAL_NAME, Vault
+from helpers.voices import CONSENT, ENCODER, clip, contents, profile
 
 PAGE_BYTES = 4096
 

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from voices import CONSENT, ENCODER
 
 from edge.errors import StoreError
 from edge.people.store import SpeakerStore
 from edge.people.store.person import EnrolledClip
+from helpers.voices import CONSENT, ENCODER
 
 PRELUDE = """
 import os, resource, sys
 from itertools import count
 from pathlib import Path
-from voices import CONSENT, clip, profile
+from helpers.voices import CONSENT, clip, profile
 from edge.errors import StoreError
 from edge.people.store import SpeakerStore
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voices import CONSENT, clip, profile
 
 from edge.errors import StoreError
 from edge.people.store.exchange import Belongings, read_export, write_export
 from edge.people.store.person import Person
+from helpers.voices import CONSENT, clip, profile
 
 ANNA = Belongings(
     person=Person(name="Anna", consent=CONSENT, may_refine=True), clips=(clip(1), clip(2)), profiles=(profile(3),)

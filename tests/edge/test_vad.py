@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from signals import silence, speech_like
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.settings import VadSettings
 from edge.vad import FRAME_SAMPLES, VoiceActivity, level, to_pcm
+from helpers.signals import silence, speech_like
 
 
 def voiced(samples: Waveform, vad: VoiceActivity | None = None) -> np.ndarray:

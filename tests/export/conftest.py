@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from models import alone, data, encoders, recipe_of
-from tiny import SPEAKER, tiny_speaker_encoder
 
 from calibrate.dataset import Part, read_parts
 from calibrate.recipe import Recipe
@@ -24,6 +22,8 @@ from edge.bundle import ENCODER_NAME
 from edge.speaker import VoiceCalibration
 from export.bundle import write as export_bundle_module
 from export.graph.encoder_graph import EmbeddingGraph
+from helpers.models import alone, data, encoders, recipe_of
+from helpers.tiny import SPEAKER, tiny_speaker_encoder
 
 __all__ = ["alone", "data", "encoders", "recipe_of"]
 

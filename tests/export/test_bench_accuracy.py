@@ -4,7 +4,6 @@ from typing import cast
 import numpy as np
 import pytest
 import soundfile
-from signals import silence, speech_like
 
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
@@ -16,6 +15,7 @@ from export.measure import opensmile
 from export.measure.opensmile import Functionals
 from export.measure.plan import Plan
 from export.measure.svm import Features, train_and_test, train_and_test_each
+from helpers.signals import silence, speech_like
 
 CORPORA = ("one", "two")
 EMOTIONS = ("neutral", "happy")

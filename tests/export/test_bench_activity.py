@@ -8,7 +8,6 @@ import soundfile
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from signals import silence, speech_like
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.settings import SegmenterSettings
@@ -26,6 +25,7 @@ from export.measure.segmentation import (
     turn_error,
     utterances,
 )
+from helpers.signals import silence, speech_like
 
 Decisions = npt.NDArray[np.bool_]
 Spans = list[tuple[float, float]]

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signals import speech_like
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Batch, Buckets
@@ -11,6 +10,7 @@ from export.measure.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_L
 from export.measure.memory import peak_mb
 from export.measure.plan import Plan, recognizer_of
 from export.measure.streams import separately, together
+from helpers.signals import speech_like
 
 BUCKETS = Buckets((1.0, 2.0, 4.0))
 

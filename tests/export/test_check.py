@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from calling import exit_code
-from models import RECIPE, toml
 from onnx import TensorProto, helper
-from signals import speech_like
-from tiny import tiny_bundle, write_manifest
 from transformers import HubertConfig
 
 from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, Bundle, sha256_of
@@ -30,6 +26,10 @@ from export.bundle.check import (
     skipped,
 )
 from export.measure import peers
+from helpers.calling import exit_code
+from helpers.models import RECIPE, toml
+from helpers.signals import speech_like
+from helpers.tiny import tiny_bundle, write_manifest
 
 NAN = float("nan")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calling import exit_code
 
 from edge.bundle import Bundle
 from export import cli
+from helpers.calling import exit_code
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from calling import exit_code
 from hypothesis import given
 from hypothesis import strategies as st
-from models import toml
 
 from calibrate.dataset import read_parts
 from calibrate.encoders.pretrained import load_encoder
@@ -24,6 +22,8 @@ from export.distil.imitation import UNLABELLED, Imitation, RunningStandardise
 from export.distil.student_recipe import DistilRecipe
 from export.distil.teacher import Listener, batches_of, chatter, overlaid, view_of
 from export.distil.train import distil
+from helpers.calling import exit_code
+from helpers.models import toml
 
 QUIET = {"gain_db": 0.0, "noise_probability": 0.0, "room_probability": 0.0, "telephone_probability": 0.0}
 STUDENTS: dict[str, dict[str, Any]] = {

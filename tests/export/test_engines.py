@@ -6,9 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from calling import exit_code
-from gpu import CUDA, TENSORRT, PretendedGpu, gpu
-from tiny import tiny_bundle
 
 from edge.bundle import MANIFEST_NAME, Bundle
 from edge.encoder import Encoder
@@ -16,6 +13,9 @@ from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 from export import cli
 from export.tensorrt.build import duration
+from helpers.calling import exit_code
+from helpers.gpu import CUDA, TENSORRT, PretendedGpu, gpu
+from helpers.tiny import tiny_bundle
 
 __all__ = ["gpu"]
 

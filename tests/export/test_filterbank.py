@@ -4,9 +4,9 @@ import pytest
 import torch
 import torchaudio
 from onnx import TensorProto, helper, numpy_helper
-from signals import silence, speech_like
 
 from export.graph.filterbank import MELS, Window, filterbank
+from helpers.signals import silence, speech_like
 
 WINDOWS: tuple[Window, ...] = ("povey", "hamming")
 

@@ -11,7 +11,6 @@ import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from signals import silence, speech_like
 
 from calibrate.speakers.verifier import SpeakerModel
 from edge.buckets import Buckets
@@ -23,6 +22,7 @@ from export import cli
 from export.graph.filterbank import Window
 from export.graph.parity import padding_error
 from export.speaker.foreign import adapt_speaker_encoder
+from helpers.signals import silence, speech_like
 
 DIM = 12
 CHANNELS = 8

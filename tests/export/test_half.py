@@ -3,9 +3,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from graphs import DIM, float_graph
 from onnx import TensorProto, helper, numpy_helper
-from signals import speech_like
 
 from edge.buckets import Buckets
 from edge.encoder import Encoder
@@ -13,6 +11,8 @@ from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from export.graph.half import to_half, value_types
 from export.graph.parity import bucketed_embeddings, least_cosine, padding_error
+from helpers.graphs import DIM, float_graph
+from helpers.signals import speech_like
 
 __all__ = ["float_graph"]
 

@@ -5,9 +5,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from models import write_clip
 from onnx import TensorProto, helper
-from signals import speech_like
 from torch import Tensor, nn
 
 from calibrate.corpora import Utterance
@@ -27,6 +25,8 @@ from export.graph.parity import (
     some_speech,
     torch_embeddings,
 )
+from helpers.models import write_clip
+from helpers.signals import speech_like
 
 SETTINGS = EncoderSettings(provider="cpu", threads=1)
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from signals import speech_like
 
 from calibrate.run import Run
 from edge.buckets import Buckets
@@ -23,6 +22,7 @@ from export.graph import quantise
 from export.graph.encoder_graph import OPSET, EmbeddingGraph
 from export.graph.parity import batch_error, bucketed_embeddings, least_cosine, padding_errors, torch_embeddings
 from export.graph.quantise import activation_extremes, calibration_feeds, front_end, quantise_int8, store_half
+from helpers.signals import speech_like
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKETS = Buckets((1.0, 2.0, 3.0))

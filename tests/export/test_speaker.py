@@ -7,7 +7,6 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from signals import silence, speech_like
 
 from calibrate.speakers.verifier import SpeakerModel, read_contract
 from calibrate.speakers.voices import (
@@ -25,6 +24,7 @@ from edge.settings import EncoderSettings
 from edge.speaker import FEATURES, VoiceCalibration
 from export.graph.parity import padding_error
 from export.speaker.ge2e import write_speaker, write_speaker_encoder
+from helpers.signals import silence, speech_like
 
 BUCKETS = Buckets((1, 2, 4))
 

@@ -4,14 +4,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from graphs import float_graph
 from onnx import TensorProto, helper, numpy_helper
-from signals import speech_like
 
 from edge.buckets import Buckets
 from export.graph.half import to_half, value_types
 from export.tensorrt.operators import OPSETS, unsupported
 from export.tensorrt.static import bucket_graph, dynamic_values
+from helpers.graphs import float_graph
+from helpers.signals import speech_like
 
 __all__ = ["float_graph"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from signals import silence, speech_like
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
+from helpers.signals import silence, speech_like
 
 TURN_S, PAUSE_S = 1.2, 1.0
 LEVELS = {"neutral": 0.1, "happy": 1.0, "angry": 3.0}

@@ -1,10 +1,10 @@
-"""Corpora in their official layouts, a few clips each, whose emotions can be heard; see ``models``."""
+"""Corpora in their official layouts, a few clips each, whose emotions can be heard; see ``helpers.models``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from models import EMOTIONS, emotional, write_clip
+from helpers.models import EMOTIONS, emotional, write_clip
 
 ACTORS = {
     "1001": (51, "Male", "Caucasian", "Not Hispanic"),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from signals import bright, deep, speech_like
-
 from edge.audio import Waveform
 from edge.bundle import Bundle
 from edge.people.store import SpeakerStore
 from edge.people.store.person import Consent, EnrolledClip, Person
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
+from helpers.signals import bright, deep, speech_like
 
 Voice = Callable[[float, int], Waveform]
 

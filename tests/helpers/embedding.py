@@ -4,11 +4,11 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-import layouts
 import pytest
-from calling import exit_code
 
 from calibrate import cli
+from helpers import layouts
+from helpers.calling import exit_code
 
 FILES = {"embeddings.npy", "utterances.csv", "manifest.json"}
 SMALL = ("--shard", 5, "--batch-s", 1)
