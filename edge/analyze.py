@@ -20,13 +20,16 @@ from edge.settings import Settings
 
 CHUNK_UTTERANCES = 64
 CHUNK_S = 300.0
+SAMPLES_NAME = "samples"
+"""What an event names as its source where there is no file."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is in a file at some place: an utterance, or the reason why it cannot be read (further)."""
+    """What is in a recording at some place: an utterance, or the reason why it cannot be read (further)."""
 
-    path: Path
+    path: Path | None
+    """None: samples that a program handed over."""
     content: Segment | AudioFileError
 
 
@@ -48,26 +51,27 @@ def find_audio(paths: Sequence[Path]) -> list[Path]:
 
 
 def analyze(
-    files: Iterable[Path],
+    recordings: Iterable[Path | Waveform],
     recognizer: Recognizer,
     household: Household,
     settings: Settings,
     whole_file: bool = False,
 ) -> Iterator[Event]:
-    """Yield the ``utterance`` events of each file in order, and an ``error`` event where a file cannot be read.
+    """Yield the ``utterance`` events of each recording in order, and an ``error`` event where a file cannot be read.
 
     Args:
-        files: audio files, see ``find_audio``; consumed as the analysis proceeds. Each is a conversation of its own.
+        recordings: files, see ``find_audio``, or ``float32[samples]`` at 16 kHz; consumed as the analysis proceeds.
+            Each is a conversation of its own.
         recognizer: a loaded recogniser.
         household: a loaded household.
         settings: for voice activity, segments and the review threshold.
-        whole_file: exactly one event per file, whatever is in it.
+        whole_file: exactly one event per recording, whatever is in it.
     """
     chunk: list[Found] = []
     waiting_s = 0.0
     analysis = _Analysis(recognizer, Conversation(household), settings)
-    for path in files:
-        for found in _whole(path) if whole_file else _utterances(path, recognizer, settings):
+    for recording in recordings:
+        for found in _whole(recording) if whole_file else _utterances(recording, recognizer, settings):
             chunk.append(found)
             if isinstance(found.content, Segment):
                 waiting_s += len(found.content.samples) / SAMPLE_RATE_HZ
@@ -94,9 +98,10 @@ def _audio_below(folder: Path) -> list[Path]:
     )
 
 
-def _whole(path: Path) -> Iterator[Found]:
+def _whole(recording: Path | Waveform) -> Iterator[Found]:
+    path = recording if isinstance(recording, Path) else None
     try:
-        waveform = read_audio(path)
+        waveform = read_audio(recording) if isinstance(recording, Path) else recording
     except AudioFileError as error:
         yield Found(path, error)
     else:
@@ -104,18 +109,27 @@ def _whole(path: Path) -> Iterator[Found]:
         yield Found(path, Segment(spoken(waveform), 0.0, duration_s, duration_s))
 
 
-def _utterances(path: Path, recognizer: Recognizer, settings: Settings) -> Iterator[Found]:
+def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Settings) -> Iterator[Found]:
     segmenter = new_segmenter(recognizer, settings)
+    path = recording if isinstance(recording, Path) else None
     failure: list[Found] = []
     try:
-        for block in FileSource(path).blocks():
-            for segment in segmenter.push(block.samples):
+        for samples in _blocks(recording):
+            for segment in segmenter.push(samples):
                 yield Found(path, segment)
     except AudioFileError as error:
         failure = [Found(path, error)]
     for segment in segmenter.flush():
         yield Found(path, segment)
     yield from failure
+
+
+def _blocks(recording: Path | Waveform) -> Iterator[Waveform]:
+    if isinstance(recording, Path):
+        for block in FileSource(recording).blocks():
+            yield block.samples
+    else:
+        yield recording
 
 
 class _Analysis:
@@ -133,10 +147,11 @@ class _Analysis:
             if found.path != self._path:
                 self._conversation.reset()
                 self._path = found.path
+            source, path = (found.path.name, str(found.path)) if found.path else (SAMPLES_NAME, None)
             if isinstance(found.content, Segment):
                 segment = found.content
                 recognition = self._conversation.recognize(next(encodings), segment.start_s, segment.end_s)
-                event = utterance_event(found.path.name, segment, recognition, recognition.latency_ms, self._settings)
-                yield replace(event, path=str(found.path))
+                event = utterance_event(source, segment, recognition, recognition.latency_ms, self._settings)
+                yield replace(event, path=path)
             else:
-                yield Event("error", found.path.name, wall_clock(), path=str(found.path), message=str(found.content))
+                yield Event("error", source, wall_clock(), path=path, message=str(found.content))

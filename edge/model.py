@@ -1,0 +1,153 @@
+"""The front door to a model: ``edge.load()``, then emotions of files and of samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge.analyze import analyze, find_audio
+from edge.arrays import Matrix
+from edge.bundle import Bundle
+from edge.errors import AudioFileError, UsageError
+from edge.event import Event
+from edge.people.household import Household
+from edge.recognizer import Recognizer
+from edge.samples import checked_batch, checked_waveform
+from edge.settings import Settings, load_settings
+
+People = str | Sequence[str] | bool | None
+SettingValues = Settings | Mapping[str, Any] | None
+
+
+class Model:
+    """A bundle at work: verified, on its execution provider, and warm. ``edge.load`` makes one.
+
+    >>> import edge
+    >>> model = edge.load("nano")
+    >>> model.labels
+    ('neutral', 'happy', 'sad', 'angry', 'fear', 'disgust', 'surprise')
+    >>> events = list(model.analyze("examples/conversation.flac"))
+    >>> len(events), events[0].type, round(events[0].end_s, 1)
+    (6, 'utterance', 2.1)
+    """
+
+    def __init__(self, recognizer: Recognizer, settings: Settings) -> None:
+        self.recognizer = recognizer
+        """Both encoders and the head; the engine of ``edge.listen`` shares it."""
+        self.settings = settings
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The emotions, in the order of ``probabilities``."""
+        return self.recognizer.bundle.manifest.labels
+
+    def analyze(self, audio: Any, *, whole_file: bool = False, people: People = None) -> Iterator[Event]:
+        """Yield the ``utterance`` events of recordings, in order.
+
+        Args:
+            audio: path of a file; samples ``[n]`` of ±1 at 16 kHz, or ``(samples, rate_hz)``; a folder, which is
+                searched, or an iterable of paths.
+            whole_file: exactly one event a recording, whatever is in it.
+            people: enrolled people who speak: a name, or names of whom one always speaks; False treats everyone as a
+                stranger; None is as the settings say, by default anyone who is enrolled, and strangers.
+
+        Raises:
+            UsageError: samples that are no audio, see ``edge.samples``; nothing to analyse.
+            AudioFileError: the one file cannot be read. Of many, such a file has an ``error`` event in its place.
+            StoreError: the speaker store cannot be read, or does not know a name.
+        """
+        household = Household(self.recognizer.bundle, with_people(self.settings, people).speakers)
+        household.load()
+        if isinstance(audio, (str, os.PathLike)):
+            paths, alone = [Path(audio)], not os.path.isdir(audio)
+        elif isinstance(audio, tuple) or hasattr(audio, "__array__") or not isinstance(audio, Iterable):
+            return analyze([checked_waveform(audio)], self.recognizer, household, self.settings, whole_file)
+        else:
+            paths, alone = [_path(item) for item in audio], False
+        events = analyze(find_audio(paths), self.recognizer, household, self.settings, whole_file)
+        return _raising(events) if alone else events
+
+    def probabilities(self, audio: Any) -> Matrix:
+        """Return calibrated probabilities ``float32[labels]`` of one utterance, as for a stranger.
+
+        All of the samples count as speech: nothing is segmented. Utterances in a list are batched by their length, and
+        give ``float32[n, labels]``.
+
+        Args:
+            audio: samples ``[n]`` of ±1 at 16 kHz, the pair ``(samples, rate_hz)``, or a list of these.
+
+        Raises:
+            UsageError: samples that are no audio: NaN, empty, more than one channel, integers that are not scaled, an
+                impossible rate, too short; the message says what to do.
+        """
+        waveforms, single = checked_batch(audio)
+        shares = self.recognizer.probabilities(waveforms)
+        return shares[0] if single else shares
+
+    def __repr__(self) -> str:
+        manifest, provider = self.recognizer.bundle.manifest, self.recognizer.encoder.provider
+        encoder = manifest.encoder
+        speakers = "recognises people" if manifest.speaker else "recognises nobody"
+        return (
+            f"Model({manifest.name} {manifest.version}: {encoder.architecture}, {encoder.precision} on {provider}; "
+            f"16 kHz, up to {manifest.buckets_s[-1]:g} s -> {', '.join(self.labels)}; {speakers})"
+        )
+
+
+def load(bundle: str | Path = "", *, settings: SettingValues = None) -> Model:
+    """Load a model: its files are verified, its encoder is open and warm at every length.
+
+    >>> import edge
+    >>> edge.load("nano", settings={"encoder.threads": 2})
+    Model(nano 3: whisper student, 1 layer, every 3rd frame, int8 on CPUExecutionProvider; ...)
+
+    Args:
+        bundle: folder, or the name of a bundle inside the package, ``default`` or ``nano``; empty is what the settings
+            say, or ``default``.
+        settings: ``section.key`` to value, see the settings reference, or what ``edge.load_settings`` returned.
+            Neither files nor the environment are read.
+
+    Raises:
+        UsageError: an unknown setting or value; the message names the nearest.
+        ModelError: the bundle is missing, damaged or does not run.
+    """
+    found = settings_of(settings)
+    if bundle:
+        found = found.model_copy(update={"encoder": found.encoder.model_copy(update={"bundle": os.fspath(bundle)})})
+    recognizer = Recognizer(Bundle.load(found.encoder.bundle_folder), found.encoder)
+    recognizer.load()
+    return Model(recognizer, found)
+
+
+def settings_of(values: SettingValues) -> Settings:
+    """Return settings: as they are, or the defaults with the given values."""
+    if isinstance(values, Settings):
+        return values
+    return load_settings(environment={}, overrides=values).settings
+
+
+def with_people(settings: Settings, people: People) -> Settings:
+    """Return settings under what ``people`` of ``Model.analyze`` says."""
+    if people is None:
+        return settings
+    names = () if isinstance(people, bool) else (people,) if isinstance(people, str) else tuple(people)
+    speakers = settings.speakers.model_copy(update={"enabled": people is not False, "only": names})
+    return settings.model_copy(update={"speakers": speakers})
+
+
+def _path(item: Any) -> Path:
+    if isinstance(item, (str, os.PathLike)):
+        return Path(item)
+    raise UsageError(
+        f"analyze takes paths of files and folders, or one array of samples; a list with {type(item).__name__} is "
+        "neither: call it once for each array, or probabilities with the list"
+    )
+
+
+def _raising(events: Iterator[Event]) -> Iterator[Event]:
+    for event in events:
+        if event.type == "error":
+            raise AudioFileError(event.message or "")
+        yield event
