@@ -1,6 +1,6 @@
 """``python -m calibrate`` is ``affectd-calibrate``."""
 
-from calibrate.cli import main
+from calibrate.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.labels import label_utterances, to_label
 from calibrate.recipe import CorpusRecipe, Recipe
-from calibrate.splits import Split, make_splits, read_splits, split_by_speaker
+from calibrate.splits import Split, make_splits, read_splits, split_by_speaker, split_named
 from edge.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -88,6 +88,18 @@ def read_parts(recipe: Recipe, data: Path, strict: bool = False) -> dict[Split, 
         splits = make_splits(utterances, recipe.splits.fractions, recipe.seed)
     parts = split_by_speaker(utterances, splits)
     return {name: Part(part, label_indices(part, recipe.labels), origins) for name, part in parts.items()}
+
+
+def require_speakers(parts: Mapping[Split, Part], split: str) -> Part:
+    """Return one of the parts.
+
+    Raises:
+        UsageError: there is no such split, or nobody is in it.
+    """
+    part = parts[split_named(split)]
+    if not part.utterances:
+        raise UsageError(f"no speaker of the corpora is in the {split} split")
+    return part
 
 
 def label_indices(utterances: Sequence[Utterance], labels: Sequence[str]) -> Rows:

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calibrate.dataset import Part, Rows
+from calibrate.dataset import Part, Rows, read_parts, require_speakers
 from calibrate.metrics import Figures, Probabilities, figures
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
 from calibrate.run import RUN_NAME, Run, load_run
+from calibrate.splits import split_named
 from calibrate.training.features import encode, middle
+from calibrate.workspace import Workspace
 from edge.analyze import whole_file_waveform
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import MANIFEST_NAME, Bundle
@@ -40,6 +42,17 @@ class OpenModel:
     """For the protocol."""
     speakers: frozenset[str]
     """Who was trained on, as far as the model tells."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model recognises emotions."""
+
+    figures: dict[str, Figures]
+    """By corpus."""
+    labels: tuple[str, ...]
+    protocol: str
+    """What was evaluated, on which speakers."""
 
 
 def open_model(model: Path, recipe_path: Path | None, encoder: str | None, threads: int) -> OpenModel:
@@ -80,6 +93,50 @@ def run_answer(run: Run) -> Answer:
         return np.asarray((logits / run.temperature).softmax(1).numpy())
 
     return answer
+
+
+def evaluate_model(
+    folder: Path, workspace: Workspace, split: str, recipe_path: Path | None = None, encoder: str | None = None
+) -> Evaluation:
+    """Evaluate a run, or a bundle, which runs the device's own code.
+
+    Args:
+        folder: of the run or bundle.
+        workspace: data and cache.
+        split: whose speakers to evaluate on.
+        recipe_path: its corpora and splits are used; None: those of the run.
+        encoder: replaces where a run's encoder is loaded from.
+
+    Raises:
+        UsageError: the folder holds neither, or a bundle comes without a recipe.
+    """
+    part_name = split_named(split)
+    if (folder / MANIFEST_NAME).is_file():
+        if recipe_path is None:
+            raise UsageError("a bundle is evaluated with --recipe, which names the corpora and the splits")
+        recipe = read_recipe(recipe_path)
+        recognizer = Recognizer(Bundle.load(folder), EncoderSettings(threads=workspace.threads))
+        recognizer.load()
+        recipe = recipe.model_copy(update={"labels": recognizer.bundle.manifest.labels})
+        part = require_speakers(read_parts(recipe, workspace.data), part_name)
+        figures = evaluate_bundle(recognizer, part)
+        seen = "" if split == "train" else ", never trained on if its training kept to this split"
+        precision, provider = recognizer.bundle.manifest.encoder.precision, recognizer.encoder.provider
+        what = f"bundle {folder.name}, {precision}, {provider}"
+    elif (folder / RUN_NAME).is_file():
+        run = load_run(folder, encoder)
+        recipe = read_recipe(recipe_path) if recipe_path else run.recipe
+        recipe = recipe.model_copy(update={"labels": run.recipe.labels})
+        part = require_speakers(read_parts(recipe, workspace.data), part_name)
+        figures = evaluate_run(run, part, workspace.cache)
+        speakers = set(part.speakers.tolist())
+        known = len(speakers.intersection(run.speakers))
+        seen = f", {known} of {len(speakers)} trained on" if known else ", never trained on"
+        what = f"run {folder.name}, torch{run.recipe.head.stranger}"
+    else:
+        raise UsageError(f"{folder}: holds neither {MANIFEST_NAME} (a bundle) nor {RUN_NAME} (a run)")
+    protocol = f"{split} speakers of {recipe.splits.file or 'a seeded draw'}{seen}; what is spoken in each file; {what}"
+    return Evaluation(figures, recipe.labels, protocol)
 
 
 def evaluate_run(run: Run, part: Part, cache: Path) -> dict[str, Figures]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from calibrate.metrics import Figures
 
@@ -24,10 +26,14 @@ def write_report(folder: Path, corpora: Mapping[str, Figures], labels: Sequence[
     """Write ``report.md``, ``metrics.json`` and one ``confusion-<corpus>.png`` each to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").write_text(markdown(corpora, protocol))
-    metrics = {"protocol": protocol, "corpora": {name: summary(figure) for name, figure in corpora.items()}}
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (folder / "metrics.json").write_text(json.dumps(as_values(corpora, protocol), indent=2) + "\n")
     for name, figure in corpora.items():
         draw_confusion(folder / f"confusion-{name}.png", figure, labels, f"{name}, UA {figure.ua:.3f}")
+
+
+def as_values(corpora: Mapping[str, Figures], protocol: str) -> dict[str, Any]:
+    """Return the figures of all corpora as JSON values."""
+    return {"protocol": protocol, "corpora": {name: summary(figure) for name, figure in corpora.items()}}
 
 
 def summary(figure: Figures) -> dict[str, Any]:
@@ -103,3 +109,12 @@ def draw_training(path: Path, log: Path) -> None:
     accuracy.set_ylabel("validation UA, mean over corpora")
     picture.savefig(path, dpi=120)
     plt.close(picture)
+
+
+def show_figures(corpora: Mapping[str, Figures], title: str) -> None:
+    """Print the headline figures as a table."""
+    table = Table("corpus", "clips", "speakers", "UA", "WA", "F1", "ECE", "worst 10 %", title=title)
+    for name, row in corpora.items():
+        shares = (row.ua, row.wa, row.macro_f1, row.ece, row.worst_decile)
+        table.add_row(name, str(row.utterances), str(row.speakers), *(f"{share:.3f}" for share in shares))
+    Console().print(table)

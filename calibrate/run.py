@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -17,12 +16,9 @@ from calibrate.dataset import Part
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from calibrate.metrics import Probabilities
 from calibrate.recipe import Recipe
-from calibrate.splits import Split
-from calibrate.training import processes
-from calibrate.training.clip_mfcc import ClipVectors, clip_mfcc, speaker_mfcc
+from calibrate.training.clip_mfcc import ClipVectors, speaker_mfcc
 from calibrate.training.heads import Classifier
-from calibrate.training.sources import FeatureSource, FrozenFeatures, LiveFeatures
-from calibrate.training.trainer import train_classifier
+from calibrate.training.sources import FeatureSource, FrozenFeatures
 from edge.bundle import CorpusRecord
 from edge.errors import ModelError
 
@@ -134,76 +130,3 @@ def build_run(recipe: Recipe, encoder_name: str, speakers: Sequence[str] = ()) -
     torch.manual_seed(recipe.seed)
     classifier = Classifier(recipe.head, len(recipe.encoder.pooled), 2 * speech.width, len(recipe.labels), speakers)
     return Run(recipe, encoder_name, encoder, classifier, temperature=1.0, corpora=[], speakers=list(speakers))
-
-
-def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, resume: bool = False) -> None:
-    """Train a run in place, scale its temperature on the validation speakers, and save it to ``folder``.
-
-    Where the encoder is to learn, the head learns first, on the frozen encoder, as a run of its own in
-    ``folder/frozen``: a head that knows nothing would distort the encoder (Kumar et al. 2022).
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    train, validation = parts["train"], parts["validation"]
-    recipe, seed = run.recipe, run.recipe.seed
-    if recipe.head.speaker == "mfcc":
-        run.measure_speakers(train, clip_mfcc(train.paths, cache, recipe.head.speaker_dim))
-    if recipe.encoder.finetune:
-        if recipe.schedule.epochs:
-            frozen = replace(run, recipe=recipe.with_finetune(0))
-            train_run(frozen, parts, folder / FROZEN_NAME, cache, resume)
-        finetune_run(run, (train, validation), folder, seed=seed, resume=resume)
-    else:
-        source = run.source(cache)
-        train_classifier(run.classifier, source, (train, validation), recipe.schedule, folder, seed=seed, resume=resume)
-    readable, features = run.source(cache).clean(validation, spoken_only=True)
-    run.temperature = fit_temperature(run.logits(features, readable), readable)
-    run.corpora = [
-        CorpusRecord(
-            name=name,
-            licence=corpus.licence,
-            licence_verified=corpus.licence_verified,
-            speakers=len(np.unique(train.speakers[train.corpora == name])),
-            utterances=int((train.corpora == name).sum()),
-        )
-        for name, corpus in train.origins.items()
-        if (train.corpora == name).any()
-    ]
-    run.speakers = np.unique(train.speakers).tolist()
-    if processes.is_main():
-        run.save(folder)
-    processes.meet()
-
-
-def finetune_run(run: Run, parts: tuple[Part, Part], folder: Path, *, seed: int = 0, resume: bool = False) -> None:
-    """Let the last layers of a run's encoder learn together with its head, by ``[finetune]`` of its recipe.
-
-    Args:
-        run: its head has learned on the encoder as it is, unless the recipe leaves that out.
-        parts: training and validation utterances.
-        folder: of the log and the checkpoint.
-        seed: of the draws.
-        resume: continue from the checkpoint, if there is one.
-    """
-    torch.manual_seed(seed)
-    source = LiveFeatures(run.encoder, run.recipe)
-    readable = (source.readable(parts[0]), source.readable(parts[1], spoken_only=True))
-    fit = not run.recipe.schedule.epochs
-    train_classifier(run.classifier, source, readable, run.recipe.finetune, folder, seed=seed, resume=resume, fit=fit)
-    source.finish()
-
-
-def fit_temperature(logits: torch.Tensor, part: Part) -> float:
-    """Return the temperature with the least balanced negative log-likelihood (Guo et al. 2017, section 4.2)."""
-    log_temperature = torch.zeros(1, requires_grad=True)
-    optimiser = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
-    logits, labels = logits.clone(), torch.from_numpy(part.labels)
-    weights = torch.from_numpy(part.balanced_weights()).float()
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        loss = F.cross_entropy(logits / log_temperature.exp(), labels, reduction="none") @ weights
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return float(log_temperature.detach().exp())

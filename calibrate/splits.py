@@ -29,6 +29,18 @@ EMOSUPERB_BLOCKS = ((1001, 1018), (1019, 1036), (1037, 1054), (1055, 1072), (107
 """First and last actor of each block of CREMA-D."""
 
 
+def split_named(name: str) -> Split:
+    """Return the split of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise UsageError(f"split {name!r} is not one of {', '.join(SPLITS)}{nearest(name, SPLITS)}")
+
+
 @dataclass(frozen=True)
 class Fold:
     """One round of cross-validation."""

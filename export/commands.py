@@ -12,9 +12,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from calibrate.commands import show_figures
 from calibrate.dataset import Part, read_parts
 from calibrate.recipe import read_recipe
+from calibrate.report import show_figures
 from calibrate.run import Run, load_run
 from calibrate.speakers.factor_model import population_of
 from calibrate.speakers.verifier import SpeakerModel

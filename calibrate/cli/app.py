@@ -1,13 +1,31 @@
-"""The ``affectd-calibrate`` command, and the options that its commands share."""
+"""The ``affectd-calibrate`` command: every command in a file of its own, which imports its work when it is called."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from edge.cli.kit.entry import examples, new_app, set_debug
+from calibrate.cli import (
+    adaptation,
+    batching,
+    calibrated,
+    compare,
+    corpus,
+    crossvalidate,
+    embed,
+    evaluate,
+    folds,
+    generalise,
+    household,
+    mfcc,
+    report,
+    robustness,
+    strangers,
+    sweep,
+    table,
+    text_control,
+    train,
+    transfer,
+    verification,
+)
+from edge.cli.kit.entry import examples, launch, new_app
 
 app = new_app(
     "affectd-calibrate",
@@ -18,26 +36,43 @@ app = new_app(
         "affectd-calibrate evaluate runs/default --data data      figures on the test speakers",
     ),
 )
-
-Data = Annotated[Path, typer.Option(help="Folder that the recipe's corpora and splits are relative to.", metavar="DIR")]
-EncoderName = Annotated[
-    str | None, typer.Option("--encoder", help="Hub name or folder of the pretrained encoder, over the recipe's.")
-]
-HeadName = Annotated[
-    str | None,
-    typer.Option(
-        "--head",
-        help="Head, schedule and augmentation of configs/heads, or of a file like these, over the "
-        "recipe's: base, personal, mfcc, deep, wav2vec, …",
-        metavar="NAME",
-        show_default="the recipe's",
-    ),
-]
-Cache = Annotated[Path, typer.Option(help="Folder for features of the frozen encoder.", file_okay=False, metavar="DIR")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of torch.")]
-Debug = Annotated[bool, typer.Option("--debug", callback=set_debug, help="Log details and show tracebacks.")]
+features = new_app("features", "Describe what is in the recordings of a corpus.", mfcc.EXAMPLES)
 
 
 @app.callback()
 def calibrate() -> None:
     """Options before any command."""
+
+
+@features.callback()
+def describe() -> None:
+    """Options before any feature."""
+
+
+app.command(epilog=corpus.EXAMPLES)(corpus.corpus)
+app.command(epilog=table.EXAMPLES)(table.table)
+app.add_typer(features, name="features")
+features.command(epilog=mfcc.EXAMPLES)(mfcc.mfcc)
+app.command(epilog=embed.EXAMPLES)(embed.embed)
+app.command(epilog=batching.EXAMPLES)(batching.batching)
+app.command(epilog=train.EXAMPLES)(train.train)
+app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=calibrated.EXAMPLES)(calibrated.calibrated)
+app.command(epilog=compare.EXAMPLES)(compare.compare)
+app.command(epilog=crossvalidate.EXAMPLES)(crossvalidate.crossvalidate)
+app.command(epilog=folds.EXAMPLES)(folds.folds)
+app.command(epilog=generalise.EXAMPLES)(generalise.generalise)
+app.command(epilog=transfer.EXAMPLES)(transfer.transfer)
+app.command(epilog=sweep.EXAMPLES)(sweep.sweep)
+app.command(epilog=robustness.EXAMPLES)(robustness.robustness)
+app.command("text-control", epilog=text_control.EXAMPLES)(text_control.text_control)
+app.command(epilog=strangers.EXAMPLES)(strangers.strangers)
+app.command(epilog=adaptation.EXAMPLES)(adaptation.adaptation)
+app.command(epilog=verification.EXAMPLES)(verification.verification)
+app.command(epilog=household.EXAMPLES)(household.household)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    launch(app, "affectd-calibrate")

@@ -1,5 +1,4 @@
-"""``affectd-calibrate sweep | strangers``: their options."""
-# ruff: noqa: PLC0415  (imports inside the commands, so that --help does not wait for torch)
+"""``affectd-calibrate sweep``."""
 
 from __future__ import annotations
 
@@ -8,21 +7,16 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.app import Cache, Data, Debug, EncoderName, HeadName, Threads, app
+from calibrate.cli.options import Cache, Data, Debug, EncoderName, HeadName, Json, Out, RecipeFile, Threads
 from edge.cli.kit.entry import examples
 
-RecipeFile = Annotated[Path, typer.Argument(help="Training recipe in TOML, see configs/default-train.toml.")]
-Out = Annotated[Path, typer.Option(help="Folder for the report.", file_okay=False, metavar="DIR")]
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]
-
-
-@app.command(
-    epilog=examples(
-        "affectd-calibrate sweep crema-d.toml --data data --head base --split random --out sweep "
-        "--rate 3e-4 --rate 1.1e-3 --rate 3e-3 --batch 50 --batch 150 --batch 450",
-        "affectd-calibrate sweep configs/default-train.toml --data data --corpus ravdess --seeds 5 --out sweep",
-    )
+EXAMPLES = examples(
+    "affectd-calibrate sweep crema-d.toml --data data --head base --split random --out sweep "
+    "--rate 3e-4 --rate 1.1e-3 --rate 3e-3 --batch 50 --batch 150 --batch 450",
+    "affectd-calibrate sweep configs/default-train.toml --data data --corpus ravdess --seeds 5 --out sweep",
 )
+
+
 def sweep(
     recipe: RecipeFile,
     *,
@@ -63,35 +57,3 @@ def sweep(
         recipe, data, out, rates=rate or [], batches=batch or [], split=split, corpus=corpus, seeds=seeds, head=head,
         encoder=encoder, cache=cache, threads=threads, json_only=json,
     )  # fmt: skip
-
-
-@app.command(
-    epilog=examples(
-        "affectd-calibrate strangers configs/default-train.toml --data data --out report",
-        "affectd-calibrate strangers crema-d.toml --data data --head modern --folds 3 --out report",
-    )
-)
-def strangers(
-    recipe: RecipeFile,
-    *,
-    data: Data,
-    out: Out,
-    head: Annotated[str, typer.Option(help="Head of configs/heads that is told who speaks in three ways.")] = "base",
-    folds: Annotated[int, typer.Option(min=2, help="Of the speakers; each is held out once.")] = 5,
-    encoder: EncoderName = None,
-    cache: Cache = Path("cache"),
-    threads: Threads = 2,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Ask what telling a head who speaks is worth for people it never trained on, against enrolment.
-
-    The same head untold, told a learned vector, and told the mean MFCC, cross-validated over the training and
-    validation speakers. A stranger is told as the mean of all, as the training speaker of the nearest MFCC, or by the
-    own MFCC; enrolment is that of the device. All have the same eight clips.
-    """
-    from calibrate.experiments.strangers import measure_strangers
-
-    measure_strangers(
-        recipe, data, out, head=head, folds=folds, encoder=encoder, cache=cache, threads=threads, json_only=json
-    )

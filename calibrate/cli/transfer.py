@@ -1,5 +1,4 @@
-"""``affectd-calibrate transfer``: its options."""
-# ruff: noqa: PLC0415  (imports inside the command, so that --help does not wait for torch)
+"""``affectd-calibrate transfer``."""
 
 from __future__ import annotations
 
@@ -8,27 +7,26 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.app import Cache, Data, Debug, EncoderName, Threads, app
+from calibrate.cli.options import Cache, Data, Debug, EncoderName, Json, Out, RecipeFile, Threads
 from edge.cli.kit.entry import examples
 
-
-@app.command(
-    epilog=examples(
-        "affectd-calibrate transfer configs/default-train.toml --source ravdess --target nemo --data data --out report",
-        "affectd-calibrate transfer configs/default-train.toml --source ravdess --target nemo --data data --out report "
-        "--target-speakers 1,2,4,all --folds 7",
-        "affectd-calibrate transfer esd.toml --source esd:0011-0020 --target esd:0001-0010 --data data --out report",
-    )
+EXAMPLES = examples(
+    "affectd-calibrate transfer configs/default-train.toml --source ravdess --target nemo --data data --out report",
+    "affectd-calibrate transfer configs/default-train.toml --source ravdess --target nemo --data data --out report "
+    "--target-speakers 1,2,4,all --folds 7",
+    "affectd-calibrate transfer esd.toml --source esd:0011-0020 --target esd:0001-0010 --data data --out report",
 )
+
+
 def transfer(
-    recipe: Annotated[Path, typer.Argument(help="Training recipe in TOML, see configs/default-train.toml.")],
+    recipe: RecipeFile,
     *,
     source: Annotated[
         str, typer.Option(help="Corpus of the recipe, or a range of its speakers: CORPUS:FIRST-LAST.", metavar="CORPUS")
     ],
     target: Annotated[str, typer.Option(help="The same of what is transferred to.", metavar="CORPUS")],
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for the report.", file_okay=False, metavar="DIR")],
+    out: Out,
     target_speakers: Annotated[
         str, typer.Option(help="How many of the target's speakers to train on: numbers, separated by commas, or all.")
     ] = "all",
@@ -43,7 +41,7 @@ def transfer(
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
-    json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
+    json: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip
     """Measure transfer from one corpus to another, of another language for instance, on unseen speakers of both.

@@ -25,6 +25,7 @@ from calibrate.embed.store import EMBEDDINGS, UNREADABLE, Shard, Store
 from calibrate.progress import progress_bar
 from calibrate.training import processes
 from calibrate.training.features import encode, middle
+from calibrate.workspace import Workspace
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError
@@ -59,7 +60,7 @@ def embed_corpus(
     """Embed a corpus; see the command's help."""
     one_of("batching", batching, KINDS)
     one_of("dtype", dtype, DTYPES)
-    here = processes.join(cpu=device.startswith("cpu")) or processes.torch_device(device)
+    here = processes.join(cpu=device.startswith("cpu")) or Workspace(threads=threads, device=device).torch_device()
     torch.set_num_threads(threads)
     utterances = list_utterances(corpus, folder, strict)
     embedder = open_embedder(encoder, layers, pool, max_s, run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,10 +15,9 @@ from calibrate.metrics import Probabilities
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
 from calibrate.run import RUN_NAME, Run, load_run
-from calibrate.splits import SPLITS, Split
 from edge.analyze import whole_file_waveform
 from edge.bundle import MANIFEST_NAME, Bundle
-from edge.errors import UsageError, nearest
+from edge.errors import UsageError
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 
@@ -124,26 +123,6 @@ def load_model(folder: Path, encoder: str | None, cache: Path, threads: int) -> 
     if (folder / RUN_NAME).is_file():
         return RunModel(folder, load_run(folder, encoder), cache)
     raise UsageError(f"{folder}: holds neither {MANIFEST_NAME} (a bundle) nor {RUN_NAME} (a run)")
-
-
-def inhabited(parts: Mapping[Split, Part], split: str) -> Part:
-    """Return one of the parts.
-
-    Raises:
-        UsageError: there is no such split, or nobody is in it.
-    """
-    part = parts[split_named(split)]
-    if not part.utterances:
-        raise UsageError(f"no speaker of the corpora is in the {split} split")
-    return part
-
-
-def split_named(name: str) -> Split:
-    """Return the split of this name."""
-    for split in SPLITS:
-        if split == name:
-            return split
-    raise UsageError(f"split {name!r} is not one of {', '.join(SPLITS)}{nearest(name, SPLITS)}")
 
 
 def protocol_of(models: Collection[Model], recipe: Recipe, part: Part, split: str) -> str:

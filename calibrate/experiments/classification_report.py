@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from calibrate.dataset import read_parts
+from calibrate.dataset import read_parts, require_speakers
 from calibrate.evaluate import by_corpus
-from calibrate.experiments.answers import inhabited, load_model, protocol_of
+from calibrate.experiments.answers import load_model, protocol_of
 from calibrate.metrics import Figures
 from calibrate.report import draw_confusion, draw_training, summary
 
@@ -46,7 +46,7 @@ def report_model(
     torch.set_num_threads(threads)
     model = load_model(folder, encoder, cache, threads)
     recipe = model.recipe(recipe_path)
-    part = inhabited(read_parts(recipe, data), split)
+    part = require_speakers(read_parts(recipe, data), split)
     answers = model.answer(part)
     corpora = by_corpus(answers.part, answers.probabilities, model.labels)
     protocol = protocol_of([model], recipe, part, split)

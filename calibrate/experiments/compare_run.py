@@ -10,9 +10,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from calibrate.dataset import read_parts
+from calibrate.dataset import read_parts, require_speakers
 from calibrate.experiments import compare
-from calibrate.experiments.answers import Answers, inhabited, is_model, load_model, protocol_of
+from calibrate.experiments.answers import Answers, is_model, load_model, protocol_of
 from calibrate.experiments.crossvalidation import Retrainer, speaker_folds
 from calibrate.recipe import Recipe, read_recipe
 from calibrate.run import RUN_NAME
@@ -112,7 +112,7 @@ def _answers(
         labels = " against ".join(", ".join(model.labels) for model in (first, second))
         raise UsageError(f"the models answer with different labels, so their UA cannot be compared: {labels}")
     recipe = first.recipe(recipe_path)
-    part = inhabited(read_parts(recipe, data), split)
+    part = require_speakers(read_parts(recipe, data), split)
     ours, theirs = first.answer(part), second.answer(part)
     columns = [second.labels.index(label) for label in first.labels]
     protocol = protocol_of((first, second), recipe, part, split)

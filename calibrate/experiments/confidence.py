@@ -17,7 +17,7 @@ import torch
 
 from calibrate.experiments.answers import Answers
 from calibrate.metrics import Probabilities, calibration_error
-from calibrate.run import fit_temperature
+from calibrate.training.temperature import fit_temperature
 
 BINS = 15
 DRAWS = 2_000

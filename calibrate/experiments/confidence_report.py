@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 import torch
 
-from calibrate.dataset import read_parts
-from calibrate.experiments.answers import inhabited, load_model, protocol_of
+from calibrate.dataset import read_parts, require_speakers
+from calibrate.experiments.answers import load_model, protocol_of
 from calibrate.experiments.confidence import (
     TEMPERATURES,
     Calibration,
@@ -45,7 +45,7 @@ def calibrate_model(
     model = load_model(folder, encoder, cache, threads)
     recipe = model.recipe(recipe_path)
     parts = read_parts(recipe, data)
-    validation, test = (inhabited(parts, split) for split in ("validation", "test"))
+    validation, test = (require_speakers(parts, split) for split in ("validation", "test"))
     found = calibrate(model.answer(validation), model.answer(test), model.temperature, wanted)
     fitted_on = len(set(validation.speakers.tolist()))
     protocol = (

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from calibrate.dataset import Part, Rows, read_parts
 from calibrate.recipe import Recipe
-from calibrate.run import Run, build_run, finetune_run
+from calibrate.run import Run, build_run
 from calibrate.speakers.adaptation import PROTOCOL, Gain, Method, measure, write_adaptation
 from calibrate.speakers.factor_model import embed_part, fit_population, learned_regulars
 from calibrate.splits import make_splits
+from calibrate.train import finetune_run
 from calibrate.training.clip_mfcc import ClipVectors, clip_mfcc
 from calibrate.training.heads import Classifier
 from calibrate.training.sources import BatchFeatures, FeatureSource

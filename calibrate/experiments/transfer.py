@@ -27,8 +27,9 @@ from calibrate.experiments.transfer_rounds import (
 )
 from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
-from calibrate.run import Run, finetune_run
+from calibrate.run import Run
 from calibrate.splits import SPLITS
+from calibrate.train import finetune_run
 from calibrate.training.sources import FeatureSource
 from calibrate.training.trainer import train_classifier
 from edge.errors import UsageError
@@ -62,15 +63,15 @@ def measure_transfer(
     parts = read_parts(recipe, data)
     roles = {utterance.path: split for split in SPLITS for utterance in parts[split].utterances}
     # All corpora of the recipe, whole, since that is how other commands have cached their features.
-    inhabited = [part for part in parts.values() if part.utterances]
-    everyone = join_parts(inhabited)
+    require_speakers = [part for part in parts.values() if part.utterances]
+    everyone = join_parts(require_speakers)
     sides = [side_of(everyone, source, "--source"), side_of(everyone, target, "--target")]
     if shared := set(sides[0].speakers) & set(sides[1].speakers):
         raise UsageError(f"--source {source} and --target {target} share {len(shared)} speakers")
     sides, labels = with_shared_labels(sides, recipe.labels)
     counts = speaker_counts(target_speakers, rounds_of(sides, roles, folds, recipe.seed))
     recipe = recipe.model_copy(update={"labels": labels})
-    trainer = Retrainer(recipe, encoder, cache, inhabited)
+    trainer = Retrainer(recipe, encoder, cache, require_speakers)
     readable = set(trainer.whole.paths)
     sides = [part.select(np.array([path in readable for path in part.paths])) for part in sides]
     rounds = rounds_of(sides, roles, folds, recipe.seed)

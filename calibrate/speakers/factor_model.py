@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from calibrate.dataset import Part
-from calibrate.run import Run, fit_temperature
+from calibrate.run import Run
 from calibrate.training.sources import FeatureSource
+from calibrate.training.temperature import fit_temperature
 from edge.adapt import SpeakerProfile
 from edge.arrays import Doubles, Matrix
 from edge.head import Head

@@ -19,27 +19,11 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from calibrate.dataset import Rows
-from edge.errors import UsageError
 
 PATIENCE = timedelta(days=2)
 """The main process may embed a corpus while the others wait."""
 
 T = TypeVar("T")
-
-
-def torch_device(name: str) -> torch.device:
-    """Return a device that works here.
-
-    Raises:
-        UsageError: it does not.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"device {name!r} is not usable here: {reason}") from None
-    return device
 
 
 def join(cpu: bool) -> torch.device | None:

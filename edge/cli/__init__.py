@@ -3,7 +3,6 @@
 Exit codes: 0 fine; 1 audio that cannot be read, a failed ``doctor``, a refused consent or nothing to enrol; 2 usage;
 3 model; 4 audio devices; 5 store.
 """
-# ruff: noqa: PLC0415  (imports inside the commands, so that --help and --version do not wait for numpy and onnxruntime)
 
 from __future__ import annotations
 

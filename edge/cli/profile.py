@@ -1,5 +1,4 @@
 """``affectd profile``: its options."""
-# ruff: noqa: PLC0415  (imports inside the command, as in edge.cli)
 
 from __future__ import annotations
 

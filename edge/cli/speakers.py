@@ -1,5 +1,4 @@
 """``affectd speakers``: the options of its commands. Those that need no model work without one."""
-# ruff: noqa: PLC0415  (imports inside the commands, as in edge.cli)
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """``affectd-export bundle``: its options."""
-# ruff: noqa: PLC0415  (imports inside the commands, so that --help does not wait for torch)
 
 from __future__ import annotations
 

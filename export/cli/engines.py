@@ -1,5 +1,4 @@
 """``affectd-export engines``: its options."""
-# ruff: noqa: PLC0415  (imports inside the commands, so that --help does not wait for onnxruntime)
 
 from __future__ import annotations
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calibrate.commands import show_figures
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part, read_parts
 from calibrate.evaluate import evaluate_run
 from calibrate.recipe import read_toml
-from calibrate.report import write_report
+from calibrate.report import show_figures, write_report
 from calibrate.run import load_run
 from edge.analyze import find_audio
 from edge.audio import open_audio

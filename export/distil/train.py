@@ -21,7 +21,8 @@ from calibrate.dataset import Part, Rows
 from calibrate.encoders.students import save_student
 from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
-from calibrate.run import Run, fit_temperature
+from calibrate.run import Run
+from calibrate.training.temperature import fit_temperature
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
 from edge.errors import ModelError

@@ -9,7 +9,7 @@ import pytest
 from matplotlib import pyplot as plt
 from sklearn.metrics import classification_report
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.experiments.classification_report import (
     as_values,
     averages,
@@ -94,7 +94,7 @@ def test_one_page_holds_everything(tmp_path: Path) -> None:
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
-    return lambda *arguments: exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments, "--threads", 1)
+    return lambda *arguments: exit_code(main, monkeypatch, "affectd-calibrate", *arguments, "--threads", 1)
 
 
 def test_the_report_of_a_run_and_of_a_bundle(

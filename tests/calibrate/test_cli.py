@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from calibrate import cli
+from calibrate.cli.app import main
 from edge.cli.kit.entry import PACKAGES
 from edge.errors import UsageError
 from helpers.calling import exit_code
@@ -30,7 +30,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 
     def call(*arguments: object) -> int:
         threads = () if arguments[0] == "corpus" else ("--threads", 1)
-        return exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments, *threads)
+        return exit_code(main, monkeypatch, "affectd-calibrate", *arguments, *threads)
 
     return call
 
@@ -68,7 +68,7 @@ def test_from_a_corpus_folder_to_figures_in_a_process_of_its_own(
 
 
 def test_the_command_line_itself_waits_for_no_torch() -> None:
-    code = "import sys, calibrate.cli; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    code = "import sys, calibrate.cli.app; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.experiments.answers import Answers
@@ -131,7 +131,7 @@ def test_the_report(tmp_path: Path) -> None:
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
-    return lambda *arguments: exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments, "--threads", 1)
+    return lambda *arguments: exit_code(main, monkeypatch, "affectd-calibrate", *arguments, "--threads", 1)
 
 
 def test_a_run_against_a_bundle(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.experiments.answers import Answers
@@ -162,7 +162,7 @@ def test_a_run_and_a_bundle_from_the_command_line(
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> int:
-        return exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments, "--data", data, "--threads", 1)
+        return exit_code(main, monkeypatch, "affectd-calibrate", *arguments, "--data", data, "--threads", 1)
 
     recipe = recipe_file()
     write_run(tmp_path / "mine", recipe_of(), encoders["whisper"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from calibrate.cli import main
+from calibrate.cli.app import main
 from calibrate.training import processes
 from calibrate.training import trainer as training
 from helpers.calling import exit_code

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import read_corpus
 from calibrate.embed import corpus as work
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
@@ -231,7 +231,7 @@ def test_what_batches_of_like_length_are_worth(
     esd: Path, encoders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ("batching", "esd", esd, "--encoder", encoders["wav2vec2"], "--clips", 12, "--rounds", 2, "--batch-s", 2)
-    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", *command, "--json") == 0
+    assert exit_code(main, monkeypatch, "affectd-calibrate", *command, "--json") == 0
     described = json.loads(capsys.readouterr().out)
     kinds = described["batching"]
     assert list(kinds) == ["one at a time", "length", "order", "pad"]
@@ -242,10 +242,10 @@ def test_what_batches_of_like_length_are_worth(
     assert kinds["pad"]["times_pad"] == 1
     assert all(row["largest_difference"] < 1e-4 and len(row["rounds_s"]) == 2 for row in kinds.values())
     feels = ("batching", "esd", esd, "--encoder", encoders["hubert-group"], "--clips", 6, "--rounds", 1)
-    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", *feels, "--json") == 0
+    assert exit_code(main, monkeypatch, "affectd-calibrate", *feels, "--json") == 0
     moved = json.loads(capsys.readouterr().out)["batching"]
     assert min(moved[kind]["largest_difference"] for kind in ("length", "order", "pad")) > 1e-3
-    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", *feels) == 0
+    assert exit_code(main, monkeypatch, "affectd-calibrate", *feels) == 0
     assert "6 clips of esd, hubert-group, 1 rounds" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.embed import corpus as work
 from helpers import layouts
 from helpers.embedding import SMALL, Embed, contents
@@ -24,7 +24,7 @@ LAUNCH = (
 def kill_in(batch: int, arguments: tuple[object, ...]) -> None:
     """Run the command in a process that is killed when it encodes its nth batch."""
 
-    def main() -> None:
+    def killed() -> None:
         calls, real = 0, work.encode
 
         def dying(*rest: Any) -> Any:
@@ -36,9 +36,9 @@ def kill_in(batch: int, arguments: tuple[object, ...]) -> None:
 
         work.encode = dying
         sys.argv = ["affectd-calibrate", "embed", *map(str, arguments), "--threads", "1"]
-        cli.main()
+        main()
 
-    process = multiprocessing.get_context("fork").Process(target=main)
+    process = multiprocessing.get_context("fork").Process(target=killed)
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.experiments.generalisation import LeftOut, Unheard, as_json, markdown, rows, spread
 from helpers.calling import exit_code
 
@@ -19,7 +19,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "180")
     return lambda *arguments: exit_code(
-        cli.main, monkeypatch, "affectd-calibrate", "generalise", *arguments, "--threads", 1
+        main, monkeypatch, "affectd-calibrate", "generalise", *arguments, "--threads", 1
     )
 
 

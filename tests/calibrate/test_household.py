@@ -9,7 +9,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.speakers.household import (
@@ -95,7 +95,7 @@ def test_the_command_evaluates_a_bundle_folder(
     write_table(data / "splits.csv", ("corpus", "speaker", "split"), [("family", name, "test") for name in VOICES])
     recipe = recipe_file(corpora=[{"name": "csv", "folder": "home", "licence": "own", "licence_verified": False}])
     options = ["--data", data, "--recipe", recipe, "--out", tmp_path / "out", "--json", "--threads", 1]
-    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", "household", bundle_folder, *options) == 0
+    assert exit_code(main, monkeypatch, "affectd-calibrate", "household", bundle_folder, *options) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["protocol"].startswith("test speakers of splits.csv; the bundle through the device's code")
     assert said["corpora"]["family"]["speakers"] == 3

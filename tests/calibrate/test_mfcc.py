@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.mfcc import (
     draw_clips,
@@ -29,7 +29,7 @@ def test_a_vector_a_speaker_with_what_is_known_of_them(
     crema_d: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("features", "mfcc", "crema-d", crema_d, "--out", tmp_path, "--coefficients", 13)
-    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments) == 0
+    assert exit_code(main, monkeypatch, "affectd-calibrate", *arguments) == 0
     assert "4 speakers, 24 clips" in capsys.readouterr().out
     described = json.loads((tmp_path / "mfcc.json").read_text())
     assert (described["corpus"], described["coefficients"]) == ("crema-d", 13)
@@ -65,7 +65,7 @@ def test_few_clips_as_json_name_their_files(
 ) -> None:
     folder = layouts.esd(tmp_path / "esd")
     arguments = ("features", "mfcc", "esd", folder, "--out", tmp_path / "out", "--clips", 2, "--json")
-    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments) == 0
+    assert exit_code(main, monkeypatch, "affectd-calibrate", *arguments) == 0
     described = json.loads(capsys.readouterr().out)
     assert {speaker["clips"] for speaker in described["speakers"].values()} == {2}
     assert len(described["files"]) == len(set(described["files"])) == 8
@@ -124,5 +124,5 @@ def test_one_speaker_has_no_components(
     for path in crema_d.glob("1001_*.wav"):
         (tmp_path / "one" / path.name).write_bytes(path.read_bytes())
     arguments = ("features", "mfcc", "crema-d", tmp_path / "one", "--out", tmp_path / "out")
-    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments) == 2
+    assert exit_code(main, monkeypatch, "affectd-calibrate", *arguments) == 2
     assert "has 1 speakers; principal components need two" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.experiments.protocols import EMOTIONS, with_labels
 from calibrate.recipe import Recipe
 from helpers.calling import exit_code
@@ -20,7 +20,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Run ``affectd-calibrate folds`` inside the test's process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "180")
-    return lambda *arguments: exit_code(cli.main, monkeypatch, "affectd-calibrate", "folds", *arguments, "--threads", 1)
+    return lambda *arguments: exit_code(main, monkeypatch, "affectd-calibrate", "folds", *arguments, "--threads", 1)
 
 
 @pytest.fixture

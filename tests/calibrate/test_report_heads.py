@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import export.cli
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.dataset import read_parts
 from calibrate.recipe import Recipe
-from calibrate.run import build_run, train_run
+from calibrate.run import build_run
+from calibrate.train import train_run
 from calibrate.training.clip_mfcc import clip_mfcc, speaker_mfcc
 from calibrate.training.trainer import validate
 from edge.errors import ModelError
@@ -38,7 +39,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Run ``affectd-calibrate`` inside the test's process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments, "--threads", 1)
+    return lambda *arguments: exit_code(main, monkeypatch, "affectd-calibrate", *arguments, "--threads", 1)
 
 
 @pytest.fixture

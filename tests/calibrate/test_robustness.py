@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.evaluate import evaluate_bundle, run_answer
@@ -47,7 +47,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     return lambda *arguments: exit_code(
-        cli.main, monkeypatch, "affectd-calibrate", "robustness", *arguments, "--threads", 1
+        main, monkeypatch, "affectd-calibrate", "robustness", *arguments, "--threads", 1
     )
 
 

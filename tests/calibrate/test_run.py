@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part, read_parts
 from calibrate.recipe import Recipe
-from calibrate.run import MODEL_NAME, RUN_NAME, Run, build_run, fit_temperature, load_run, train_run
+from calibrate.run import MODEL_NAME, RUN_NAME, Run, build_run, load_run
+from calibrate.train import train_run
+from calibrate.training.temperature import fit_temperature
 from edge.errors import ModelError, UsageError
 
 MakeRecipe = Callable[..., Recipe]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.overview import draw_emotions, draw_lengths, draw_speakers, summarise, write_table
 from helpers.calling import exit_code
@@ -20,7 +20,7 @@ def test_crema_d_becomes_a_table_with_all_that_is_known(
     crema_d: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "tables"
-    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", "table", "crema-d", crema_d, "--out", out) == 0
+    assert exit_code(main, monkeypatch, "affectd-calibrate", "table", "crema-d", crema_d, "--out", out) == 0
     assert "24" in capsys.readouterr().out
     assert {path.name for path in out.iterdir()} == {"crema-d.csv", "summary.json", *PICTURES}
     with (out / "crema-d.csv").open(encoding="utf-8", newline="") as file:
@@ -43,7 +43,7 @@ def test_esd_as_json_for_a_machine(
     esd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("table", "esd", esd, "--out", tmp_path, "--json")
-    assert exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments) == 0
+    assert exit_code(main, monkeypatch, "affectd-calibrate", *arguments) == 0
     stdout, stderr = capsys.readouterr()
     assert stderr == ""
     summary = json.loads(stdout)
@@ -99,7 +99,7 @@ def test_mistakes_are_told_in_one_line(
         ("holds no recording of esd", "esd", crema_d),
     ):
         arguments = ("table", corpus, folder, "--out", tmp_path / "out")
-        assert exit_code(cli.main, monkeypatch, "affectd-calibrate", *arguments) == 2
+        assert exit_code(main, monkeypatch, "affectd-calibrate", *arguments) == 2
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1

@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.experiments import text_control
@@ -210,7 +210,7 @@ def test_a_lookup_weighs_labels_the_same() -> None:
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
-    return lambda *arguments: exit_code(cli.main, monkeypatch, "affectd-calibrate", "text-control", *arguments)
+    return lambda *arguments: exit_code(main, monkeypatch, "affectd-calibrate", "text-control", *arguments)
 
 
 def write_text_set(path: Path) -> Path:

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from calibrate.cli import main
+from calibrate.cli.app import main
 from calibrate.dataset import Part, Rows, read_parts
 from calibrate.recipe import HeadRecipe, Recipe, ScheduleRecipe, read_recipe
-from calibrate.run import Run, build_run, load_run, train_run
+from calibrate.run import Run, build_run, load_run
 from calibrate.splits import Split
+from calibrate.train import train_run
 from calibrate.training import trainer as training
 from calibrate.training.heads import Classifier
 from calibrate.training.sources import BatchFeatures

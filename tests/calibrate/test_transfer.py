@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.experiments.transfer_figures import Outcome, Side, Training, Transfer
@@ -32,7 +32,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 
     def call(*arguments: object) -> int:
         return exit_code(
-            cli.main, monkeypatch, "affectd-calibrate", "transfer", *arguments, "--threads", 1, "--out", "report"
+            main, monkeypatch, "affectd-calibrate", "transfer", *arguments, "--threads", 1, "--out", "report"
         )
 
     return call

@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from calibrate import cli
+from calibrate.cli.app import main
 from calibrate.corpora import read_corpus
 from calibrate.speakers import voice_table
 from calibrate.speakers.verifier import SpeakerModel
@@ -69,7 +69,7 @@ def call(
 
     def call(*arguments: object) -> int:
         command = ("verification", recipe, "--data", choir, "--out", "out", "--threads", 1, *arguments)
-        return exit_code(cli.main, monkeypatch, "affectd-calibrate", *command)
+        return exit_code(main, monkeypatch, "affectd-calibrate", *command)
 
     return call
 

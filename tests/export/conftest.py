@@ -16,8 +16,9 @@ import pytest
 
 from calibrate.dataset import Part, read_parts
 from calibrate.recipe import Recipe
-from calibrate.run import Run, build_run, load_run, train_run
+from calibrate.run import Run, build_run, load_run
 from calibrate.speakers.verifier import SpeakerModel
+from calibrate.train import train_run
 from edge.bundle import ENCODER_NAME
 from edge.speaker import VoiceCalibration
 from export.bundle import write as export_bundle_module

@@ -14,7 +14,8 @@ from calibrate.dataset import read_parts
 from calibrate.encoders.pretrained import load_encoder
 from calibrate.encoders.students import WhisperStudentShape, save_student
 from calibrate.recipe import Recipe
-from calibrate.run import Run, build_run, load_run, train_run
+from calibrate.run import Run, build_run, load_run
+from calibrate.train import train_run
 from edge.errors import ModelError, UsageError
 from export import cli
 from export.distil.command import with_unlabelled

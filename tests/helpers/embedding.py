@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from calibrate import cli
+from calibrate.cli.app import main
 from helpers import layouts
 from helpers.calling import exit_code
 
@@ -31,7 +31,7 @@ def esd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def embed(monkeypatch: pytest.MonkeyPatch) -> Embed:
     """Call the command and return its exit code."""
-    return lambda *arguments: exit_code(cli.main, monkeypatch, "affectd-calibrate", "embed", *arguments, "--threads", 1)
+    return lambda *arguments: exit_code(main, monkeypatch, "affectd-calibrate", "embed", *arguments, "--threads", 1)
 
 
 def table(out: Path, name: str = "utterances.csv") -> list[dict[str, str]]:

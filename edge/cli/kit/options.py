@@ -109,7 +109,7 @@ def load(config: Path | None, assignments: Sequence[str] | None, options: dict[s
 
     Without a ``config`` file, ``$XDG_CONFIG_HOME/affectd/config.toml`` is read if it exists.
     """
-    from edge.settings import load_settings  # noqa: PLC0415  (--help does not wait for it)
+    from edge.settings import load_settings
 
     overrides: dict[str, Any] = {}
     for assignment in assignments or ():

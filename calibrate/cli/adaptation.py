@@ -1,0 +1,30 @@
+"""``affectd-calibrate adaptation``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Cache, Data, Debug, EncoderName, HeldOutSplit, Threads
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples("affectd-calibrate adaptation runs/default --data data --out report")
+
+
+def adaptation(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    *,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the table, the plot and the JSON.", metavar="DIR")],
+    split: HeldOutSplit = "test",
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    debug: Debug = False,
+) -> None:
+    """Measure what a few enrolment clips of a person are worth: UA against their number and kind, in 20 draws."""
+    from calibrate.commands import measure_adaptation
+
+    measure_adaptation(run, data, out, split, encoder, cache=cache, threads=threads)

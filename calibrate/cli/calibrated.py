@@ -1,0 +1,39 @@
+"""``affectd-calibrate calibrated``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Cache, Data, Debug, EncoderName, EvaluationRecipe, Json, Model, Out, Threads
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples(
+    "affectd-calibrate calibrated runs/default --data data --out report --accuracy 0.9",
+    "affectd-calibrate calibrated bundles/mine --data data --recipe configs/default-train.toml --out report",
+)
+
+
+def calibrated(
+    model: Model,
+    *,
+    data: Data,
+    out: Out,
+    accuracy: Annotated[float, typer.Option(min=0, max=1, help="Wanted of the answers that nobody reviews.")] = 0.8,
+    recipe: EvaluationRecipe = None,
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure confidence, and find the review threshold that reaches a wanted accuracy.
+
+    Temperature, reliability diagram, expected calibration error and the coverage-accuracy curve; fitted on validation
+    speakers, reported on test speakers. Prints the line for the settings.
+    """
+    from calibrate.experiments.confidence_report import calibrate_model
+
+    calibrate_model(model, data, recipe, out, encoder, wanted=accuracy, cache=cache, threads=threads, as_json=json)

@@ -1,0 +1,33 @@
+"""``affectd-calibrate crossvalidate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Cache, Data, Debug, EncoderName, Threads
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples("affectd-calibrate crossvalidate configs/default-train.toml --data data --out report")
+
+
+def crossvalidate(
+    recipe: Annotated[Path, typer.Argument(help="Training recipe; a fine-tuned encoder learns anew for every fold.")],
+    *,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the table, the plot and the JSON.", metavar="DIR")],
+    folds: Annotated[int, typer.Option(min=2, help="Each speaker is held out once.")] = 5,
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    debug: Debug = False,
+) -> None:
+    """Measure a recipe, without and with enrolment, on speakers held out in turn: choose by these, not by the test.
+
+    Only training and validation speakers are read. The report is that of the adaptation command.
+    """
+    from calibrate.commands import validate_recipe
+
+    validate_recipe(recipe, data, out, encoder, folds=folds, cache=cache, threads=threads)

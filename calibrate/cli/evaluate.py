@@ -1,0 +1,52 @@
+"""``affectd-calibrate evaluate``."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+
+from calibrate.cli.options import (
+    Cache,
+    Data,
+    Debug,
+    EncoderName,
+    EvaluationRecipe,
+    Json,
+    Model,
+    OptionalOut,
+    SplitName,
+    Threads,
+)
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples(
+    "affectd-calibrate evaluate runs/default --data data",
+    "affectd-calibrate evaluate edge/bundles/default --data data --recipe configs/default-train.toml",
+)
+
+
+def evaluate(
+    model: Model,
+    *,
+    data: Data,
+    split: SplitName = "test",
+    recipe: EvaluationRecipe = None,
+    out: OptionalOut = None,
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Evaluate a run or a bundle on speakers it never trained on. A bundle runs the device's own code, int8 and all."""
+    from calibrate.evaluate import evaluate_model
+    from calibrate.report import as_values, show_figures, write_report
+    from calibrate.workspace import Workspace
+
+    found = evaluate_model(model, Workspace(data, cache, threads).open(), split, recipe, encoder)
+    if out is not None:
+        write_report(out, found.figures, found.labels, found.protocol)
+    if json:
+        print(dumps(as_values(found.figures, found.protocol)))
+    else:
+        show_figures(found.figures, found.protocol)

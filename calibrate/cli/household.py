@@ -1,0 +1,30 @@
+"""``affectd-calibrate household``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Data, Debug, Json, OptionalOut, SplitName, Threads
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples("affectd-calibrate household edge/bundles/default --data data --recipe configs/default-train.toml")
+
+
+def household(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, with a speaker encoder.")],
+    *,
+    data: Data,
+    recipe: Annotated[Path, typer.Option(help="Corpora and splits to evaluate on.")],
+    split: SplitName = "test",
+    out: OptionalOut = None,
+    threads: Threads = 2,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure the whole chain on a bundle: enrol, recognise who speaks, adapt to them, in 20 draws of households."""
+    from calibrate.commands import measure_households
+
+    measure_households(bundle, data, recipe, split, out, threads=threads, as_json=json)

@@ -1,0 +1,39 @@
+"""``affectd-calibrate features mfcc``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Debug, Folder, Json, Reader
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples(
+    "affectd-calibrate features mfcc crema-d CREMA-D/AudioWAV --out features",
+    "affectd-calibrate features mfcc ravdess data/ravdess --out features --coefficients 20 --clips 8",
+)
+
+
+def mfcc(
+    corpus: Reader,
+    folder: Folder,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for what is written.", file_okay=False, metavar="DIR")],
+    coefficients: Annotated[int, typer.Option(help="Cepstral coefficients, the first of them energy.")] = 40,
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="Clips of each speaker, drawn at random.", show_default="all")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of that draw.")] = 0,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write one mean-pooled MFCC vector a speaker as JSON, and plot their principal components.
+
+    The plot is coloured by gender and, where the corpus tells it, by race. With --clips the JSON lists the files used,
+    so that an evaluation can leave them out.
+    """
+    from calibrate.corpora.mfcc import describe_speakers
+
+    describe_speakers(corpus, folder, out, coefficients=coefficients, clips=clips, seed=seed, as_json=json)

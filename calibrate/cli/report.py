@@ -1,0 +1,47 @@
+"""``affectd-calibrate report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from calibrate.cli.options import (
+    Cache,
+    Data,
+    Debug,
+    EncoderName,
+    EvaluationRecipe,
+    Json,
+    Model,
+    Out,
+    SplitName,
+    Threads,
+)
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples(
+    "affectd-calibrate report runs/default --data data --out report",
+    "affectd-calibrate report edge/bundles/default --data data --recipe configs/default-train.toml --out report",
+)
+
+
+def report(
+    model: Model,
+    *,
+    data: Data,
+    out: Out,
+    split: SplitName = "test",
+    recipe: EvaluationRecipe = None,
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the classification report of a run or a bundle as Markdown, CSV, JSON and a single HTML file.
+
+    Precision, recall, F1 and support of every label, accuracy, macro and weighted averages, the confusion matrix, and
+    of a run the curves of its training.
+    """
+    from calibrate.experiments.classification_report import report_model
+
+    report_model(model, data, split, recipe, out, encoder, cache=cache, threads=threads, as_json=json)

@@ -1,0 +1,45 @@
+"""``affectd-calibrate robustness``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Data, Debug, EncoderName, EvaluationRecipe, HeldOutSplit, Json, Model, Out, Threads
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples(
+    "affectd-calibrate robustness edge/bundles/default --data data --recipe configs/default-train.toml --out report",
+    "affectd-calibrate robustness runs/default --data data --split validation --clips 60 --out report",
+)
+
+
+def robustness(
+    model: Model,
+    *,
+    data: Data,
+    out: Out,
+    recipe: EvaluationRecipe = None,
+    split: HeldOutSplit = "test",
+    clips: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most utterances of each speaker, drawn evenly over the labels.", show_default="all"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of noise, rooms and babble.")] = 0,
+    encoder: EncoderName = None,
+    threads: Threads = 2,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a model in white, pink and babble noise, two rooms, on the phone, and through a low-rate codec.
+
+    Twice: on what is spoken in the clean recording, so that only the encoder is judged, and with the segmenter, too,
+    hearing the degraded one. A bundle runs the device's own code. Babble is made of training speakers.
+    """
+    from calibrate.experiments.robustness import measure_robustness
+
+    measure_robustness(
+        model, data, out, recipe=recipe, split=split, encoder=encoder, clips=clips, seed=seed, threads=threads,
+        json_only=json,
+    )  # fmt: skip

@@ -1,0 +1,42 @@
+"""``affectd-calibrate strangers``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Cache, Data, Debug, EncoderName, Json, Out, RecipeFile, Threads
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples(
+    "affectd-calibrate strangers configs/default-train.toml --data data --out report",
+    "affectd-calibrate strangers crema-d.toml --data data --head modern --folds 3 --out report",
+)
+
+
+def strangers(
+    recipe: RecipeFile,
+    *,
+    data: Data,
+    out: Out,
+    head: Annotated[str, typer.Option(help="Head of configs/heads that is told who speaks in three ways.")] = "base",
+    folds: Annotated[int, typer.Option(min=2, help="Of the speakers; each is held out once.")] = 5,
+    encoder: EncoderName = None,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Ask what telling a head who speaks is worth for people it never trained on, against enrolment.
+
+    The same head untold, told a learned vector, and told the mean MFCC, cross-validated over the training and
+    validation speakers. A stranger is told as the mean of all, as the training speaker of the nearest MFCC, or by the
+    own MFCC; enrolment is that of the device. All have the same eight clips.
+    """
+    from calibrate.experiments.strangers import measure_strangers
+
+    measure_strangers(
+        recipe, data, out, head=head, folds=folds, encoder=encoder, cache=cache, threads=threads, json_only=json
+    )

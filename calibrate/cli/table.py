@@ -1,0 +1,35 @@
+"""``affectd-calibrate table``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Debug, Folder, Json, Reader, Strict
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples(
+    "affectd-calibrate table crema-d CREMA-D/AudioWAV --out tables",
+    "affectd-calibrate table esd ESD --out tables --json",
+)
+
+
+def table(
+    corpus: Reader,
+    folder: Folder,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for what is written.", file_okay=False, metavar="DIR")],
+    strict: Strict = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a corpus as one CSV, with plots of clip lengths, emotions and who speaks.
+
+    A row an utterance: path, speaker, sentence, emotion, a column of 0 and 1 a label, intensity, demographics and what
+    listeners heard, as far as the corpus tells; empty where it does not. The csv reader reads the table back.
+    """
+    from calibrate.corpora.overview import tabulate_corpus
+
+    tabulate_corpus(corpus, folder, out, strict=strict, as_json=json)

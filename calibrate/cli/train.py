@@ -1,0 +1,66 @@
+"""``affectd-calibrate train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Cache, Data, Debug, Device, EncoderName, HeadName, RecipeFile, Strict, Threads
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples(
+    "affectd-calibrate train configs/default-train.toml --data data",
+    "affectd-calibrate train my.toml --data data --encoder models/whisper-base --resume",
+    "affectd-calibrate train configs/default-train.toml --data data --without ravdess --without nemo",
+    "affectd-calibrate train configs/default-train.toml --data data --head base",
+    "affectd-calibrate train configs/default-train.toml --data data --finetune 2 --out runs/finetuned",
+    "accelerate launch --multi_gpu -m calibrate train configs/finetune.toml --data data --device cuda",
+)
+
+
+def train(
+    recipe: RecipeFile,
+    *,
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the run.", file_okay=False, metavar="DIR", show_default="runs/<name of the recipe>-<head>"
+        ),
+    ] = None,
+    encoder: EncoderName = None,
+    head: HeadName = None,
+    without: Annotated[list[str] | None, typer.Option(help="Corpus to leave out. Repeatable.")] = None,
+    strict: Strict = False,
+    finetune: Annotated[
+        int | None,
+        typer.Option(min=0, help="Last encoder layers to train after the head.", show_default="the recipe's"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    cache: Cache = Path("cache"),
+    threads: Threads = 2,
+    device: Device = "cpu",
+    debug: Debug = False,
+) -> None:
+    r"""Train a model by a recipe and report on its validation speakers.
+
+    By --finetune, or by encoder.finetune in the recipe, the encoder learns too, once the head has learned: see
+    \[finetune] in configs/finetune.toml. The frozen run lies beside it, in frozen/.
+
+    By --head another head takes the place of the recipe's, with its own schedule. The splits share no speaker, so a
+    head that is told who speaks is validated on strangers: in folds --split random it knows everyone.
+
+    The run folder gets the model, the training log with its picture, and a report with confusion matrices.
+    """
+    from calibrate.recipe import read_recipe
+    from calibrate.train import train_recipe
+    from calibrate.workspace import Workspace
+
+    workspace = Workspace(data, cache, threads, device).open()
+    chosen = read_recipe(recipe, head).leave_out(without or [])
+    if finetune is not None:
+        chosen = chosen.with_finetune(finetune)
+    folder = out or Path("runs") / (chosen.name if head is None else f"{chosen.name}-{Path(head).stem}")
+    train_recipe(chosen, workspace, folder, encoder=encoder, strict=strict, resume=resume)

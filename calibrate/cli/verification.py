@@ -1,0 +1,47 @@
+"""``affectd-calibrate verification``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibrate.cli.options import Data, Debug, Json, Threads
+from edge.cli.kit.entry import examples
+
+EXAMPLES = examples(
+    "affectd-calibrate verification configs/default-train.toml --data data --out verifier",
+    "affectd-calibrate verification configs/default-train.toml --data data --out verifier --encoder speaker.onnx",
+)
+
+
+def verification(
+    recipe: Annotated[Path, typer.Argument(help="Training recipe: its corpora and splits are used.")],
+    *,
+    data: Data,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the report and the verifier.", file_okay=False, metavar="DIR")
+    ],
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="ONNX speaker encoder of your own, waveform and lengths to voiceprint (affectd-export speaker makes "
+            "one of a WeSpeaker or 3D-Speaker export).",
+            dir_okay=False, exists=True, metavar="FILE", show_default="GE2E and the spectrum",
+        ),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Random draws of held-out speakers.")] = 20,
+    cache: Annotated[Path, typer.Option(help="Folder for voiceprints.", file_okay=False)] = Path("cache"),
+    threads: Threads = 2,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Measure how well speakers are told apart, and fit what a bundle needs to recognise them.
+
+    The figures are on speakers held out from all fitting, of all corpora of the recipe. The verifier in the same folder
+    is then fitted on the recipe's train and validation speakers, never on its test speakers.
+    """
+    from calibrate.commands import measure_verification
+
+    measure_verification(recipe, data, out, encoder, draws=draws, cache=cache, threads=threads, as_json=json)

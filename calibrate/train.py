@@ -1,0 +1,129 @@
+"""Train a model by a recipe: the work behind ``affectd-calibrate train``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from calibrate.dataset import Part, read_parts, require_speakers
+from calibrate.evaluate import evaluate_run
+from calibrate.recipe import Recipe
+from calibrate.report import draw_training, show_figures, write_report
+from calibrate.run import FROZEN_NAME, Run, build_run, load_run
+from calibrate.splits import SPLITS, Split
+from calibrate.training import processes
+from calibrate.training.clip_mfcc import clip_mfcc
+from calibrate.training.sources import LiveFeatures
+from calibrate.training.temperature import fit_temperature
+from calibrate.training.trainer import train_classifier
+from calibrate.workspace import Workspace
+from edge.bundle import CorpusRecord
+
+
+def train_recipe(
+    recipe: Recipe,
+    workspace: Workspace,
+    folder: Path,
+    *,
+    encoder: str | None = None,
+    strict: bool = False,
+    resume: bool = False,
+) -> None:
+    """Train by a recipe, and report on the validation speakers.
+
+    Args:
+        recipe: as it is trained, any head and any change laid over it.
+        workspace: data, cache and device.
+        folder: of the run.
+        encoder: replaces where the pretrained encoder is loaded from.
+        strict: a file that breaks its corpus's naming is an error, not a warning.
+        resume: go on from the checkpoint, if there is one.
+
+    Raises:
+        UsageError: the device does not work here, or nobody is left to train on or to validate on.
+    """
+    device = processes.join(cpu=workspace.device.startswith("cpu")) or workspace.torch_device()
+    parts = read_parts(recipe, workspace.data, strict=strict)
+    for split in SPLITS[:2]:
+        require_speakers(parts, split)
+    run = build_run(recipe, encoder or recipe.encoder.name, np.unique(parts["train"].speakers).tolist())
+    run.to(device)
+    train_run(run, parts, folder, workspace.cache, resume)
+    if recipe.encoder.finetune and recipe.schedule.epochs:
+        before = load_run(folder / FROZEN_NAME, run.encoder_name)
+        _report_training(before, parts["validation"], folder / FROZEN_NAME, workspace.cache)
+    _report_training(run, parts["validation"], folder, workspace.cache)
+    processes.leave()
+
+
+def _report_training(run: Run, validation: Part, folder: Path, cache: Path) -> None:
+    figures = evaluate_run(run, validation, cache)
+    if not processes.is_main():
+        return
+    draw_training(folder / "training.png", folder / "log.csv")
+    splits = run.recipe.splits.file or "a seeded draw"
+    model = f"torch{run.recipe.head.stranger}"
+    protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, {model}"
+    write_report(folder / "validation", figures, run.recipe.labels, protocol)
+    stage = "validation speakers" if folder.name != FROZEN_NAME else "validation speakers, before fine-tuning"
+    show_figures(figures, f"{run.recipe.name}: {stage}")
+    print(f"run written to {folder}")
+
+
+def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, resume: bool = False) -> None:
+    """Train a run in place, scale its temperature on the validation speakers, and save it to ``folder``.
+
+    Where the encoder is to learn, the head learns first, on the frozen encoder, as a run of its own in
+    ``folder/frozen``: a head that knows nothing would distort the encoder (Kumar et al. 2022).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    train, validation = parts["train"], parts["validation"]
+    recipe, seed = run.recipe, run.recipe.seed
+    if recipe.head.speaker == "mfcc":
+        run.measure_speakers(train, clip_mfcc(train.paths, cache, recipe.head.speaker_dim))
+    if recipe.encoder.finetune:
+        if recipe.schedule.epochs:
+            frozen = replace(run, recipe=recipe.with_finetune(0))
+            train_run(frozen, parts, folder / FROZEN_NAME, cache, resume)
+        finetune_run(run, (train, validation), folder, seed=seed, resume=resume)
+    else:
+        source = run.source(cache)
+        train_classifier(run.classifier, source, (train, validation), recipe.schedule, folder, seed=seed, resume=resume)
+    readable, features = run.source(cache).clean(validation, spoken_only=True)
+    run.temperature = fit_temperature(run.logits(features, readable), readable)
+    run.corpora = [
+        CorpusRecord(
+            name=name,
+            licence=corpus.licence,
+            licence_verified=corpus.licence_verified,
+            speakers=len(np.unique(train.speakers[train.corpora == name])),
+            utterances=int((train.corpora == name).sum()),
+        )
+        for name, corpus in train.origins.items()
+        if (train.corpora == name).any()
+    ]
+    run.speakers = np.unique(train.speakers).tolist()
+    if processes.is_main():
+        run.save(folder)
+    processes.meet()
+
+
+def finetune_run(run: Run, parts: tuple[Part, Part], folder: Path, *, seed: int = 0, resume: bool = False) -> None:
+    """Let the last layers of a run's encoder learn together with its head, by ``[finetune]`` of its recipe.
+
+    Args:
+        run: its head has learned on the encoder as it is, unless the recipe leaves that out.
+        parts: training and validation utterances.
+        folder: of the log and the checkpoint.
+        seed: of the draws.
+        resume: continue from the checkpoint, if there is one.
+    """
+    torch.manual_seed(seed)
+    source = LiveFeatures(run.encoder, run.recipe)
+    readable = (source.readable(parts[0]), source.readable(parts[1], spoken_only=True))
+    fit = not run.recipe.schedule.epochs
+    train_classifier(run.classifier, source, readable, run.recipe.finetune, folder, seed=seed, resume=resume, fit=fit)
+    source.finish()
