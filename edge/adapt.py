@@ -27,7 +27,7 @@ PRIOR_CLIPS = 10.0
 
 
 @dataclass(frozen=True)
-class SpeakerProfile:
+class VoiceProfile:
     """What is known about how one person's voice moves the embedding."""
 
     offset: Matrix
@@ -42,7 +42,7 @@ class SpeakerProfile:
     @classmethod
     def estimate(
         cls, population: Population, embeddings: Matrix, labels: Sequence[str | None] | None = None
-    ) -> SpeakerProfile:
+    ) -> VoiceProfile:
         """Estimate a profile from enrolment clips ``float32[clips, dim]``, some, all or none with a known label.
 
         The offset is the posterior mean of the factor model with ``Σ_ε = PSEUDO_CLIPS · Σ_u``,
@@ -81,7 +81,7 @@ class SpeakerProfile:
         return {"clips": self.clips, "mixed": self.mixed}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Matrix], facts: Mapping[str, Any]) -> SpeakerProfile:
+    def from_tensors(cls, tensors: Mapping[str, Matrix], facts: Mapping[str, Any]) -> VoiceProfile:
         """Rebuild a profile from what the store kept.
 
         Raises:
@@ -96,7 +96,7 @@ class SpeakerProfile:
 def adapted_probabilities(
     head: Head,
     population: Population,
-    profile: SpeakerProfile,
+    voice_profile: VoiceProfile,
     embeddings: Matrix,
     weight: float = 1.0,
     prior_power: float = 0.0,
@@ -106,15 +106,16 @@ def adapted_probabilities(
     Args:
         head: for strangers.
         population: with the head for regulars, which takes over as the profile's share grows.
-        profile: of the person.
+        voice_profile: of the person.
         embeddings: of their utterances.
         weight: posterior probability that it is this person: the result is the mixture of both cases.
         prior_power: exponent of the person's label prior over the population's. Off: with emotions acted in equal
             numbers a prior can only learn which corpus someone sounds like.
     """
-    moved = profile.apply(embeddings)
-    known = profile.share * population.regulars.probabilities(moved) + (1 - profile.share) * head.probabilities(moved)
-    known *= (profile.label_prior / _average_shares(population)) ** prior_power
+    moved = voice_profile.apply(embeddings)
+    share = voice_profile.share
+    known = share * population.regulars.probabilities(moved) + (1 - share) * head.probabilities(moved)
+    known *= (voice_profile.label_prior / _average_shares(population)) ** prior_power
     known /= known.sum(axis=1, keepdims=True)
     mixture: Matrix = (weight * known + (1 - weight) * head.probabilities(embeddings)).astype(np.float32)
     return mixture

@@ -190,7 +190,7 @@ class Pipeline:
             return
         speaker = recognition.speaker
         try:
-            if self._refiner.hear(speaker.name, speaker.score, recognition.encoding.embedding):
+            if self._refiner.collect(speaker.name, speaker.score, recognition.encoding.embedding):
                 self._tell(f"the profile of {speaker.name} was refined")
         except AffectdError as error:
             self._tell(f"the profile of {speaker.name} stays as it was: {error}")

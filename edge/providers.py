@@ -57,7 +57,7 @@ def choose_provider(wanted: str, available: Sequence[str], graph: Path) -> Choic
 
 
 def is_quantised(graph: Path) -> bool:
-    """Tell whether an ONNX file is quantised, by its operators' names: a device has no library to read it with."""
+    """Return whether an ONNX file is quantised, by its operators' names: a device has no library to read it with."""
     if not graph.is_file() or not graph.stat().st_size:
         return False
     with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -23,25 +23,6 @@ SHAPE_KEYS = ("max_batch", "engines", "trt_optimization", "gpu_memory_mb", "gpu_
 
 
 @dataclass(frozen=True)
-class Profile:
-    """The shapes that one engine runs: a bucket, and every batch up to the largest."""
-
-    samples: int
-    max_batch: int
-
-    def holds(self, batch: int, samples: int) -> bool:
-        """Tell whether the engine runs ``float32[batch, samples]``."""
-        return samples == self.samples and 1 <= batch <= self.max_batch
-
-    def options(self) -> dict[str, str]:
-        """Return onnxruntime's options; single utterances, which are the rule, are what the engine is tuned for."""
-        return {
-            f"trt_profile_{name}_shapes": f"waveform:{batch}x{self.samples},lengths:{batch}"
-            for name, batch in (("min", 1), ("opt", 1), ("max", self.max_batch))
-        }
-
-
-@dataclass(frozen=True)
 class Engines:
     """Where the engines of one graph are, and how to open it with them."""
 
@@ -60,10 +41,6 @@ class Engines:
             f"-batch{settings.max_batch}-level{settings.trt_optimization}"
         )
         return cls(root / key, root / "timing", settings)
-
-    def profile(self, samples: int) -> Profile:
-        """Return the profile of a bucket."""
-        return Profile(samples, self.settings.max_batch)
 
     def bucket_folder(self, samples: int) -> Path:
         """Return the folder of one bucket's engine."""
@@ -94,8 +71,10 @@ class Engines:
             "trt_timing_cache_enable": "True",
             "trt_timing_cache_path": str(self.timings),
             "trt_builder_optimization_level": str(self.settings.trt_optimization),
-            **self.profile(samples).options(),
         }
+        # Single utterances, which are the rule, are what the engine is tuned for.
+        for name, batch in (("min", 1), ("opt", 1), ("max", self.settings.max_batch)):
+            options[f"trt_profile_{name}_shapes"] = f"waveform:{batch}x{samples},lengths:{batch}"
         if self.settings.gpu_memory_mb:
             options["trt_max_workspace_size"] = str(self.settings.gpu_memory_mb << 20)
         return options

@@ -40,7 +40,7 @@ class VoiceActivity:
         return min(self._levels_dbfs, default=DIGITAL_SILENCE_DBFS)
 
     def is_voiced(self, frame: Waveform) -> bool:
-        """Tell whether ``float32[480]`` (16 kHz, ±1) holds a voice."""
+        """Return whether ``float32[480]`` (16 kHz, ±1) holds a voice."""
         level_dbfs = level(frame)
         # Muted or starting devices deliver zeros, which say nothing about the room.
         if level_dbfs > DIGITAL_SILENCE_DBFS:

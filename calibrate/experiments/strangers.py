@@ -25,7 +25,7 @@ from calibrate.speakers.factor_model import embed_part, fit_population, learned_
 from calibrate.training.clip_mfcc import speaker_mfcc
 from calibrate.training.heads import Classifier
 from calibrate.training.sources import FeatureSource
-from edge.adapt import SpeakerProfile, adapted_probabilities
+from edge.adapt import VoiceProfile, adapted_probabilities
 from edge.head import Head
 
 NAME = "strangers"
@@ -161,7 +161,7 @@ class _Hearing:
 
     def enrolled(self, embeddings: np.ndarray, enrolled: Rows, tested: Rows) -> Answers:
         """Answer to some of one speaker's embeddings ``float32[n, dim]`` with the profile of others."""
-        profile = SpeakerProfile.estimate(self.population, embeddings[enrolled], [None] * len(enrolled))
+        profile = VoiceProfile.estimate(self.population, embeddings[enrolled], [None] * len(enrolled))
         shares = adapted_probabilities(self.head, self.population, profile, embeddings[tested])
         return {"untold, enrolled": shares.argmax(axis=1)}
 

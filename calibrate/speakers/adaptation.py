@@ -18,7 +18,7 @@ from calibrate.metrics import unweighted_accuracy
 from calibrate.run import load_run
 from calibrate.speakers.factor_model import embed_part, population_of
 from calibrate.splits import Split
-from edge.adapt import SpeakerProfile, adapted_probabilities
+from edge.adapt import VoiceProfile, adapted_probabilities
 from edge.arrays import Matrix
 from edge.errors import UsageError
 from edge.head import Head
@@ -153,7 +153,7 @@ def _predict(
     population: Population, head: Head, embeddings: Matrix, draw: Enrolment, names: Sequence[str | None]
 ) -> dict[Method, Rows]:
     enrolled, tested = embeddings[draw.enrolled], embeddings[draw.tested]
-    profile = SpeakerProfile.estimate(population, enrolled, names)
+    profile = VoiceProfile.estimate(population, enrolled, names)
     offset = (enrolled - population.mean).sum(axis=0) / (len(enrolled) + NAIVE_CLIPS)
     probabilities: dict[Method, Matrix] = {
         "none": head.probabilities(tested),

@@ -13,7 +13,7 @@ from calibrate.dataset import Part
 from calibrate.run import Run
 from calibrate.training.sources import FeatureSource
 from calibrate.training.temperature import fit_temperature
-from edge.adapt import SpeakerProfile
+from edge.adapt import VoiceProfile
 from edge.arrays import Doubles, Matrix
 from edge.head import Head
 from edge.population import Population
@@ -154,7 +154,7 @@ def with_temperature(population: Population, part: Part, embeddings: Matrix, see
         rows = rng.permutation(np.flatnonzero(part.speakers == name))
         enrolled = rows[: min(ENROLMENT_CLIPS, len(rows) // 2)]
         rest[enrolled] = False
-        moved[rows] = SpeakerProfile.estimate(population, embeddings[enrolled]).apply(embeddings[rows])
+        moved[rows] = VoiceProfile.estimate(population, embeddings[enrolled]).apply(embeddings[rows])
     head = population.regulars
     logits = torch.from_numpy(moved[rest] @ head.weight.T + head.bias)
     return replace(population, regulars=replace(head, temperature=fit_temperature(logits, part.select(rest))))

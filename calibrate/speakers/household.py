@@ -15,7 +15,7 @@ from calibrate.dataset import Part, Rows
 from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.speakers.verification import STAYS
-from edge.adapt import SpeakerProfile, adapted_probabilities
+from edge.adapt import VoiceProfile, adapted_probabilities
 from edge.analyze import whole_file_waveform
 from edge.bundle import Bundle
 from edge.people.conversation import Conversation
@@ -131,14 +131,14 @@ def _household(bundle: Bundle, enrolments: dict[str, list[Encoding]]) -> Househo
     household = Household(bundle, SpeakerSettings())
     for name, clips in enrolments.items():
         person = Person(name=name, consent=Consent(text_version="evaluation", how="--yes"))
-        profile = SpeakerProfile.estimate(bundle.population, np.stack([clip.embedding for clip in clips]))
+        profile = VoiceProfile.estimate(bundle.population, np.stack([clip.embedding for clip in clips]))
         prints = np.stack([clip.voiceprint for clip in clips if clip.voiceprint is not None])
         household.members[name] = Member(person, profile, prints)
     return household
 
 
 def _bound(household: Household, name: str, encoding: Encoding) -> int:
-    bundle, profile = household.bundle, household.profile(name)
+    bundle, profile = household.bundle, household.voice_profile(name)
     assert profile is not None
     shares = adapted_probabilities(bundle.head, bundle.population, profile, encoding.embedding[None])
     return int(shares.argmax())

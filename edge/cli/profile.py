@@ -117,7 +117,7 @@ def profile(
     --attach reports the same stages of an affectd run at work. What it sends is durations only: no names, no emotions.
     """
     from edge.commands.profile import profile as measure
-    from edge.profiling.wish import Wish
+    from edge.profiling.request import ProfileRequest
 
     options = {
         "speakers.only": speaker,
@@ -129,7 +129,7 @@ def profile(
         sizes = tuple(sorted({int(size) for size in batches.split(",")}))
     except ValueError:
         raise UsageError(f"--batches {batches!r} is not numbers separated by commas") from None
-    wish = Wish(
+    request = ProfileRequest(
         arguments=tuple(arguments or ()),
         attach=attach,
         duration_s=duration,
@@ -145,4 +145,4 @@ def profile(
         out=out,
         bundles=tuple(bundle or ()),
     )
-    measure(wish, load(config, set_, options).settings)
+    measure(request, load(config, set_, options).settings)

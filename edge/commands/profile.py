@@ -18,52 +18,54 @@ from edge.errors import UsageError
 from edge.event import wall_clock
 from edge.people.conversation import Conversation
 from edge.people.household import Household
+from edge.profiling.candidates import as_settings, sweep
 from edge.profiling.compare import compare
 from edge.profiling.direct import direct_rows
 from edge.profiling.facts import Model, model_facts, peak_mb, this_machine
+from edge.profiling.measurements import Profile, Row, check_writable, read_profile, readable, write_text
 from edge.profiling.overhead import measure_overhead
 from edge.profiling.page import page
 from edge.profiling.replay import recordings, replay
-from edge.profiling.report import Report, Row, check_writable, read_report, readable, write_text
+from edge.profiling.request import ProfileRequest
 from edge.profiling.sensors import Sensors
 from edge.profiling.stages import pipeline_rows
 from edge.profiling.startup import start_rows
-from edge.profiling.sweep import as_settings, sweep
+from edge.profiling.tables import TextTable, comparison_table, facts_table, profile_tables
 from edge.profiling.trace import trace_replay
-from edge.profiling.wish import Wish
-from edge.profiling.words import Words, comparison_words, facts_words, report_words
 from edge.providers import PROVIDERS
 from edge.recognizer import Recognizer
 from edge.settings import Settings
 from edge.timing import Timing
 
 
-def profile(wish: Wish, settings: Settings) -> None:
+def profile(request: ProfileRequest, settings: Settings) -> None:
     """Measure, and report."""
-    wish.check()
-    old = read_report(wish.compare) if wish.compare else None
-    json_file = Path(wish.json) if wish.json not in (None, "-") else None
-    check_writable([json_file, wish.html, wish.trace, wish.out])
+    request.check()
+    old = read_profile(request.compare) if request.compare else None
+    json_file = Path(request.json) if request.json not in (None, "-") else None
+    check_writable([json_file, request.html, request.trace, request.out])
     with Sensors() as sensors:
-        measure = _attached if wish.attach else _swept if wish.sweep else _overhead if wish.overhead else _replayed
-        report = measure(wish, settings)
+        modes = ((request.attach, _attached), (request.sweep, _swept), (request.overhead, _overhead))
+        measure = next((mode for wanted, mode in modes if wanted), _replayed)
+        report = measure(request, settings)
     progress("")
     notes = (*report.notes, sensors.note)
     report = report.model_copy(update={"sensors": sensors.sensors(), "notes": notes})
     comparison = compare(old, report) if old else None
-    if wish.json == "-":
+    if request.json == "-":
         sys.stdout.write(report.to_json())
     else:
-        for words in (facts_words(report), *report_words(report, every_length=False)):
-            _print(words, screen())
+        for text in (facts_table(report), *profile_tables(report, every_length=False)):
+            _print(text, screen())
     if comparison:
-        _print(comparison_words(comparison, every_length=False), Console(stderr=True) if wish.json == "-" else screen())
+        console = Console(stderr=True) if request.json == "-" else screen()
+        _print(comparison_table(comparison, every_length=False), console)
     for warning in comparison.warnings if comparison else ():
         say(f"compared with another setup: {warning}")
     if json_file:
         write_text(report.to_json(), json_file)
-    if wish.html:
-        write_text(page(report, comparison), wish.html)
+    if request.html:
+        write_text(page(report, comparison), request.html)
 
 
 def progress(text: str) -> None:
@@ -75,22 +77,22 @@ def progress(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _replayed(wish: Wish, settings: Settings) -> Report:
+def _replayed(request: ProfileRequest, settings: Settings) -> Profile:
     bundle = Bundle.load(settings.encoder.bundle_folder)
     household = Household(bundle, settings.speakers)
     household.load()
-    batching = settings.encoder.model_copy(update={"max_batch": max(*wish.batches, settings.encoder.max_batch)})
+    batching = settings.encoder.model_copy(update={"max_batch": max(*request.batches, settings.encoder.max_batch)})
     recognizer = Recognizer(bundle, batching)
     recognizer.load(bundle.manifest.speaker is not None)
-    with recordings([Path(argument) for argument in wish.arguments]) as files:
-        rows = start_rows(settings, wish.rounds, progress)
-        played = replay(files, bundle, settings, wish.plays, progress)
+    with recordings([Path(argument) for argument in request.arguments]) as files:
+        rows = start_rows(settings, request.rounds, progress)
+        played = replay(files, bundle, settings, request.plays, progress)
         rows += pipeline_rows(played.rounds)
-        rows += direct_rows(recognizer, Conversation(household), settings, wish.batches, wish.rounds, progress)
-        if wish.trace:
+        rows += direct_rows(recognizer, Conversation(household), settings, request.batches, request.rounds, progress)
+        if request.trace:
             progress(f"playing {files[0].name} once more, for the trace")
-            write_text(json.dumps(trace_replay(files[0], bundle, settings)), wish.trace)
-    return Report(
+            write_text(json.dumps(trace_replay(files[0], bundle, settings)), request.trace)
+    return Profile(
         time=wall_clock(),
         mode="replay",
         machine=this_machine(),
@@ -102,12 +104,12 @@ def _replayed(wish: Wish, settings: Settings) -> Report:
     )
 
 
-def _attached(wish: Wish, _settings: Settings) -> Report:
-    attachment = attach(_pid(wish.arguments))
+def _attached(request: ProfileRequest, _settings: Settings) -> Profile:
+    attachment = attach(_pid(request.arguments))
     timings: list[Timing] = []
     try:
         model = Model.model_validate(attachment.greeting)
-        _collect(attachment, wish.duration_s, timings)
+        _collect(attachment, request.duration_s, timings)
     except ValidationError:
         raise UsageError(f"process {attachment.pid} is an affectd run of another version") from None
     finally:
@@ -116,7 +118,7 @@ def _attached(wish: Wish, _settings: Settings) -> Report:
     rows = pipeline_rows([timings])
     if memory_mb is not None:
         rows.append(Row(part="pipeline", stage="peak memory", unit="MB", rounds=((memory_mb,),)))
-    return Report(
+    return Profile(
         time=wall_clock(),
         mode="attached",
         machine=this_machine(),
@@ -147,20 +149,20 @@ def _collect(attachment: Attachment, duration_s: float | None, timings: list[Tim
         pass
 
 
-def _swept(wish: Wish, settings: Settings) -> Report:
-    folders: list[Path | None] = [Path(bundle).expanduser() for bundle in wish.bundles]
+def _swept(request: ProfileRequest, settings: Settings) -> Profile:
+    folders: list[Path | None] = [Path(bundle).expanduser() for bundle in request.bundles]
     folders = folders or [settings.encoder.bundle_folder]
     bundles = [Bundle.load(folder) for folder in folders]
-    found = sweep(bundles, settings.encoder, wish.batches, wish.rounds, progress)
+    found = sweep(bundles, settings.encoder, request.batches, request.rounds, progress)
     machine, time, best = this_machine(), wall_clock(), found.best
     chosen = {bundle.encoder_hash: folder for bundle, folder in zip(bundles, folders, strict=True) if folder}
-    if wish.out:
-        write_text(as_settings(found, machine, time, chosen), wish.out)
+    if request.out:
+        write_text(as_settings(found, machine, time, chosen), request.out)
     failures = [
         f"{candidate.name} cannot run: {candidate.failure}" for candidate in found.candidates if candidate.failure
     ]
     model = model_facts(best.bundle, best.settings, PROVIDERS[best.settings.provider])
-    return Report(
+    return Profile(
         time=time,
         mode="sweep",
         machine=machine,
@@ -170,11 +172,11 @@ def _swept(wish: Wish, settings: Settings) -> Report:
     )
 
 
-def _overhead(wish: Wish, settings: Settings) -> Report:
+def _overhead(request: ProfileRequest, settings: Settings) -> Profile:
     bundle = Bundle.load(settings.encoder.bundle_folder)
-    with recordings([Path(argument) for argument in wish.arguments]) as files:
-        found = measure_overhead(files, bundle, settings, wish.rounds, progress)
-    return Report(
+    with recordings([Path(argument) for argument in request.arguments]) as files:
+        found = measure_overhead(files, bundle, settings, request.rounds, progress)
+    return Profile(
         time=wall_clock(),
         mode="overhead",
         machine=this_machine(),
@@ -197,13 +199,13 @@ def _pid(arguments: Sequence[str]) -> int | None:
     return int(arguments[0])
 
 
-def _print(words: Words, console: Console) -> None:
-    table = new_table(*words.heads)
-    table.title, table.title_justify = words.title, "left"
-    table.show_header = any(words.heads)
-    for column in table.columns[words.numbers_from : -1 if words.heads[-1] == "" else None]:
+def _print(text: TextTable, console: Console) -> None:
+    table = new_table(*text.heads)
+    table.title, table.title_justify = text.title, "left"
+    table.show_header = any(text.heads)
+    for column in table.columns[text.numbers_from : -1 if text.heads[-1] == "" else None]:
         column.justify = "right"
         column.no_wrap = True
-    for index, row in enumerate(words.rows):
-        table.add_row(*map(Text, row), style="bold" if index in words.bold else "")
+    for index, row in enumerate(text.rows):
+        table.add_row(*map(Text, row), style="bold" if index in text.bold else "")
     console.print(table)

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.adapt import SpeakerProfile, adapted_probabilities
+from edge.adapt import VoiceProfile, adapted_probabilities
 from edge.arrays import Matrix
 from edge.event import SpeakerMatch
 from edge.people.household import Household
-from edge.people.stranger import Guest
+from edge.people.stranger import StrangerMemory
 from edge.recognizer import Encoding
 from edge.speaker import Identification, Identifier
 
@@ -59,13 +59,13 @@ class Conversation:
         self.household = household
         self._identifier: Identifier | None = None
         self._version = -1
-        self._guest = Guest(household.bundle, household.settings.forget_s)
+        self._stranger = StrangerMemory(household.bundle, household.settings.forget_s)
         self._ended_s: float | None = None
 
     def reset(self) -> None:
         """Forget who has been speaking: what follows is another conversation."""
         self._ended_s = None
-        self._guest.reset()
+        self._stranger.reset()
         if self._identifier:
             self._identifier.reset()
 
@@ -74,34 +74,34 @@ class Conversation:
         started_s = time.perf_counter()
         pause_s = 0.0 if self._ended_s is None else start_s - self._ended_s
         self._ended_s = end_s
-        speaker, profile = self._speaker(encoding, pause_s)
+        speaker, voice_profile = self._speaker(encoding, pause_s)
         adapted_s = time.perf_counter()
         bundle = self.household.bundle
         embedding = encoding.embedding[None]
-        if profile:
+        if voice_profile:
             weight = speaker.score if speaker else 1.0
-            shares = adapted_probabilities(bundle.head, bundle.population, profile, embedding, weight)
+            shares = adapted_probabilities(bundle.head, bundle.population, voice_profile, embedding, weight)
         else:
             shares = bundle.head.probabilities(embedding)
         return Recognition(
             scores=_by_label(bundle.manifest.labels, shares[0]),
             encoding=encoding,
             speaker=speaker,
-            adapted=profile is not None,
+            adapted=voice_profile is not None,
             adapt_ms=(adapted_s - started_s) * 1e3,
             head_ms=(time.perf_counter() - adapted_s) * 1e3,
         )
 
-    def _speaker(self, encoding: Encoding, pause_s: float) -> tuple[SpeakerMatch | None, SpeakerProfile | None]:
+    def _speaker(self, encoding: Encoding, pause_s: float) -> tuple[SpeakerMatch | None, VoiceProfile | None]:
         """Return who spoke, and their profile or that of a stranger who spoke before."""
         household = self.household
         if household.bound_to:
-            return SpeakerMatch(household.bound_to, 1.0), household.profile(household.bound_to)
+            return SpeakerMatch(household.bound_to, 1.0), household.voice_profile(household.bound_to)
         found = self._identify(encoding.voiceprint, encoding.duration_s, pause_s) if household.recognises else None
         if found and found.name:
-            return SpeakerMatch(found.name, found.posterior[found.name]), household.profile(found.name)
+            return SpeakerMatch(found.name, found.posterior[found.name]), household.voice_profile(found.name)
         if household.settings.adapt_strangers and not (found and found.uncertain):
-            return None, self._guest.hear(encoding, pause_s)
+            return None, self._stranger.follow(encoding, pause_s)
         return None, None
 
     def _identify(self, voiceprint: Matrix | None, duration_s: float, pause_s: float) -> Identification | None:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.adapt import SpeakerProfile
+from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Block, Source
 from edge.errors import AudioFileError
-from edge.people.household import clips_for, comparable, estimate_profile
+from edge.people.household import clips_for, comparable, estimate_voice_profile
 from edge.people.quality import Sound, amount_doubts, measure, one_sided, recording_doubts, strange_clips
 from edge.people.roster import similar_to
 from edge.people.store import SpeakerStore
-from edge.people.store.person import EnrolledClip, Person, Profile
+from edge.people.store.person import EnrolledClip, Person, StoredProfile
 from edge.recognizer import Recognizer
 from edge.segmenter import Segment, Segmenter
 from edge.speaker import VoiceCalibration
@@ -114,15 +114,15 @@ class Enrolment:
 
     def finish(self) -> Enrolled:
         """Estimate the profile from all kept clips, and save it as a new revision if it is one."""
-        profile = estimate_profile(self._bundle, self._clips)
+        voice_profile = estimate_voice_profile(self._bundle, self._clips)
         return Enrolled(
             name=self.person.name,
             added=len(self.added),
             repeated=self.repeated,
             clips=len(self._clips),
             speech_s=round(sum(clip.duration_s for clip in self._clips), 2),
-            trust=round(profile.share, 4),
-            revision=self._save(profile) if self._clips else None,
+            trust=round(voice_profile.share, 4),
+            revision=self._save(voice_profile) if self._clips else None,
             recognisable=len(comparable(self._clips, self._bundle)[0]) > 0,
             left_out=tuple(self.left_out),
             doubts=tuple(self._doubts()),
@@ -159,18 +159,18 @@ class Enrolment:
         same = np.isclose(kept, embedding, rtol=1e-5, atol=1e-6).all(axis=1)
         return (int(same.argmax()), self._clips[same.argmax()]) if same.any() else (len(kept), None)
 
-    def _save(self, profile: SpeakerProfile) -> int | None:
-        saved = self._store.profile(self.person, self._bundle.encoder_hash)
+    def _save(self, voice_profile: VoiceProfile) -> int | None:
+        saved = self._store.voice_profile(self.person, self._bundle.encoder_hash)
         if not self.added and saved is not None and saved.facts.get("clips") == len(self._clips):
             return None
-        record = Profile(
+        record = StoredProfile(
             encoder_hash=self._bundle.encoder_hash,
             speaker_hash=self._bundle.speaker_hash,
-            tensors=profile.tensors(),
-            facts=dict(profile.facts()),
+            tensors=voice_profile.tensors(),
+            facts=dict(voice_profile.facts()),
             reason=f"enrolled {len(self.added)} clips" if self.added else "completed an interrupted enrolment",
         )
-        return self._store.save_profile(self.person, record)
+        return self._store.save_voice_profile(self.person, record)
 
     def _doubts(self) -> Iterator[str]:
         sounds = [take.sound for take in self.added]

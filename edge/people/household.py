@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.adapt import SpeakerProfile
+from edge.adapt import VoiceProfile
 from edge.arrays import Doubles, Matrix, unit
 from edge.bundle import Bundle
 from edge.errors import ModelError
@@ -25,20 +25,20 @@ class Member:
     """Someone enrolled, as far as the bundle can make use of it."""
 
     person: Person
-    profile: SpeakerProfile | None
+    voice_profile: VoiceProfile | None
     """None: not enrolled with this encoder, or not by this version."""
     prints: Matrix
     """``float32[n, voiceprint_dim]``; none that another speaker encoder made."""
 
 
-def estimate_profile(bundle: Bundle, clips: Sequence[EnrolledClip]) -> SpeakerProfile:
+def estimate_voice_profile(bundle: Bundle, clips: Sequence[EnrolledClip]) -> VoiceProfile:
     """Return the profile that clips of the bundle's encoder give; a label that the bundle does not know is no label."""
     embeddings = np.array([clip.embedding for clip in clips], np.float32).reshape(-1, len(bundle.population.mean))
     labels = [clip.label if clip.label in bundle.population.labels else None for clip in clips]
-    return SpeakerProfile.estimate(bundle.population, embeddings, labels)
+    return VoiceProfile.estimate(bundle.population, embeddings, labels)
 
 
-def profile_of(store: SpeakerStore, person: Person, bundle: Bundle) -> SpeakerProfile | None:
+def voice_profile_of(store: SpeakerStore, person: Person, bundle: Bundle) -> VoiceProfile | None:
     """Return someone's newest profile for a bundle, None if they are not enrolled with its encoder.
 
     An enrolment that was interrupted has clips but no profile yet; it is then estimated from them.
@@ -47,14 +47,14 @@ def profile_of(store: SpeakerStore, person: Person, bundle: Bundle) -> SpeakerPr
         StoreError: the store cannot be read.
         ModelError: the profile was not made by this version, or for another population.
     """
-    saved = store.profile(person, bundle.encoder_hash)
+    saved = store.voice_profile(person, bundle.encoder_hash)
     if saved is None:
         clips = clips_for(store, person, bundle)
-        return estimate_profile(bundle, clips) if clips else None
-    profile = SpeakerProfile.from_tensors(saved.tensors, saved.facts)
-    if profile.offset.shape != bundle.population.mean.shape:
+        return estimate_voice_profile(bundle, clips) if clips else None
+    voice_profile = VoiceProfile.from_tensors(saved.tensors, saved.facts)
+    if voice_profile.offset.shape != bundle.population.mean.shape:
         raise ModelError(f"the profile of {person.name!r} does not fit the bundle; enrol again")
-    return profile
+    return voice_profile
 
 
 def clips_for(store: SpeakerStore, person: Person, bundle: Bundle) -> list[EnrolledClip]:
@@ -130,9 +130,9 @@ class Household:
         guests = self.settings.adapt_strangers and self.bound_to is None and self.bundle.manifest.speaker is not None
         return self.recognises or guests
 
-    def profile(self, name: str) -> SpeakerProfile | None:
+    def voice_profile(self, name: str) -> VoiceProfile | None:
         """Return the profile of a member."""
-        return self.members[name].profile
+        return self.members[name].voice_profile
 
     def identifier(self) -> Identifier:
         """Return a fresh identifier of those who have voiceprints; raises ModelError if the bundle makes none."""
@@ -162,7 +162,7 @@ class Household:
         """Return who cannot be recognised or adapted to with this bundle, and why."""
         reasons = {}
         for name, member in self.members.items():
-            if member.profile is None:
+            if member.voice_profile is None:
                 reasons[name] = "must enrol again with this bundle"
             elif not len(member.prints) and self.bound_to is None:
                 reasons[name] = "has no voiceprints that this bundle can compare, and must enrol again"
@@ -177,6 +177,6 @@ class Household:
     def _member(self, store: SpeakerStore, person: Person) -> Member:
         prints = comparable(clips_for(store, person, self.bundle), self.bundle)[0]
         try:
-            return Member(person, profile_of(store, person, self.bundle), prints)
+            return Member(person, voice_profile_of(store, person, self.bundle), prints)
         except ModelError:  # of an import, or an older version: the others must not suffer
             return Member(person, None, prints)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge.adapt import SpeakerProfile
+from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
 from edge.bundle import Bundle
-from edge.people.household import Household, clips_for, estimate_profile
+from edge.people.household import Household, clips_for, estimate_voice_profile
 from edge.people.store import SpeakerStore
-from edge.people.store.person import Person, Profile
+from edge.people.store.person import Person, StoredProfile
 
 UTTERANCES = 16
 """From one revision to the next."""
@@ -35,42 +35,42 @@ class Refiner:
         self._heard: dict[str, list[Matrix]] = defaultdict(list)
         """Person's id to embeddings."""
 
-    def hear(self, name: str, score: float, embedding: Matrix) -> bool:
+    def collect(self, name: str, score: float, embedding: Matrix) -> bool:
         """Take an utterance ``float32[dim]`` of a member; return whether a revision was saved.
 
         Raises:
             StoreError: the revision could not be saved; the utterances it was made of are dropped.
         """
         member = self._household.members[name]
-        if score < SURE or member.profile is None or not member.person.may_refine:
+        if score < SURE or member.voice_profile is None or not member.person.may_refine:
             return False
         heard = self._heard[member.person.id]
         heard.append(embedding)
         if len(heard) < UTTERANCES:
             return False
         del self._heard[member.person.id]
-        self._save(member.person, member.profile, np.stack(heard))
+        self._save(member.person, member.voice_profile, np.stack(heard))
         return True
 
-    def _save(self, person: Person, profile: SpeakerProfile, heard: Matrix) -> None:
+    def _save(self, person: Person, voice_profile: VoiceProfile, heard: Matrix) -> None:
         bundle = self._household.bundle
         with SpeakerStore.open(self._household.settings.store_folder) as store:
-            anchor = estimate_profile(bundle, clips_for(store, person, bundle))
-            refined = refine(bundle, anchor, profile, heard)
-            record = Profile(
+            anchor = estimate_voice_profile(bundle, clips_for(store, person, bundle))
+            refined = refine(bundle, anchor, voice_profile, heard)
+            record = StoredProfile(
                 encoder_hash=bundle.encoder_hash,
                 speaker_hash=bundle.speaker_hash,
                 tensors=refined.tensors(),
                 facts=dict(refined.facts()),
                 reason=f"refined by {len(heard)} utterances",
             )
-            store.save_profile(person, record)
+            store.save_voice_profile(person, record)
 
 
-def refine(bundle: Bundle, anchor: SpeakerProfile, profile: SpeakerProfile, heard: Matrix) -> SpeakerProfile:
+def refine(bundle: Bundle, anchor: VoiceProfile, voice_profile: VoiceProfile, heard: Matrix) -> VoiceProfile:
     """Return the profile moved towards that of ``heard float32[n, dim]``, yet near to ``anchor``, the enrolled one."""
-    target = SpeakerProfile.estimate(bundle.population, heard).offset
-    moved = profile.offset + np.float32(RATE) * (target - profile.offset) - anchor.offset
+    target = VoiceProfile.estimate(bundle.population, heard).offset
+    moved = voice_profile.offset + np.float32(RATE) * (target - voice_profile.offset) - anchor.offset
     most = BOUND * float(np.median(np.linalg.norm(bundle.population.offsets, axis=1)))
     moved *= np.float32(min(1.0, most / max(float(np.linalg.norm(moved)), 1e-12)))
-    return replace(profile, offset=anchor.offset + moved)
+    return replace(voice_profile, offset=anchor.offset + moved)

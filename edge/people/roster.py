@@ -10,10 +10,10 @@ from enum import Enum
 
 from edge.bundle import Bundle
 from edge.errors import StoreError
-from edge.people.household import clips_for, comparable, profile_of
+from edge.people.household import clips_for, comparable, voice_profile_of
 from edge.people.quality import similar_people
 from edge.people.store import SpeakerStore
-from edge.people.store.person import Person, Profile, fold_name
+from edge.people.store.person import Person, StoredProfile, fold_name
 
 UNLABELLED = "unlabelled"
 
@@ -52,7 +52,7 @@ class Dossier:
     """Label, or ``unlabelled``, to clips."""
     trust: float | None
     """How far the profile is trusted over the population, 0 to 1; None without one."""
-    revisions: Mapping[int, Profile]
+    revisions: Mapping[int, StoredProfile]
     """By number, newest first."""
     similar: Sequence[str]
     """Others who sound alike."""
@@ -68,7 +68,7 @@ def entry_of(store: SpeakerStore, person: Person, bundle: Bundle | None) -> Entr
             clips = clips_for(store, person, bundle)
         else:
             clips = [clip for encoder_hash in hashes for clip in store.clips(person, encoder_hash)]
-        profiles = list(filter(None, [store.profile(person, encoder_hash) for encoder_hash in hashes]))
+        profiles = list(filter(None, [store.voice_profile(person, encoder_hash) for encoder_hash in hashes]))
     except StoreError as error:
         return Entry(person, State.UNKNOWN, count, None, person.consent.given_at, str(error))
     changed_at = max([person.consent.given_at, *(record.created_at for record in (*clips, *profiles))])
@@ -88,11 +88,11 @@ def dossier_of(store: SpeakerStore, person: Person, bundle: Bundle) -> Dossier:
         StoreError: the store cannot be unlocked, or is damaged.
         ModelError: the profile does not fit the bundle.
     """
-    profile = profile_of(store, person, bundle)
+    voice_profile = voice_profile_of(store, person, bundle)
     clips = clips_for(store, person, bundle)
     return Dossier(
         labels=Counter(clip.label or UNLABELLED for clip in clips),
-        trust=profile.share if profile else None,
+        trust=voice_profile.share if voice_profile else None,
         revisions=store.revisions(person, bundle.encoder_hash),
         similar=similar_to(store, person, bundle),
     )

@@ -6,34 +6,34 @@ from collections import deque
 
 import numpy as np
 
-from edge.adapt import SpeakerProfile
+from edge.adapt import VoiceProfile
 from edge.bundle import Bundle
 from edge.recognizer import Encoding
 
 MOST_UTTERANCES = 16
-"""The latest, which a guest's profile is estimated from."""
+"""The latest, which a stranger's profile is estimated from."""
 SAME_VOICE = 0.0
 """Log likelihood ratio from which on a stranger is the one who spoke before."""
 
 
-class Guest:
-    """The stranger of a conversation. Another voice, or a pause of ``forget_s``, is another guest."""
+class StrangerMemory:
+    """The stranger of a conversation. Another voice, or a pause of ``forget_s``, is another stranger."""
 
     def __init__(self, bundle: Bundle, forget_s: float) -> None:
         self._bundle, self._forget_s = bundle, forget_s
         self._heard: deque[Encoding] = deque(maxlen=MOST_UTTERANCES)
 
     def reset(self) -> None:
-        """Forget the guest."""
+        """Forget the stranger."""
         self._heard.clear()
 
-    def hear(self, encoding: Encoding, pause_s: float) -> SpeakerProfile | None:
+    def follow(self, encoding: Encoding, pause_s: float) -> VoiceProfile | None:
         """Take a stranger's next utterance; return the profile of what they said before, None if this is the first."""
         if pause_s > self._forget_s or not self._is_same(encoding):
             self.reset()
         before = [heard.embedding for heard in self._heard]
         self._heard.append(encoding)
-        return SpeakerProfile.estimate(self._bundle.population, np.stack(before)) if before else None
+        return VoiceProfile.estimate(self._bundle.population, np.stack(before)) if before else None
 
     def _is_same(self, encoding: Encoding) -> bool:
         calibration = self._bundle.calibration

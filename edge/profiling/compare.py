@@ -10,7 +10,7 @@ from enum import Enum
 import numpy as np
 
 from edge.arrays import Doubles
-from edge.profiling.report import Key, Report, Row
+from edge.profiling.measurements import Key, Profile, Row
 
 DRAWS = 1_000
 LEVEL = 0.99
@@ -61,7 +61,7 @@ class Comparison:
     """Differences that are none of the code's: another machine, another model."""
 
 
-def compare(old: Report, new: Report) -> Comparison:
+def compare(old: Profile, new: Profile) -> Comparison:
     """Compare the rows that both reports have."""
     before, after = _by_key(old), _by_key(new)
     return Comparison(
@@ -131,11 +131,11 @@ def interval(draws: Doubles, level: float = LEVEL) -> tuple[float, float]:
     return low, high
 
 
-def _by_key(report: Report) -> dict[Key, Row]:
-    return {row.key: row for row in report.rows}
+def _by_key(profile: Profile) -> dict[Key, Row]:
+    return {row.key: row for row in profile.rows}
 
 
-def _warnings(old: Report, new: Report) -> list[str]:
+def _warnings(old: Profile, new: Profile) -> list[str]:
     pairs = {
         "mode": (old.mode, new.mode),
         "CPU": (old.machine.cpu, new.machine.cpu),

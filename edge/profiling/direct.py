@@ -11,7 +11,7 @@ from edge.capture import BLOCK_S
 from edge.doctor import self_test_waveform
 from edge.people.conversation import Conversation
 from edge.pipeline import new_segmenter
-from edge.profiling.report import Progress, Row, rounded
+from edge.profiling.measurements import Progress, Row, rounded
 from edge.recognizer import Recognizer
 from edge.settings import Settings
 

@@ -21,7 +21,7 @@ from edge.outputs import JsonLines
 from edge.pipeline import Pipeline
 from edge.profiling.compare import interval, medians
 from edge.profiling.facts import model_facts
-from edge.profiling.report import Progress, Row, rounded
+from edge.profiling.measurements import Progress, Row, rounded
 from edge.recognizer import Recognizer
 from edge.settings import Settings
 from edge.timing import Observer, Timing

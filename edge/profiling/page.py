@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from edge.profiling.compare import Comparison
 from edge.profiling.markup import element, table, text
+from edge.profiling.measurements import Profile
 from edge.profiling.plots import length_plot, share_plot, spread_plot
-from edge.profiling.report import Report
-from edge.profiling.words import Words, comparison_words, facts_words, report_words
+from edge.profiling.tables import TextTable, comparison_table, facts_table, profile_tables
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -21,17 +21,17 @@ figure { margin: 1rem 0; } figcaption { opacity: .7; }
 """
 
 
-def page(report: Report, comparison: Comparison | None) -> str:
+def page(profile: Profile, comparison: Comparison | None) -> str:
     """Return the report as an HTML page that is well-formed XML too."""
-    facts = facts_words(report)
+    facts = facts_table(profile)
     body = [element("h1", text(facts.title)), _table(facts)]
-    body += _figures(report)
-    for words in report_words(report, every_length=True):
-        body += [element("h2", text(words.title)), _table(words)]
+    body += _figures(profile)
+    for shown in profile_tables(profile, every_length=True):
+        body += [element("h2", text(shown.title)), _table(shown)]
     if comparison:
         body.append(element("h2", "Compared with an earlier report"))
         body += [element("p", text(warning)) for warning in comparison.warnings]
-        body.append(_table(comparison_words(comparison, every_length=True)))
+        body.append(_table(comparison_table(comparison, every_length=True)))
     head = [
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width"),
@@ -41,18 +41,18 @@ def page(report: Report, comparison: Comparison | None) -> str:
     return f"<!DOCTYPE html>\n{element('html', element('head', *head), element('body', *body), lang='en')}\n"
 
 
-def _figures(report: Report) -> list[str]:
-    pipeline = [row for row in report.of("pipeline") if row.bucket_s is None]
+def _figures(profile: Profile) -> list[str]:
+    pipeline = [row for row in profile.of("pipeline") if row.bucket_s is None]
     plots = {
         "Pipeline stages: thick from p50 to p90, thin to p99, the dot is the slowest.": spread_plot(pipeline),
         "Utterances that were answered within a time, from knowing that the speech is over (answer), and the encoder's "
         "part of it.": share_plot([row for row in pipeline if row.stage in ("answer", "encoder")]),
         "Encoder, milliseconds per utterance over its padded length; bars reach up to p90.": length_plot(
-            [row for row in report.of("direct") if row.stage == "encoder"]
+            [row for row in profile.of("direct") if row.stage == "encoder"]
         ),
     }
     return [element("figure", plot, element("figcaption", text(caption))) for caption, plot in plots.items() if plot]
 
 
-def _table(words: Words) -> str:
-    return table(words.heads, words.rows, words.numbers_from, words.bold)
+def _table(shown: TextTable) -> str:
+    return table(shown.heads, shown.rows, shown.numbers_from, shown.bold)

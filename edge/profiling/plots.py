@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from edge.profiling.markup import element, text
-from edge.profiling.report import Row
+from edge.profiling.measurements import Row
 
 WIDTH, LEFT, RIGHT, TOP, LINE = 760, 150, 30, 26, 24
 HEIGHT = 280

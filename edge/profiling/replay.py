@@ -20,7 +20,7 @@ from edge.doctor import self_test_waveform
 from edge.errors import AudioFileError
 from edge.outputs import JsonLines
 from edge.pipeline import Pipeline
-from edge.profiling.report import Progress
+from edge.profiling.measurements import Progress
 from edge.recognizer import Recognizer
 from edge.settings import Settings
 from edge.timing import Timing

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from statistics import median
 from types import TracebackType
 
-from edge.profiling.report import Sensor
+from edge.profiling.measurements import Sensor
 
 Readings = dict[str, float]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edge.profiling.report import Row, rounded
+from edge.profiling.measurements import Row, rounded
 from edge.timing import STAGES, Timing
 
 ANSWER, TOTAL = "answer", "total"

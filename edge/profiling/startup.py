@@ -13,8 +13,8 @@ from typing import IO, Any
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.errors import ModelError
 from edge.profiling.facts import peak_mb
+from edge.profiling.measurements import Progress, Row, rounded
 from edge.profiling.replay import built_in_signal
-from edge.profiling.report import Progress, Row, rounded
 from edge.settings import Settings
 from edge.vad import to_pcm
 
@@ -87,7 +87,7 @@ def measure_start(settings: Settings) -> Start:
 
 def _first_inference_ms(settings: Settings) -> float:
     result = subprocess.run(
-        [sys.executable, "-m", "edge.profiling.first"],
+        [sys.executable, "-m", "edge.profiling.first_inference"],
         input=settings.encoder.model_dump_json().encode(),
         capture_output=True,
         timeout=HANGS_S,

@@ -11,10 +11,10 @@ import numpy as np
 
 from edge.arrays import Matrix, unit
 from edge.bundle import Bundle
-from edge.people.household import Household, estimate_profile
+from edge.people.household import Household, estimate_voice_profile
 from edge.people.store import SpeakerStore
 from edge.people.store.exchange import Belongings, write_export
-from edge.people.store.person import Consent, EnrolledClip, Person, Profile
+from edge.people.store.person import Consent, EnrolledClip, Person, StoredProfile
 from edge.settings import SpeakerSettings
 from export.measure.machine import limited
 from export.measure.plan import Plan, label
@@ -106,10 +106,10 @@ class Crowd:
             duration_s=3.0,
         )
 
-    def _make_profile(self) -> Profile:
+    def _make_profile(self) -> StoredProfile:
         """Return the profile of one person, which does for all: its numbers cost nothing."""
-        profile = estimate_profile(self.bundle, [self._clip() for _ in range(CLIPS)])
-        return Profile(
+        profile = estimate_voice_profile(self.bundle, [self._clip() for _ in range(CLIPS)])
+        return StoredProfile(
             encoder_hash=self.bundle.encoder_hash,
             speaker_hash=self.bundle.speaker_hash,
             tensors=profile.tensors(),

@@ -10,12 +10,12 @@ from edge.adapt import (
     MIXED_PRIOR,
     PSEUDO_CLIPS,
     TEMPERING,
-    SpeakerProfile,
+    VoiceProfile,
     adapted_probabilities,
     label_prior,
 )
 from edge.errors import ModelError, UsageError
-from edge.people.store.person import Profile
+from edge.people.store.person import StoredProfile
 from helpers.factors import DIM, LABELS, NOISE_DEVIATION, SPEAKER_DEVIATION, World
 
 MIXED = [0, 1, 2, 3, 0, 1, 2, 3]
@@ -38,7 +38,7 @@ def log_normal(point: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> f
 
 def test_nobody_is_moved_without_clips(world: World) -> None:
     population, head = world.population(), world.head()
-    profile = SpeakerProfile.estimate(population, np.empty((0, DIM), np.float32))
+    profile = VoiceProfile.estimate(population, np.empty((0, DIM), np.float32))
     assert (profile.clips, profile.share) == (0, 0)
     assert not profile.offset.any()
     utterances = world.clips(world.speaker(), MIXED)
@@ -54,7 +54,7 @@ def test_labelled_clips_give_the_gaussian_posterior() -> None:
     design = np.tile(np.eye(DIM), (len(labels), 1))
     between, noise = SPEAKER_DEVIATION**2 * np.eye(DIM), NOISE_DEVIATION**2 * np.eye(len(observed))
     expected = between @ design.T @ np.linalg.solve(design @ between @ design.T + noise, observed)
-    profile = SpeakerProfile.estimate(population, clips, names(labels))
+    profile = VoiceProfile.estimate(population, clips, names(labels))
     assert profile.offset == pytest.approx(expected, abs=1e-5)
     assert profile.mixed == 1
 
@@ -79,7 +79,7 @@ def test_the_probability_of_mixed_clips_is_bayes_rule(world: World, known: list[
     logs = [evidence(scatter, np.zeros(axes)), *(evidence(0 * scatter, shift) for shift in shifts)]
     prior = np.array([MIXED_PRIOR, *[(1 - MIXED_PRIOR) / len(shifts)] * len(shifts)])
     weights = prior * np.exp((np.array(logs) - max(logs)) / TEMPERING)
-    profile = SpeakerProfile.estimate(population, clips, [*names(known), *[None] * len(unknown)])
+    profile = VoiceProfile.estimate(population, clips, [*names(known), *[None] * len(unknown)])
     assert profile.mixed == pytest.approx(weights[0] / weights.sum(), rel=1e-3)
 
 
@@ -92,7 +92,7 @@ def test_more_clips_come_closer_to_the_truth(world: World, labelled: bool) -> No
         for count in errors:
             labels = world.rng.integers(len(LABELS), size=count).tolist()
             clips = world.clips(offset, labels)
-            profile = SpeakerProfile.estimate(population, clips, names(labels) if labelled else None)
+            profile = VoiceProfile.estimate(population, clips, names(labels) if labelled else None)
             errors[count] += float(np.square(profile.offset - offset).sum())
     assert list(errors.values()) == sorted(errors.values(), reverse=True)
     assert errors[64] < errors[0] / 4
@@ -106,7 +106,7 @@ def test_clips_of_one_emotion_are_not_taken_for_the_voice(world: World, label: i
     for _ in range(30):
         offset = world.speaker()
         clips = world.clips(offset, [label] * 8)
-        profile = SpeakerProfile.estimate(population, clips, names([label] * 8) if labelled else None)
+        profile = VoiceProfile.estimate(population, clips, names([label] * 8) if labelled else None)
         none.append(np.square(offset).sum())
         naive.append(np.square((clips - population.mean).sum(0) / (8 + PSEUDO_CLIPS) - offset).sum())
         mine.append(np.square(profile.offset - offset).sum())
@@ -119,8 +119,8 @@ def test_mixed_and_one_sided_clips_are_told_apart(world: World) -> None:
     mixed, same = [], []
     for _ in range(30):
         offset = world.speaker()
-        mixed.append(SpeakerProfile.estimate(population, world.clips(offset, MIXED)).mixed)
-        same.append(SpeakerProfile.estimate(population, world.clips(offset, [1] * 8)).mixed)
+        mixed.append(VoiceProfile.estimate(population, world.clips(offset, MIXED)).mixed)
+        same.append(VoiceProfile.estimate(population, world.clips(offset, [1] * 8)).mixed)
     assert np.mean(mixed) > 0.9
     assert np.mean(same) < 0.5
 
@@ -130,7 +130,7 @@ def test_a_profile_helps_recognition(world: World) -> None:
     right = {"strangers": 0, "profile": 0}
     for _ in range(100):
         offset = world.speaker()
-        profile = SpeakerProfile.estimate(population, world.clips(offset, MIXED), names(MIXED))
+        profile = VoiceProfile.estimate(population, world.clips(offset, MIXED), names(MIXED))
         utterances = world.clips(offset, MIXED)
         right["strangers"] += (head.probabilities(utterances).argmax(axis=1) == MIXED).sum()
         adapted = adapted_probabilities(head, population, profile, utterances)
@@ -142,7 +142,7 @@ def test_a_profile_helps_recognition(world: World) -> None:
 def test_the_weight_mixes_the_person_with_a_stranger(world: World, power: float) -> None:
     population, head = world.population(), world.head()
     offset = world.speaker()
-    profile = SpeakerProfile.estimate(population, world.clips(offset, MIXED))
+    profile = VoiceProfile.estimate(population, world.clips(offset, MIXED))
     utterances = world.clips(offset, MIXED)
     none, half, full = (
         adapted_probabilities(head, population, profile, utterances, weight, power) for weight in (0.0, 0.5, 1.0)
@@ -173,7 +173,7 @@ def test_the_label_prior_follows_similar_speakers_and_daily_life(world: World) -
 def test_whatever_is_enrolled_stays_finite(world: World, clips: np.ndarray, data: st.DataObject) -> None:
     labels = data.draw(st.lists(st.sampled_from([None, *LABELS]), min_size=len(clips), max_size=len(clips)))
     population = world.population()
-    profile = SpeakerProfile.estimate(population, clips, labels)
+    profile = VoiceProfile.estimate(population, clips, labels)
     assert np.isfinite(profile.offset).all()
     assert profile.offset.dtype == np.float32
     assert 0 <= profile.mixed <= 1
@@ -184,38 +184,38 @@ def test_whatever_is_enrolled_stays_finite(world: World, clips: np.ndarray, data
 
 
 def test_the_store_keeps_a_profile(world: World) -> None:
-    profile = SpeakerProfile.estimate(world.population(), world.clips(world.speaker(), MIXED))
-    kept = Profile(encoder_hash="e", speaker_hash="s", tensors=profile.tensors(), facts=dict(profile.facts()))
-    read = Profile.model_validate_json(kept.model_dump_json())
-    again = SpeakerProfile.from_tensors(read.tensors, read.facts)
+    profile = VoiceProfile.estimate(world.population(), world.clips(world.speaker(), MIXED))
+    kept = StoredProfile(encoder_hash="e", speaker_hash="s", tensors=profile.tensors(), facts=dict(profile.facts()))
+    read = StoredProfile.model_validate_json(kept.model_dump_json())
+    again = VoiceProfile.from_tensors(read.tensors, read.facts)
     assert (again.clips, again.mixed) == (profile.clips, profile.mixed)
     assert np.array_equal(again.offset, profile.offset)
     assert np.array_equal(again.label_prior, profile.label_prior)
-    assert sum(tensor.nbytes for tensor in SpeakerProfile(
+    assert sum(tensor.nbytes for tensor in VoiceProfile(
         np.zeros(4096, np.float32), np.zeros(16, np.float32), 8, 1.0
     ).tensors().values()) < 48 * 1024  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", [{"clips": "many"}, {"clips": None}])
 def test_a_foreign_profile_is_refused(world: World, damage: dict[str, object]) -> None:
-    profile = SpeakerProfile.estimate(world.population(), world.clips(world.speaker(), MIXED))
+    profile = VoiceProfile.estimate(world.population(), world.clips(world.speaker(), MIXED))
     with pytest.raises(ModelError, match="enrol again"):
-        SpeakerProfile.from_tensors(profile.tensors(), dict(profile.facts()) | damage)
+        VoiceProfile.from_tensors(profile.tensors(), dict(profile.facts()) | damage)
     with pytest.raises(ModelError, match="'offset'"):
-        SpeakerProfile.from_tensors({}, dict(profile.facts()))
+        VoiceProfile.from_tensors({}, dict(profile.facts()))
 
 
 def test_a_wrong_label_is_refused(world: World) -> None:
     clips = world.clips(world.speaker(), [0, 1])
     with pytest.raises(UsageError, match=r"'hapy' is not one of neutral, happy, sad, angry.*'happy'"):
-        SpeakerProfile.estimate(world.population(), clips, ["hapy", None])
+        VoiceProfile.estimate(world.population(), clips, ["hapy", None])
     with pytest.raises(UsageError, match="2 clips have 1 labels"):
-        SpeakerProfile.estimate(world.population(), clips, ["happy"])
+        VoiceProfile.estimate(world.population(), clips, ["happy"])
 
 
 def test_adaptation_costs_less_than_a_millisecond(world: World) -> None:
     population, head = world.population(), world.head()
-    profile = SpeakerProfile.estimate(population, world.clips(world.speaker(), MIXED))
+    profile = VoiceProfile.estimate(population, world.clips(world.speaker(), MIXED))
     utterance = world.clips(world.speaker(), [0])
     elapsed_ms = []
     for _ in range(50):

@@ -76,7 +76,7 @@ def test_files_become_clips_and_a_profile(
         kept = opened.clips(person, bundle.encoder_hash)
         assert [clip.label for clip in kept] == [None] * 6
         assert {clip.speaker_hash for clip in kept} == {bundle.speaker_hash}
-        profile = opened.profile(person, bundle.encoder_hash)
+        profile = opened.voice_profile(person, bundle.encoder_hash)
         assert profile is not None
         assert (profile.reason, profile.facts["clips"]) == ("enrolled 6 clips", 6)
         assert set(profile.tensors) == {"offset", "label_prior"}
@@ -125,7 +125,7 @@ def test_labels_reach_the_clips(enroll: Call, clips: Path, store: Path, bundle: 
         assert [clip.label for clip in anna] == ["neutral", None, None, None, "angry", None]
         assert [clip.label for clip in bo] == ["neutral"] * 6
         assert not np.array_equal(
-            *(opened.profile(person, bundle.encoder_hash).tensors["offset"] for person in opened.people())
+            *(opened.voice_profile(person, bundle.encoder_hash).tensors["offset"] for person in opened.people())
         )
 
 
@@ -227,7 +227,7 @@ def test_an_interrupted_enrolment_is_completed_by_the_next(
     result, _ = result_of(capsys)
     assert (result["added"], result["repeated"], result["clips"], result["revision"]) == (0, 1, 4, 1)
     with SpeakerStore.open(store) as opened:
-        profile = opened.profile(opened.person("Anna"), bundle.encoder_hash)
+        profile = opened.voice_profile(opened.person("Anna"), bundle.encoder_hash)
         assert profile is not None
         assert profile.reason == "completed an interrupted enrolment"
 

@@ -22,7 +22,7 @@ import soundfile
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
-from edge.people.household import estimate_profile, profile_of
+from edge.people.household import estimate_voice_profile, voice_profile_of
 from edge.people.store import SpeakerStore
 from edge.vad import to_pcm
 from helpers.signals import silence, speech_like
@@ -93,10 +93,10 @@ def test_a_kill_loses_at_most_the_clip_in_hand(enroll: Start, store: Path, bundl
         anna = opened.person("Anna")
         clips = opened.clips(anna, bundle.encoder_hash)
         assert said <= len(clips) <= said + 1
-        assert opened.profile(anna, bundle.encoder_hash) is None
-        meanwhile = profile_of(opened, anna, bundle)
+        assert opened.voice_profile(anna, bundle.encoder_hash) is None
+        meanwhile = voice_profile_of(opened, anna, bundle)
     assert meanwhile is not None
-    np.testing.assert_allclose(meanwhile.offset, estimate_profile(bundle, clips).offset)
+    np.testing.assert_allclose(meanwhile.offset, estimate_voice_profile(bundle, clips).offset)
     process = enroll("--source", "-", "--fast", "--json", "--clips", 50)
     stdout, _ = process.communicate(talk)
     result = json.loads(stdout)
@@ -123,7 +123,7 @@ def test_an_interrupt_keeps_what_there_is(enroll: Start, store: Path, bundle: Bu
     assert process.returncode == 0, stderr
     assert json.loads(stdout)["clips"] == 2
     with SpeakerStore.open(store) as opened:
-        assert opened.profile(opened.person("Anna"), bundle.encoder_hash) is not None
+        assert opened.voice_profile(opened.person("Anna"), bundle.encoder_hash) is not None
 
 
 def test_an_interrupt_between_files_keeps_what_there_is(enroll: Start, store: Path, tmp_path: Path) -> None:

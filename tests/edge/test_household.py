@@ -4,14 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.adapt import SpeakerProfile
+from edge.adapt import VoiceProfile
 from edge.bundle import Bundle
 from edge.errors import ModelError, StoreError
-from edge.people.household import Household, profile_of
+from edge.people.household import Household, voice_profile_of
 from edge.people.store import SpeakerStore
-from edge.people.store.person import Consent, EnrolledClip, Profile
+from edge.people.store.person import Consent, EnrolledClip, StoredProfile
 from edge.settings import SpeakerSettings
 from helpers.household import anna, ben, enrol
+from helpers.voices import newest_profiles
 
 
 def household(folder: Path, bundle: Bundle, **settings: object) -> Household:
@@ -39,25 +40,25 @@ def test_everyone_in_the_store_is_known(folder: Path, bundle: Bundle) -> None:
 
 def test_an_interrupted_enrolment_counts(folder: Path, bundle: Bundle) -> None:
     with SpeakerStore.open(folder) as store:
-        assert store.profiles(bundle.encoder_hash) == []
-        profile = profile_of(store, store.person("Anna"), bundle)
+        assert set(newest_profiles(store, bundle.encoder_hash).values()) == {None}
+        profile = voice_profile_of(store, store.person("Anna"), bundle)
     assert profile is not None
     assert profile.clips == 4
 
 
 def test_the_newest_profile_is_used(folder: Path, bundle: Bundle) -> None:
-    profile = SpeakerProfile.estimate(bundle.population, np.full((2, 3), 0.1, np.float32))
+    profile = VoiceProfile.estimate(bundle.population, np.full((2, 3), 0.1, np.float32))
     known = household(folder, bundle)
     with SpeakerStore.open(folder) as store:
-        record = Profile(
+        record = StoredProfile(
             encoder_hash=bundle.encoder_hash,
             speaker_hash=bundle.speaker_hash,
             tensors=profile.tensors(),
             facts=dict(profile.facts()),
         )
-        store.save_profile(store.person("Anna"), record)
+        store.save_voice_profile(store.person("Anna"), record)
     assert known.refresh()
-    found = known.profile("Anna")
+    found = known.voice_profile("Anna")
     assert found is not None
     assert found.clips == 2
 
@@ -138,13 +139,13 @@ def test_another_speaker_encoder_knows_no_voiceprints_but_profiles(folder: Path,
 
 def test_without_speaker_encoder_people_can_still_be_bound(folder: Path, bundle: Bundle) -> None:
     mute = replace(bundle, manifest=bundle.manifest.model_copy(update={"speaker": None}))
-    assert household(folder, mute, only="Ben").profile("Ben") is not None
+    assert household(folder, mute, only="Ben").voice_profile("Ben") is not None
     assert not household(folder, mute).recognises
 
 
 def test_a_forged_import_harms_nobody_else(folder: Path, bundle: Bundle) -> None:
     made_by = {"encoder_hash": bundle.encoder_hash, "speaker_hash": bundle.speaker_hash}
-    profile = Profile(
+    profile = StoredProfile(
         **made_by,
         tensors={"offset": np.zeros(7, np.float32), "label_prior": np.zeros(3, np.float32)},
         facts={"clips": 1, "mixed": 1.0},
@@ -152,13 +153,13 @@ def test_a_forged_import_harms_nobody_else(folder: Path, bundle: Bundle) -> None
     clip = EnrolledClip(**made_by, embedding=np.zeros(7, np.float32), voiceprint=np.ones(9, np.float32), duration_s=1.0)
     with SpeakerStore.open(folder) as store:
         ben = store.person("Ben")
-        store.save_profile(ben, profile)
+        store.save_voice_profile(ben, profile)
         store.add_clip(ben, clip)
         with pytest.raises(ModelError, match=r"profile of 'Ben' does not fit the bundle; enrol again"):
-            profile_of(store, ben, bundle)
+            voice_profile_of(store, ben, bundle)
     known = household(folder, bundle)
     assert known.unknown() == {"Ben": "must enrol again with this bundle"}
-    assert known.profile("Anna") is not None
+    assert known.voice_profile("Anna") is not None
     assert len(known.members["Ben"].prints) == 4
 
 

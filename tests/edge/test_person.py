@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as npst
 from pydantic import JsonValue, ValidationError
 
 from edge.errors import UsageError
-from edge.people.store.person import Consent, EnrolledClip, Person, Profile, clean_name, fold_name
+from edge.people.store.person import Consent, EnrolledClip, Person, StoredProfile, clean_name, fold_name
 from helpers.voices import CONSENT, clip, profile
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -69,8 +69,8 @@ def test_case_and_composition_make_no_other_name(name: str, other: str) -> None:
 @settings(deadline=None)
 @given(TENSORS, st.dictionaries(st.text(max_size=9), FACTS, max_size=3))
 def test_a_profile_survives_json(tensor: npt.NDArray[np.float32], facts: dict[str, JsonValue]) -> None:
-    written = Profile(encoder_hash="e", speaker_hash="s", tensors={"a": tensor}, facts=facts)
-    read = Profile.model_validate_json(written.model_dump_json())
+    written = StoredProfile(encoder_hash="e", speaker_hash="s", tensors={"a": tensor}, facts=facts)
+    read = StoredProfile.model_validate_json(written.model_dump_json())
     assert read.tensors["a"].shape == tensor.shape
     assert read.tensors["a"].tobytes() == tensor.tobytes()
     assert read.facts == facts
@@ -97,7 +97,7 @@ def test_an_embedding_is_a_finite_float32_vector(embedding: object) -> None:
 def test_facts_are_json() -> None:
     for value in (float("nan"), {1, 2}, np.float32(1)):
         with pytest.raises(ValidationError):
-            Profile.model_validate(profile(1).model_dump() | {"facts": {"value": value}})
+            StoredProfile.model_validate(profile(1).model_dump() | {"facts": {"value": value}})
 
 
 def test_consent_says_when_to_what_and_how() -> None:

@@ -18,9 +18,9 @@ import soundfile
 from edge.audio import SAMPLE_RATE_HZ
 from edge.bundle import Bundle
 from edge.profiling.markup import element, text
+from edge.profiling.measurements import Profile, read_profile
 from edge.profiling.page import page
 from edge.profiling.replay import BUILT_IN_S, built_in_signal, recordings
-from edge.profiling.report import Report, read_report
 from edge.profiling.trace import trace_replay, within
 from edge.segmenter import Segmenter
 from edge.settings import Settings, SpeakerSettings
@@ -41,7 +41,7 @@ class Profiled:
     """What one run of the command left behind."""
 
     stdout: str
-    report: Report
+    report: Profile
     html: str
     trace: dict[str, Any]
 
@@ -74,7 +74,7 @@ def profiled(tmp_path_factory: pytest.TempPathFactory, conversation: Conversatio
     assert result.stderr == b""
     report, html, trace = files
     return Profiled(
-        result.stdout.decode(), read_report(report), html.read_text(encoding="utf-8"), json.loads(trace.read_text())
+        result.stdout.decode(), read_profile(report), html.read_text(encoding="utf-8"), json.loads(trace.read_text())
     )
 
 
@@ -190,7 +190,7 @@ def test_a_running_daemon_is_watched(
     watcher = start("profile", "--attach", daemon.pid, "--json", "-")
     stdout, stderr = watcher.communicate()
     assert (watcher.returncode, stderr) == (0, b"")
-    report = Report.model_validate_json(stdout)
+    report = Profile.model_validate_json(stdout)
     assert report.mode == "attached"
     assert report.model.bundle == "tiny"
     said = [json.loads(line) for line in daemon.stdout.read().splitlines()]
@@ -246,7 +246,7 @@ def test_the_profilers_own_cost_is_measured_and_compared(
     before = tmp_path / "before.json"
     assert call(*arguments, "--json", before) == 0
     assert "of the CPU time" in capsys.readouterr().out
-    report = read_report(before)
+    report = read_profile(before)
     assert {row.stage: row.n for row in report.of("overhead")} == {"off": 12, "on": 12, "tell": 36}
     report = report.model_copy(update={"model": report.model.model_copy(update={"threads": 9})})
     before.write_text(report.to_json())

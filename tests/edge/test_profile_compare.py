@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from edge.errors import UsageError
 from edge.profiling.compare import Verdict, change_of, compare, interval, medians, rounds_of
 from edge.profiling.facts import Machine, Model
-from edge.profiling.report import Report, Row, check_writable, read_report, rounded
+from edge.profiling.measurements import Profile, Row, check_writable, read_profile, rounded
 from edge.profiling.stages import pipeline_rows
-from edge.profiling.words import comparison_words
+from edge.profiling.tables import comparison_table
 from edge.timing import STAGES, Timing
 
 MACHINE = Machine(cpu="a core", cores=2, governor=None, memory_mb=None, system="Linux", versions={"numpy": "2"})
@@ -28,9 +28,9 @@ def row(*measured: list[float], stage: str = "encoder") -> Row:
     return Row(part="direct", stage=stage, bucket_s=1.0, batch=1, rounds=tuple(map(tuple, measured)))
 
 
-def report(*rows: Row, **changes: object) -> Report:
+def report(*rows: Row, **changes: object) -> Profile:
     values = {"time": "2026-01-01T00:00:00+00:00", "mode": "replay", "machine": MACHINE, "model": MODEL, "rows": rows}
-    return Report.model_validate(values | changes)
+    return Profile.model_validate(values | changes)
 
 
 @given(rounds)
@@ -104,7 +104,7 @@ def test_reports_are_matched_by_row_and_differences_of_the_setup_are_told() -> N
     assert [row.stage for row in comparison.only_old] == ["gone"]
     assert [row.stage for row in comparison.only_new] == ["new"]
     assert comparison.warnings == ("threads: 1 then, 2 now",)
-    words = comparison_words(comparison, every_length=False)
+    words = comparison_table(comparison, every_length=False)
     assert [(row[0], row[-1]) for row in words.rows] == [
         ("direct: encoder 1 s x 1", "too few"),
         ("direct: gone 1 s x 1", "gone"),
@@ -118,17 +118,17 @@ def test_a_comparison_in_words_marks_what_is_beyond_noise() -> None:
     steady, slower = row(*calm, stage="head"), row(*slow)
     of_a_length = Row(part="pipeline", stage="queue", bucket_s=2.0, rounds=((1.0,),))
     comparison = compare(report(row(*calm), steady, of_a_length), report(slower, steady, of_a_length))
-    words = comparison_words(comparison, every_length=False)
+    words = comparison_table(comparison, every_length=False)
     assert [line[0] for line in words.rows] == ["direct: encoder 1 s x 1", "direct: head 1 s x 1"]
     assert words.bold == {0}
     assert words.rows[0][1:4] == ("10.10 ms", "15.10 ms", "+49.5 %")
-    assert len(comparison_words(comparison, every_length=True).rows) == 3
+    assert len(comparison_table(comparison, every_length=True).rows) == 3
 
 
 @given(rounds)
 def test_a_report_is_read_as_it_was_written(measured: list[list[float]]) -> None:
     written = report(row(*measured))
-    assert Report.model_validate_json(written.to_json()) == written
+    assert Profile.model_validate_json(written.to_json()) == written
 
 
 def test_files_that_are_no_reports_are_refused(tmp_path: Path) -> None:
@@ -145,10 +145,10 @@ def test_files_that_are_no_reports_are_refused(tmp_path: Path) -> None:
         file = tmp_path / "old.json"
         file.write_text(text)
         with pytest.raises(UsageError, match=r"old\.json: ") as error:
-            read_report(file)
+            read_profile(file)
         assert message in str(error.value)
     with pytest.raises(UsageError, match="cannot read"):
-        read_report(tmp_path)
+        read_profile(tmp_path)
 
 
 def test_outputs_are_tried_before_anything_is_measured(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from edge.bundle import Bundle
 from edge.errors import ModelError
+from edge.profiling.candidates import Candidate, Sweep, as_settings, best_batch, best_of, sweep, thread_counts
 from edge.profiling.facts import this_machine
-from edge.profiling.report import read_report
-from edge.profiling.sweep import Candidate, Sweep, as_settings, best_batch, best_of, sweep, thread_counts
+from edge.profiling.measurements import read_profile
 from edge.settings import EncoderSettings, load_settings
 from helpers.conversation import Conversation
 from helpers.tiny import tiny_bundle, write_manifest
@@ -91,7 +91,7 @@ def test_the_sweep_writes_settings_that_run_accepts(
     stdout, stderr = process.communicate()
     assert (process.returncode, stderr) == (0, b"")
     assert b"best: tiny 0 fp32" in stdout
-    found = read_report(report)
+    found = read_profile(report)
     assert {(row.bucket_s, row.batch) for row in found.rows} == {(1.0, 1), (4.0, 1), (4.0, 2)}
     assert f"# - 4 s x 2: {found.rows[-1].quantile(0.5):.2f} ms, n {found.rows[-1].n}" in best.read_text()
     assert load_settings(best, {}).settings.encoder.max_batch == found.model.max_batch

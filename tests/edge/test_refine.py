@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.adapt import SpeakerProfile
+from edge.adapt import VoiceProfile
 from edge.bundle import Bundle
 from edge.errors import StoreError
 from edge.people.household import Household
@@ -29,11 +29,11 @@ def household(tmp_path: Path, bundle: Bundle) -> Household:
 
 def test_a_profile_follows_how_someone_speaks(household: Household) -> None:
     refiner = Refiner(household)
-    before = household.profile("Anna")
-    saved = [refiner.hear("Anna", 1.0, LOUDER) for _ in range(2 * UTTERANCES)]
+    before = household.voice_profile("Anna")
+    saved = [refiner.collect("Anna", 1.0, LOUDER) for _ in range(2 * UTTERANCES)]
     assert [index for index, now in enumerate(saved) if now] == [UTTERANCES - 1, 2 * UTTERANCES - 1]
     assert household.refresh()
-    after = household.profile("Anna")
+    after = household.voice_profile("Anna")
     assert before is not None
     assert after is not None
     assert after.offset[0] > before.offset[0]
@@ -45,7 +45,7 @@ def test_a_profile_follows_how_someone_speaks(household: Household) -> None:
 @pytest.mark.parametrize("score", [0.0, SURE - 1e-6])
 def test_who_is_not_surely_meant_changes_nothing(household: Household, score: float) -> None:
     refiner = Refiner(household)
-    assert not any(refiner.hear("Anna", score, LOUDER) for _ in range(2 * UTTERANCES))
+    assert not any(refiner.collect("Anna", score, LOUDER) for _ in range(2 * UTTERANCES))
 
 
 def test_who_did_not_agree_is_left_alone(household: Household) -> None:
@@ -53,22 +53,22 @@ def test_who_did_not_agree_is_left_alone(household: Household) -> None:
         store.allow_refinement("Anna", False)
     household.refresh()
     refiner = Refiner(household)
-    assert not any(refiner.hear("Anna", 1.0, LOUDER) for _ in range(2 * UTTERANCES))
+    assert not any(refiner.collect("Anna", 1.0, LOUDER) for _ in range(2 * UTTERANCES))
 
 
 def test_who_was_forgotten_meanwhile_is_a_store_error(household: Household) -> None:
     refiner = Refiner(household)
     for _ in range(UTTERANCES - 1):
-        refiner.hear("Anna", 1.0, LOUDER)
+        refiner.collect("Anna", 1.0, LOUDER)
     with SpeakerStore.open(household.settings.store_folder) as store:
         store.forget("Anna")
     with pytest.raises(StoreError, match="no longer"):
-        refiner.hear("Anna", 1.0, LOUDER)
+        refiner.collect("Anna", 1.0, LOUDER)
 
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=8), st.integers(1, 30))
 def test_refinement_is_bounded(bundle: Bundle, levels: list[float], times: int) -> None:
-    anchor = SpeakerProfile.estimate(bundle.population, np.tile(bundle.population.mean, (4, 1)))
+    anchor = VoiceProfile.estimate(bundle.population, np.tile(bundle.population.mean, (4, 1)))
     heard = np.stack([bundle.population.mean + np.float32(level) for level in levels])
     profile = anchor
     for _ in range(times):

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.bundle import Bundle
-from edge.people.household import estimate_profile
+from edge.people.household import estimate_voice_profile
 from edge.people.store import SpeakerStore
-from edge.people.store.person import EnrolledClip, Profile
+from edge.people.store.person import EnrolledClip, StoredProfile
 from helpers.conversation import Conversation
 from helpers.voices import CONSENT, ENCODER, SPEAKER_ENCODER
 
@@ -40,12 +40,12 @@ def store(tmp_path: Path, bundle: Bundle) -> Path:
             for each in clips:
                 opened.add_clip(person, each)
             for reason in ("enrolled 3 clips", "enrolled 4 clips"):
-                opened.save_profile(person, profile(bundle, clips, reason))
+                opened.save_voice_profile(person, profile(bundle, clips, reason))
         bo = opened.add_person("Bo", CONSENT)
         opened.add_clip(bo, clip(bundle, 1, 0.2).model_copy(update={"encoder_hash": ENCODER}))
         dan = opened.add_person("Dan", CONSENT)
         opened.add_clip(dan, clip(bundle, 1, 0.2).model_copy(update={"speaker_hash": SPEAKER_ENCODER}))
-        assert estimate_profile(bundle, clips).share > 0.5
+        assert estimate_voice_profile(bundle, clips).share > 0.5
     return folder
 
 
@@ -60,9 +60,9 @@ def clip(bundle: Bundle, number: int, angle: float) -> EnrolledClip:
     )
 
 
-def profile(bundle: Bundle, clips: list[EnrolledClip], reason: str) -> Profile:
-    estimated = estimate_profile(bundle, clips)
-    return Profile(
+def profile(bundle: Bundle, clips: list[EnrolledClip], reason: str) -> StoredProfile:
+    estimated = estimate_voice_profile(bundle, clips)
+    return StoredProfile(
         encoder_hash=bundle.encoder_hash,
         speaker_hash=bundle.speaker_hash,
         tensors=estimated.tensors(),
@@ -180,7 +180,7 @@ def test_revert(speakers: Call, store: Path, bundle: Bundle, bundle_folder: Path
     assert speakers("revert", "Anna", 1, "--json", "--bundle", bundle_folder) == 0
     assert json.loads(capsys.readouterr().out) == {"name": "Anna", "revision": 3}
     with SpeakerStore.open(store) as opened:
-        newest = opened.profile(opened.person("Anna"), bundle.encoder_hash)
+        newest = opened.voice_profile(opened.person("Anna"), bundle.encoder_hash)
         assert newest is not None
         assert newest.reason == "reverted to revision 1"
     assert speakers("revert", "Anna", 99, "--bundle", bundle_folder) == 5

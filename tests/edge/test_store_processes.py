@@ -67,7 +67,7 @@ person = store.add_person(name, CONSENT)
 for number in range(25):
     store.add_clip(person, clip(number))
     store.add_clip(both, clip(number))
-    store.save_profile(both, profile(number))
+    store.save_voice_profile(both, profile(number))
 """
 
 
@@ -94,7 +94,7 @@ KILLED_WHILE_ENROLLING = """
 person = store.add_person("Anna", CONSENT)
 for number in count():
     store.add_clip(person, clip(number))
-    store.save_profile(person, profile(number))
+    store.save_voice_profile(person, profile(number))
     print(number, flush=True)
 """
 
@@ -132,7 +132,7 @@ def test_a_kill_loses_at_most_the_clip_in_hand(tmp_path: Path, lines: int) -> No
         stored = numbers(store.clips(anna, ENCODER))
         assert stored == list(range(len(stored)))
         assert last + 1 <= len(stored) <= last + 2
-        newest = store.profile(anna, ENCODER)
+        newest = store.voice_profile(anna, ENCODER)
         assert newest
         assert last <= newest.tensors["offset"][0] <= last + 1
         store.add_clip(anna, EnrolledClip.model_validate(store.clips(anna, ENCODER)[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.people.store import SpeakerStore
-from edge.people.store.person import Consent, EnrolledClip, Profile
+from edge.people.store.person import Consent, EnrolledClip, StoredProfile
 
 ENCODER = "e" * 64
 SPEAKER_ENCODER = "f" * 64
@@ -24,9 +24,9 @@ def clip(number: int, encoder_hash: str = ENCODER) -> EnrolledClip:
     )
 
 
-def profile(number: int, encoder_hash: str = ENCODER, dim: int = 24) -> Profile:
+def profile(number: int, encoder_hash: str = ENCODER, dim: int = 24) -> StoredProfile:
     """Return a profile whose offset is this number."""
-    return Profile(
+    return StoredProfile(
         encoder_hash=encoder_hash,
         speaker_hash=SPEAKER_ENCODER,
         tensors={"offset": np.full(dim, number, np.float32)},
@@ -44,3 +44,8 @@ def contents(store: SpeakerStore) -> dict[str, list[str]]:
         ]
         for person in store.people()
     }
+
+
+def newest_profiles(store: SpeakerStore, encoder_hash: str = ENCODER) -> dict[str, StoredProfile | None]:
+    """Return everyone's newest voice profile for an encoder, by name; None for those who have none."""
+    return {person.name: store.voice_profile(person, encoder_hash) for person in store.people()}

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from edge.errors import StoreError
 from edge.people.store.database import DAMAGED
-from edge.people.store.person import EnrolledClip, Person, Profile, VoiceRecord
+from edge.people.store.person import EnrolledClip, Person, StoredProfile, VoiceRecord
 from edge.people.store.vault import Vault
 
 LIMIT_BYTES = 64 * 1024
 """Of one blob as JSON; a profile is meant to be a few kilobytes."""
-KINDS: dict[type[VoiceRecord], str] = {EnrolledClip: "clip", Profile: "profile"}
+KINDS: dict[type[VoiceRecord], str] = {EnrolledClip: "clip", StoredProfile: "profile"}
 KEY_CHECK = "key check"
 
 Blob = TypeVar("Blob", bound=VoiceRecord)

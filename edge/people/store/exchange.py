@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ValidationError, model_validator
 
 from edge.errors import StoreError, UsageError
-from edge.people.store.person import EnrolledClip, Person, Profile, Record, clean_name
+from edge.people.store.person import EnrolledClip, Person, Record, StoredProfile, clean_name
 
 EXPORT_VERSION: Literal[1] = 1
 
@@ -19,7 +19,7 @@ class Belongings(Record):
     person: Person
     clips: tuple[EnrolledClip, ...]
     """In the order of their enrolment."""
-    profiles: tuple[Profile, ...]
+    profiles: tuple[StoredProfile, ...]
     """One for each encoder."""
 
     @model_validator(mode="after")

@@ -137,7 +137,7 @@ class EnrolledClip(VoiceRecord):
     duration_s: float = Field(gt=0)
 
 
-class Profile(VoiceRecord):
+class StoredProfile(VoiceRecord):
     """What was learnt about someone's voice. The store knows nothing of what the tensors and facts mean."""
 
     tensors: dict[str, Tensor]

@@ -17,7 +17,7 @@ from edge.errors import StoreError, nearest
 from edge.people.store.blobs import KINDS, Blobs
 from edge.people.store.database import DAMAGED, Database
 from edge.people.store.exchange import Belongings, read_export, write_export
-from edge.people.store.person import Consent, EnrolledClip, Person, Profile, clean_name, fold_name, now
+from edge.people.store.person import Consent, EnrolledClip, Person, StoredProfile, clean_name, fold_name, now
 
 DATABASE_NAME = "speakers.db"
 KEPT_REVISIONS = 10
@@ -142,37 +142,24 @@ class SpeakerStore:
         with self._database.reading() as db:
             return self._blobs.counts(db, person, EnrolledClip)
 
-    def save_profile(self, person: Person, profile: Profile) -> int:
+    def save_voice_profile(self, person: Person, voice_profile: StoredProfile) -> int:
         """Store a new revision and return its number; the ten newest are kept.
 
         Raises:
             StoreError: it takes 64 KB or more as JSON, or the person was forgotten meanwhile.
         """
         with self._database.writing() as db:
-            return self._blobs.put(db, person, profile, keep=KEPT_REVISIONS)
+            return self._blobs.put(db, person, voice_profile, keep=KEPT_REVISIONS)
 
-    def profile(self, person: Person, encoder_hash: str) -> Profile | None:
+    def voice_profile(self, person: Person, encoder_hash: str) -> StoredProfile | None:
         """Return the newest profile for this encoder; None means: enrol (again)."""
         with self._database.reading() as db:
             return self._profile(db, person, encoder_hash)
 
-    def profiles(self, encoder_hash: str) -> list[tuple[Person, Profile]]:
-        """Return everyone who has a profile for this encoder, with the newest, by name."""
-        with self._database.reading() as db:
-            newest = [(person, self._profile(db, person, encoder_hash)) for person in self._people(db)]
-        return [(person, profile) for person, profile in newest if profile]
-
-    def stale(self, encoder_hash: str) -> list[Person]:
-        """Return those without a profile for this encoder, by name: to be recognised they must enrol (again)."""
-        query = "SELECT DISTINCT person_id FROM blobs WHERE encoder_hash = ? AND kind = ?"
-        with self._database.reading() as db:
-            known = db.execute(query, (encoder_hash, KINDS[Profile])).fetchall()
-            return [person for person in self._people(db) if (person.id,) not in known]
-
-    def revisions(self, person: Person, encoder_hash: str) -> dict[int, Profile]:
+    def revisions(self, person: Person, encoder_hash: str) -> dict[int, StoredProfile]:
         """Return the kept revisions of a profile by their numbers, newest first."""
         with self._database.reading() as db:
-            return self._blobs.get(db, person, encoder_hash, Profile)
+            return self._blobs.get(db, person, encoder_hash, StoredProfile)
 
     def revert(self, person: Person, encoder_hash: str, revision: int) -> int:
         """Make a copy of an older revision the newest one and return its number.
@@ -181,7 +168,7 @@ class SpeakerStore:
             StoreError: that revision is not kept; the message lists those that are.
         """
         with self._database.writing() as db:
-            revisions = self._blobs.get(db, person, encoder_hash, Profile)
+            revisions = self._blobs.get(db, person, encoder_hash, StoredProfile)
             if revision not in revisions:
                 kept = ", ".join(map(str, revisions)) or "none"
                 raise StoreError(f"{person.name!r} has no revision {revision} for this encoder; there are: {kept}")
@@ -211,15 +198,15 @@ class SpeakerStore:
             self._write(db, person)
             for clip in belongings.clips:
                 self._blobs.put(db, person, clip)
-            for profile in belongings.profiles:
-                self._blobs.put(db, person, profile, keep=KEPT_REVISIONS)
+            for voice_profile in belongings.profiles:
+                self._blobs.put(db, person, voice_profile, keep=KEPT_REVISIONS)
         return person
 
     def _clips(self, db: sqlite3.Connection, person: Person, encoder_hash: str) -> list[EnrolledClip]:
         return list(self._blobs.get(db, person, encoder_hash, EnrolledClip).values())[::-1]
 
-    def _profile(self, db: sqlite3.Connection, person: Person, encoder_hash: str) -> Profile | None:
-        return next(iter(self._blobs.get(db, person, encoder_hash, Profile, limit=1).values()), None)
+    def _profile(self, db: sqlite3.Connection, person: Person, encoder_hash: str) -> StoredProfile | None:
+        return next(iter(self._blobs.get(db, person, encoder_hash, StoredProfile, limit=1).values()), None)
 
     def _people(self, db: sqlite3.Connection) -> list[Person]:
         people = []

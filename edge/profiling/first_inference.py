@@ -1,4 +1,4 @@
-"""The first inference of a fresh process: ``python -m edge.profiling.first``, settings as JSON on standard input."""
+"""The first inference of a fresh process, as ``python -m``: encoder settings as JSON on standard input."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from edge.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Wish:
+class ProfileRequest:
     """The command line."""
 
     arguments: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ class Sensor(Facts):
     highest: FiniteFloat
 
 
-class Report(Facts):
+class Profile(Facts):
     """A profile."""
 
     tool: Literal["affectd profile"] = "affectd profile"
@@ -104,7 +104,7 @@ class Report(Facts):
         return self.model_dump_json(indent=1) + "\n"
 
 
-def read_report(file: Path) -> Report:
+def read_profile(file: Path) -> Profile:
     """Read what ``to_json`` wrote.
 
     Raises:
@@ -123,7 +123,7 @@ def read_report(file: Path) -> Report:
     if found.get("schema_version") != SCHEMA:
         raise UsageError(f"{file}: has schema {found.get('schema_version')!r}, this version compares {SCHEMA}")
     try:
-        return Report.model_validate_json(data)
+        return Profile.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.profiling.compare import LEVEL, Change, Comparison, Verdict
-from edge.profiling.report import Report, Row
+from edge.profiling.measurements import Profile, Row
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 TITLES = {
@@ -34,7 +34,7 @@ MEANINGS = {
 
 
 @dataclass(frozen=True)
-class Words:
+class TextTable:
     """A table."""
 
     title: str
@@ -46,9 +46,9 @@ class Words:
     """The columns before are names."""
 
 
-def facts_words(report: Report) -> Words:
+def facts_table(profile: Profile) -> TextTable:
     """Return what was measured on what."""
-    machine, model = report.machine, report.model
+    machine, model = profile.machine, profile.model
     memory = "" if machine.memory_mb is None else f", {machine.memory_mb} MB"
     rows = {
         "machine": f"{machine.cpu}, {machine.cores} cores{memory}, governor {machine.governor or 'unknown'}",
@@ -57,40 +57,40 @@ def facts_words(report: Report) -> Words:
         "model": f"{model.bundle} {model.version} ({model.sha256[:12]}), {model.architecture}, {model.precision}",
         "runs on": f"{model.provider or 'not loaded yet'}, {model.threads} thread(s), batches up to {model.max_batch}",
     }
-    if report.audio_s:
-        rows["heard"] = f"{report.audio_s:.1f} s{' of ' if report.audio else ''}{', '.join(report.audio)}"
-    for sensor in report.sensors:
+    if profile.audio_s:
+        rows["heard"] = f"{profile.audio_s:.1f} s{' of ' if profile.audio else ''}{', '.join(profile.audio)}"
+    for sensor in profile.sensors:
         rows[sensor.name] = f"median {sensor.median:g}, highest {sensor.highest:g}, n {sensor.n}"
-    notes = tuple(("note", note) for note in report.notes)
-    return Words(f"affectd profile, {report.time}", ("", ""), (*rows.items(), *notes), numbers_from=2)
+    notes = tuple(("note", note) for note in profile.notes)
+    return TextTable(f"affectd profile, {profile.time}", ("", ""), (*rows.items(), *notes), numbers_from=2)
 
 
-def report_words(report: Report, every_length: bool) -> list[Words]:
+def profile_tables(profile: Profile, every_length: bool) -> list[TextTable]:
     """Return the tables of the figures; ``every_length`` also breaks the pipeline's stages down by length."""
     tables = []
-    start = report.of("start")
+    start = profile.of("start")
     if start:
-        tables.append(_quantile_words(TITLES["start"], start))
-    pipeline = [row for row in report.of("pipeline") if every_length or row.bucket_s is None]
+        tables.append(_quantile_table(TITLES["start"], start))
+    pipeline = [row for row in profile.of("pipeline") if every_length or row.bucket_s is None]
     if pipeline:
-        tables.append(_quantile_words(TITLES["pipeline"], pipeline))
-    if report.of("direct"):
-        tables.append(_direct_words(report.of("direct")))
+        tables.append(_quantile_table(TITLES["pipeline"], pipeline))
+    if profile.of("direct"):
+        tables.append(_direct_table(profile.of("direct")))
     for part in ("sweep", "overhead"):
-        rows = [row for row in report.rows if row.part == part]
+        rows = [row for row in profile.rows if row.part == part]
         if rows:
-            tables.append(_quantile_words(TITLES[part], rows))
+            tables.append(_quantile_table(TITLES[part], rows))
     return tables
 
 
-def comparison_words(comparison: Comparison, every_length: bool) -> Words:
-    """Return the change of each row; those beyond noise are bold. ``every_length`` as for ``report_words``."""
+def comparison_table(comparison: Comparison, every_length: bool) -> TextTable:
+    """Return the change of each row; those beyond noise are bold. ``every_length`` as for ``profile_tables``."""
 
     def shown(row: Row) -> bool:
         return every_length or row.part != "pipeline" or row.bucket_s is None
 
     changes = [change for change in comparison.changes if shown(change.new)]
-    rows = [_change_words(change) for change in changes]
+    rows = [_change_cells(change) for change in changes]
     for alone, word in ((comparison.only_old, "gone"), (comparison.only_new, "new")):
         for row in filter(shown, alone):
             median = f"{_figure(row.quantile(0.5))} {row.unit}"
@@ -99,10 +99,10 @@ def comparison_words(comparison: Comparison, every_length: bool) -> Words:
     beyond = (Verdict.LESS, Verdict.MORE)
     bold = frozenset(index for index, change in enumerate(changes) if change.verdict in beyond)
     heads = ("median of", "then", "now", "change", f"{LEVEL:.0%} interval", "verdict")
-    return Words("Change", heads, tuple(rows), bold)
+    return TextTable("Change", heads, tuple(rows), bold)
 
 
-def _quantile_words(title: str, rows: Sequence[Row]) -> Words:
+def _quantile_table(title: str, rows: Sequence[Row]) -> TextTable:
     heads = ("", *QUANTILES, "n", "RTF", "")
     cells = tuple(
         (
@@ -115,10 +115,10 @@ def _quantile_words(title: str, rows: Sequence[Row]) -> Words:
         for row in rows
     )
     bold = frozenset(index for index, row in enumerate(rows) if row.stage == "answer")
-    return Words(title, heads, cells, bold)
+    return TextTable(title, heads, cells, bold)
 
 
-def _direct_words(rows: Sequence[Row]) -> Words:
+def _direct_table(rows: Sequence[Row]) -> TextTable:
     """Return a line for each length and batch: the encoder in full, the other stages' medians."""
     by_key = {(row.bucket_s, row.batch, row.stage): row for row in rows}
     others = list(dict.fromkeys(row.stage for row in rows if row.stage != "encoder"))
@@ -137,10 +137,10 @@ def _direct_words(rows: Sequence[Row]) -> Words:
             )
         )
     heads = ("encoder", *QUANTILES, "n", "RTF", *(f"{stage} p50" for stage in others))
-    return Words(TITLES["direct"], heads, tuple(cells))
+    return TextTable(TITLES["direct"], heads, tuple(cells))
 
 
-def _change_words(change: Change) -> tuple[str, ...]:
+def _change_cells(change: Change) -> tuple[str, ...]:
     percent = "" if change.percent is None else f"{change.percent:+.1f} %"
     unit = change.new.unit
     return (

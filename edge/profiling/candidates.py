@@ -20,7 +20,7 @@ from edge.encoder import Encoder
 from edge.errors import ModelError
 from edge.profiling.compare import interval, medians
 from edge.profiling.facts import Machine, usable_cores
-from edge.profiling.report import Progress, Row, rounded
+from edge.profiling.measurements import Progress, Row, rounded
 from edge.providers import PROVIDERS
 from edge.settings import EncoderSettings
 
