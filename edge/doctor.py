@@ -14,7 +14,7 @@ from edge import __version__
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import Buckets
 from edge.bundle import Bundle
-from edge.capture.microphone import list_devices
+from edge.capture.devices import list_devices
 from edge.errors import AffectdError, AudioDeviceError, ModelError
 from edge.settings import EncoderSettings, LoadedSettings
 

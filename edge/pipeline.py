@@ -64,9 +64,7 @@ class Pipeline:
         self._conversation = Conversation(self._household)
         self._refiner = Refiner(self._household)
         self._news = ""
-        # What cannot wait is dropped; a file that is read as fast as possible can.
-        can_wait = settings.capture.source != "mic" and not settings.capture.realtime
-        self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch, can_wait)
+        self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch, source.can_wait)
         self._utterances = self._skipped = 0
         self._totals_ms: deque[float] = deque(maxlen=SUMMARY_UTTERANCES)
         self._arrived_s = self._lost_s = 0.0

@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from edge.audio import Waveform
-from edge.capture import BLOCK_S, Block, BlockQueue, StreamResampler, from_pcm
-from edge.errors import AudioDeviceError, nearest
+from edge.capture.base import BLOCK_S, Block, BlockQueue, StreamResampler, from_pcm
+from edge.capture.devices import Device, choose_device, input_devices, quiet_stderr, same_device, start_portaudio
+from edge.errors import AudioDeviceError
 
 STALL_S = 2.0
 PA_INT16, PA_CONTINUE = 8, 0
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 10.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Device:
-    """An input device as PortAudio lists it."""
-
-    index: int
-    name: str
-    rate_hz: int
-    """Native sample rate."""
-    channels: int
-    is_default: bool
-    host_api: str
-
-    @property
-    def lasting_name(self) -> str:
-        """The name without ALSA's card number, which changes when a device is plugged in again."""
-        return re.sub(r" \(hw:\d+,\d+\)$", "", self.name)
 
 
 class Chunk(NamedTuple):
@@ -51,45 +29,10 @@ class Chunk(NamedTuple):
     duration_s: float
 
 
-def list_devices() -> list[Device]:
-    """Return the input devices that are there now.
-
-    Raises:
-        AudioDeviceError: PyAudio is not installed or PortAudio does not start.
-    """
-    system = _start_portaudio()
-    try:
-        return _input_devices(system)
-    finally:
-        system.terminate()
-
-
-def choose_device(devices: list[Device], wanted: str) -> Device:
-    """Return the device with this index, name or part of a name (in any case); the default one if ``wanted`` is empty.
-
-    Raises:
-        AudioDeviceError: none or several match; the message lists what is there.
-    """
-    listing = "; ".join(f"{device.index}: {device.name}" for device in devices) or "none"
-    if not wanted:
-        found = [device for device in devices if device.is_default]
-    elif wanted.isdecimal():
-        found = [device for device in devices if device.index == int(wanted)]
-    else:
-        # Several host APIs may offer one device under the same name; PortAudio lists the preferred API first.
-        found = [device for device in devices if device.name == wanted][:1]
-        found = found or [device for device in devices if wanted.casefold() in device.name.casefold()]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise AudioDeviceError(f"microphone {wanted!r} is ambiguous; microphones: {listing}")
-    hint = nearest(wanted, (device.name for device in devices))
-    missing = f"no microphone {wanted!r}{hint}" if wanted else "no default microphone"
-    raise AudioDeviceError(f"{missing}; microphones: {listing}")
-
-
 class Microphone:
     """A microphone at its native rate, re-opened by name whenever it goes away. Implements ``capture.Source``."""
+
+    can_wait = False
 
     def __init__(self, device: str = "", queue_s: float = 10.0) -> None:
         self.name = device or "default microphone"
@@ -122,13 +65,13 @@ class Microphone:
         self._queue.close()
 
     def _open(self) -> _Stream:
-        system = _start_portaudio()
+        system = start_portaudio()
         try:
-            devices = _input_devices(system)
+            devices = input_devices(system)
             if self._device is None:
                 self._device = choose_device(devices, self._wanted)
             else:
-                self._device = _same_device(devices, self._device)
+                self._device = same_device(devices, self._device)
             self.name = self._device.name
             return _Stream(system, self._device, self._queue)
         except BaseException:
@@ -193,7 +136,7 @@ class _Stream:
                 log.debug("while closing a microphone: %s", error)
 
     def _start(self, device: Device, queue: BlockQueue[Chunk]) -> Any:
-        with _quiet_stderr():
+        with quiet_stderr():
             return self._system.open(
                 rate=device.rate_hz,
                 channels=self._channels,
@@ -214,59 +157,3 @@ def enqueue_into(queue: BlockQueue[Chunk], rate_hz: int) -> Callable[[bytes, int
         return None, PA_CONTINUE
 
     return callback
-
-
-def _start_portaudio() -> Any:
-    try:
-        import pyaudio  # noqa: PLC0415  (an optional extra that loads a system library)
-    except ImportError as error:
-        raise AudioDeviceError(
-            f"the microphone needs PyAudio ({error}): apt install portaudio19-dev && pip install 'affectd[mic]'"
-        ) from None
-    with _quiet_stderr():
-        try:
-            return pyaudio.PyAudio()
-        except OSError as error:
-            raise AudioDeviceError(f"PortAudio does not start: {error}") from None
-
-
-def _input_devices(system: Any) -> list[Device]:
-    try:
-        default = system.get_default_input_device_info()["index"]
-    except OSError:
-        default = None
-    infos = [system.get_device_info_by_index(index) for index in range(system.get_device_count())]
-    return [
-        Device(
-            index=info["index"],
-            name=info["name"],
-            rate_hz=round(info["defaultSampleRate"]),
-            channels=info["maxInputChannels"],
-            is_default=info["index"] == default,
-            host_api=system.get_host_api_info_by_index(info["hostApi"])["name"],
-        )
-        for info in infos
-        if info["maxInputChannels"] > 0
-    ]
-
-
-def _same_device(devices: list[Device], device: Device) -> Device:
-    same = [other for other in devices if other.lasting_name == device.lasting_name]
-    if not same:
-        raise AudioDeviceError(f"microphone {device.name!r} is gone")
-    return next((other for other in same if other.name == device.name), same[0])
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: ALSA and JACK write there about every device that is not present."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(nowhere)
-        os.close(stderr)

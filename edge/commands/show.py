@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from edge.capture.microphone import list_devices
+from edge.capture.devices import list_devices
 from edge.cli.kit.display import new_table, print_json, screen
 from edge.doctor import Verdict, diagnose
 from edge.settings import LoadedSettings, Settings

@@ -158,7 +158,7 @@ class _TracedSource:
     """A source whose consumer's time with each block is a span."""
 
     def __init__(self, source: Source, spans: Spans) -> None:
-        self.name = source.name
+        self.name, self.can_wait = source.name, source.can_wait
         self._source, self._spans = source, spans
 
     def blocks(self) -> Iterator[Block]:

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.capture import BLOCK_S, Block, BlockQueue, FileSource, LiveSource, PcmSource, Source, from_pcm, open_source
+from edge.capture import BLOCK_S, Block, FileSource, LiveSource, PcmSource, Source, open_source
+from edge.capture.base import BlockQueue, from_pcm
 from edge.capture.microphone import Microphone
 from edge.errors import AudioFileError
 from edge.settings import CaptureSettings
@@ -31,6 +32,7 @@ class Scripted:
     """A source that yields what it is given, then raises if it is given an error."""
 
     name = "scripted"
+    can_wait = True
 
     def __init__(self, count: int, error: Exception | None = None) -> None:
         self.count, self.error, self.closed = count, error, False
@@ -199,6 +201,19 @@ def test_a_file_that_is_not_live_loses_nothing(tmp_path: Path) -> None:
         delivered.append(block.samples)
         time.sleep(0.005)
     assert np.array_equal(np.concatenate(delivered), samples)
+
+
+@pytest.mark.parametrize("source", ["a.wav", "-"])
+def test_only_what_is_read_as_fast_as_possible_can_wait(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pcm").touch()
+    monkeypatch.setattr(sys, "stdin", (tmp_path / "pcm").open())
+    assert open_source(CaptureSettings(source=source, realtime=False)).can_wait
+    assert not open_source(CaptureSettings(source=source, realtime=True)).can_wait
+    assert not open_source(CaptureSettings(source="mic", realtime=False)).can_wait
+    assert not FileSource(Path("a.wav"), realtime=True).can_wait
+    assert not PcmSource(io.BytesIO(), SAMPLE_RATE_HZ, realtime=True).can_wait
 
 
 def test_open_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge import __version__
-from edge.capture.microphone import Device
+from edge.capture.devices import Device
 from edge.commands import show
 from edge.errors import AffectdError, AudioDeviceError, ModelError, StoreError, UsageError
 from edge.settings import setting_keys

@@ -8,7 +8,7 @@ import pytest
 from edge import doctor
 from edge.buckets import Buckets
 from edge.bundle import Bundle
-from edge.capture.microphone import Device
+from edge.capture.devices import Device
 from edge.doctor import Check, Verdict, diagnose, self_test_waveform
 from edge.encoder import Encoder
 from edge.errors import AudioDeviceError

@@ -27,3 +27,7 @@ def test_the_device_side_never_loads_the_training_side() -> None:
 
 def test_the_command_line_starts_light() -> None:
     assert not loaded_by("edge.cli") & {"numpy", "onnxruntime", "pydantic", "soundfile", "pyaudio"}
+
+
+def test_capture_loads_pyaudio_only_for_a_microphone_that_is_opened() -> None:
+    assert "pyaudio" not in loaded_by("edge.capture", "edge.capture.microphone", "edge.capture.devices")

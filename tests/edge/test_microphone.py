@@ -14,8 +14,10 @@ import soundfile
 import soxr
 
 from edge.audio import SAMPLE_RATE_HZ
-from edge.capture import Block, BlockQueue, microphone
-from edge.capture.microphone import Chunk, Device, Microphone, choose_device, enqueue_into, list_devices
+from edge.capture import Block, microphone
+from edge.capture.base import BlockQueue
+from edge.capture.devices import Device, choose_device, list_devices
+from edge.capture.microphone import Chunk, Microphone, enqueue_into
 from edge.errors import AudioDeviceError
 from edge.segmenter import Segmenter
 from edge.settings import SegmenterSettings, VadSettings

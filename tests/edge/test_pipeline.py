@@ -1,3 +1,4 @@
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -6,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
-from edge.capture import Block
+from edge.capture import Block, FileSource, LiveSource, PcmSource, Source
 from edge.encoder import Encoder
 from edge.errors import AudioFileError, ModelError, StoreError
 from edge.event import Event
@@ -18,8 +20,9 @@ from edge.people.household import Household
 from edge.people.store import SpeakerStore
 from edge.pipeline import Pipeline, Summary
 from edge.recognizer import Encoding, Recognizer
-from edge.settings import CaptureSettings, EncoderSettings, Settings, SpeakerSettings
+from edge.settings import EncoderSettings, Settings, SpeakerSettings
 from edge.timing import STAGES, Timing
+from edge.vad import to_pcm
 from helpers.conversation import Conversation
 from helpers.household import anna, enrol
 from helpers.signals import silence, speech_like
@@ -32,8 +35,14 @@ class Played:
 
     name = "played"
 
-    def __init__(self, samples: Waveform, at_end: Callable[[], None] = lambda: None, lost_s: float = 0.0) -> None:
-        self.samples, self.at_end, self.lost_s = samples, at_end, lost_s
+    def __init__(
+        self,
+        samples: Waveform,
+        at_end: Callable[[], None] = lambda: None,
+        lost_s: float = 0.0,
+        can_wait: bool = True,
+    ) -> None:
+        self.samples, self.at_end, self.lost_s, self.can_wait = samples, at_end, lost_s, can_wait
         self.ended, self.closed, self.opened = threading.Event(), False, False
 
     def blocks(self) -> Iterator[Block]:
@@ -74,12 +83,8 @@ class Gated(Recognizer):
         return super().encode(waveforms, voiceprints)
 
 
-def live(**encoder: int) -> Settings:
-    return Settings(capture=CaptureSettings(source="played", realtime=True), encoder=EncoderSettings(**encoder))
-
-
-def fast(**encoder: int) -> Settings:
-    return Settings(capture=CaptureSettings(source="played", realtime=False), encoder=EncoderSettings(**encoder))
+def encoder(**encoder: int) -> Settings:
+    return Settings(encoder=EncoderSettings(**encoder))
 
 
 def turns(count: int) -> Waveform:
@@ -95,7 +100,7 @@ def run(source: Played, bundle: Bundle, settings: Settings) -> tuple[Summary, Re
 
 
 def test_a_conversation_becomes_events(conversation: Conversation, bundle: Bundle) -> None:
-    summary, recorder = run(Played(conversation.samples), bundle, fast())
+    summary, recorder = run(Played(conversation.samples), bundle, encoder())
 
     ready, *events, stopped = recorder.events
     assert ready.message == "ready: bundle tiny 0 on CPUExecutionProvider; nobody enrolled"
@@ -112,7 +117,7 @@ def test_a_conversation_becomes_events(conversation: Conversation, bundle: Bundl
 
 
 def test_latency_runs_from_the_end_of_speech(conversation: Conversation, bundle: Bundle) -> None:
-    summary, recorder = run(Played(conversation.samples), bundle, fast())
+    summary, recorder = run(Played(conversation.samples), bundle, encoder())
     for event in recorder.of("utterance"):
         stages = dict(event.latency_ms)
         total = stages.pop("total")
@@ -127,7 +132,7 @@ def test_latency_runs_from_the_end_of_speech(conversation: Conversation, bundle:
 
 def test_an_observer_learns_where_the_time_of_each_utterance_went(conversation: Conversation, bundle: Bundle) -> None:
     timings: list[Timing] = []
-    recorder, settings = Recorder(), fast()
+    recorder, settings = Recorder(), encoder()
     source = Played(conversation.samples, lost_s=1.0)
     Pipeline(source, Recognizer(bundle, settings.encoder), recorder, settings, timings.append).run()
     events = recorder.of("utterance")
@@ -148,17 +153,17 @@ def test_inference_never_runs_on_the_listening_thread(bundle: Bundle, monkeypatc
     threads = []
     embed = Encoder.embed
     monkeypatch.setattr(Encoder, "embed", lambda *args: threads.append(threading.current_thread()) or embed(*args))
-    run(Played(turns(2)), bundle, fast())
+    run(Played(turns(2)), bundle, encoder())
     assert set(threads) == {threading.current_thread()}
 
 
 def test_a_slow_encoder_never_blocks_capture_and_skips_the_oldest(bundle: Bundle) -> None:
-    source = Played(turns(8))
+    source = Played(turns(8), can_wait=False)
     recognizer = Gated(bundle, EncoderSettings())
     recognizer.gate = source.ended  # opens only when capture got to its end with nothing recognised yet
     recorder = Recorder()
 
-    summary = Pipeline(source, recognizer, recorder, live(queue_utterances=2)).run()
+    summary = Pipeline(source, recognizer, recorder, encoder(queue_utterances=2)).run()
 
     skipped, utterances = recorder.of("skipped"), recorder.of("utterance")
     assert len(skipped) + len(utterances) == 8
@@ -178,7 +183,7 @@ def test_what_waits_runs_as_one_batch_and_is_said_in_order(bundle: Bundle, monke
     recognizer.gate = source.ended
     recorder = Recorder()
 
-    Pipeline(source, recognizer, recorder, live()).run()
+    Pipeline(source, recognizer, recorder, encoder()).run()
 
     batches = batches[len(recognizer.buckets.samples) :]
     assert sum(batches) == 4
@@ -188,23 +193,54 @@ def test_what_waits_runs_as_one_batch_and_is_said_in_order(bundle: Bundle, monke
     assert all(min(event.latency_ms.values()) >= 0 for event in recorder.of("utterance"))
 
 
-def test_a_file_that_may_wait_loses_nothing(bundle: Bundle) -> None:
-    opened = threading.Event()
+def sources(kind: str, samples: Waveform, folder: Path) -> Source:
+    """Return a recording as a source; a live one tells at its end."""
+    path = folder / "turns.wav"
+    soundfile.write(path, samples, SAMPLE_RATE_HZ)
+    return {
+        "fast file": lambda: FileSource(path),
+        "fast pipe": lambda: PcmSource(io.BytesIO(to_pcm(samples)), SAMPLE_RATE_HZ),
+        "live file": lambda: LiveSource(FileSource(path, realtime=True), 60),
+        "live pipe": lambda: LiveSource(PcmSource(io.BytesIO(to_pcm(samples)), SAMPLE_RATE_HZ, realtime=True), 60),
+    }[kind]()
+
+
+@pytest.mark.parametrize("kind", ["fast file", "fast pipe"])
+def test_a_source_that_can_wait_loses_nothing_whatever_the_settings(kind: str, bundle: Bundle, tmp_path: Path) -> None:
     recognizer = Gated(bundle, EncoderSettings())
-    recognizer.gate = opened
-    source = Played(turns(6))
-    pipeline = Pipeline(source, recognizer, recorder := Recorder(), fast(queue_utterances=1))
-    threading.Timer(0.3, opened.set).start()
+    recognizer.gate = threading.Event()
+    source = sources(kind, turns(6), tmp_path)
+    pipeline = Pipeline(source, recognizer, recorder := Recorder(), encoder(queue_utterances=1))
+    threading.Timer(0.3, recognizer.gate.set).start()
 
     assert pipeline.run().utterances == 6
     assert not recorder.of("skipped")
+
+
+@pytest.mark.parametrize("kind", ["live file", "live pipe"])
+def test_a_live_source_never_waits_for_the_encoder(kind: str, bundle: Bundle, tmp_path: Path) -> None:
+    class UntilTheEnd(Recognizer):
+        """Slow until the source is over."""
+
+        def encode(self, waveforms: Sequence[Waveform], voiceprints: bool = False) -> list[Encoding]:
+            while any(thread.name == "listening" for thread in threading.enumerate()):
+                time.sleep(0.01)
+            return super().encode(waveforms, voiceprints)
+
+    short = np.concatenate([np.concatenate([speech_like(0.6, seed), silence(0.6, seed=seed)]) for seed in range(4)])
+    recognizer = UntilTheEnd(bundle, EncoderSettings())
+    recorder = Recorder()
+    summary = Pipeline(sources(kind, short, tmp_path), recognizer, recorder, encoder(queue_utterances=1)).run()
+
+    assert summary.utterances + summary.skipped == 4
+    assert summary.skipped == len(recorder.of("skipped")) >= 2
 
 
 def test_an_error_of_the_source_reaches_the_caller_after_what_was_heard(bundle: Bundle) -> None:
     def fail() -> None:
         raise AudioFileError("talk.wav: broke off")
 
-    settings = fast()
+    settings = encoder()
     speech_without_end = np.concatenate([silence(0.5), speech_like(1.0)])
     pipeline = Pipeline(
         Played(speech_without_end, fail), Recognizer(bundle, settings.encoder), recorder := Recorder(), settings
@@ -223,7 +259,7 @@ def test_the_model_is_ready_before_the_source_opens(bundle: Bundle) -> None:
 
 
 def test_stop_flushes_what_was_being_said(bundle: Bundle) -> None:
-    settings = fast()
+    settings = encoder()
     source = Played(np.concatenate([silence(0.5), speech_like(2.0)]))
     recorder = Recorder()
     pipeline = Pipeline(source, Recognizer(bundle, settings.encoder), recorder, settings)
@@ -235,7 +271,7 @@ def test_stop_flushes_what_was_being_said(bundle: Bundle) -> None:
 
 
 def test_stop_ends_an_endless_source(bundle: Bundle) -> None:
-    settings = fast()
+    settings = encoder()
     endless = Played(_Endless(turns(1)))
     pipeline: Pipeline
     recorder = Recorder(lambda event: pipeline.stop() if event.type == "utterance" else None)
@@ -261,7 +297,7 @@ def test_a_reader_that_went_away_closes_the_source(bundle: Bundle) -> None:
     def broken(_event: Event) -> None:
         raise BrokenPipeError
 
-    settings = fast()
+    settings = encoder()
     source = Played(turns(2))
     with pytest.raises(BrokenPipeError):
         Pipeline(source, Recognizer(bundle, settings.encoder), Recorder(broken), settings).run()
@@ -269,7 +305,7 @@ def test_a_reader_that_went_away_closes_the_source(bundle: Bundle) -> None:
 
 
 def test_lost_audio_is_counted_and_moves_the_clock(bundle: Bundle) -> None:
-    summary, recorder = run(Played(turns(1), lost_s=3.0), bundle, fast())
+    summary, recorder = run(Played(turns(1), lost_s=3.0), bundle, encoder())
     (event,) = recorder.of("utterance")
     assert event.start_s == pytest.approx(3.5, abs=0.1)
     assert event.dropped_s == summary.dropped_s == 3.0
@@ -277,7 +313,7 @@ def test_lost_audio_is_counted_and_moves_the_clock(bundle: Bundle) -> None:
 
 
 def test_speech_beyond_the_longest_bucket_is_cut_and_marked(bundle: Bundle) -> None:
-    _, recorder = run(Played(np.concatenate([silence(0.5), speech_like(9.0), silence(1.0)])), bundle, fast())
+    _, recorder = run(Played(np.concatenate([silence(0.5), speech_like(9.0), silence(1.0)])), bundle, encoder())
     events = recorder.of("utterance")
     assert [event.truncated for event in events] == [True] * (len(events) - 1) + [False]
     assert len(events) >= 3
@@ -286,7 +322,7 @@ def test_speech_beyond_the_longest_bucket_is_cut_and_marked(bundle: Bundle) -> N
 
 
 def test_silence_gives_a_summary_without_latency(bundle: Bundle) -> None:
-    summary, recorder = run(Played(silence(2.0)), bundle, fast())
+    summary, recorder = run(Played(silence(2.0)), bundle, encoder())
     assert [event.type for event in recorder.events] == ["status", "status"]
     assert summary.total_p50_ms is None
     assert str(summary) == "0 utterances in 2.0 s of audio"
@@ -296,7 +332,7 @@ def test_people_are_named_as_soon_as_they_are_enrolled_and_refined_if_they_agree
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refine_module, "UTTERANCES", 3)
-    settings = fast().model_copy(update={"speakers": SpeakerSettings(store=str(tmp_path))})
+    settings = encoder().model_copy(update={"speakers": SpeakerSettings(store=str(tmp_path))})
     said = [silence(0.5)]
     for seed in range(6):
         said += [anna(1.2, seed), silence(0.8, seed=seed)]
@@ -327,7 +363,7 @@ def test_trouble_with_the_store_is_told_once_and_stops_nothing(
         raise StoreError("speakers.db: the disk is full")
 
     monkeypatch.setattr(Household, "refresh", broken)
-    _, recorder = run(Played(conversation.samples), bundle, fast())
+    _, recorder = run(Played(conversation.samples), bundle, encoder())
     assert len(recorder.of("utterance")) == 3
     told = [event.message for event in recorder.of("status") if "stay as they were" in event.message]
     assert told == ["the speakers stay as they were: speakers.db: the disk is full"]
@@ -335,7 +371,7 @@ def test_trouble_with_the_store_is_told_once_and_stops_nothing(
 
 def test_a_store_that_cannot_be_read_is_an_error_before_anything_is_heard(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "speakers.db").write_bytes(b"no database, whatever it is called" * 100)
-    settings = fast().model_copy(update={"speakers": SpeakerSettings(store=str(tmp_path))})
+    settings = encoder().model_copy(update={"speakers": SpeakerSettings(store=str(tmp_path))})
     source = Played(turns(1))
     with pytest.raises(StoreError, match=r"speakers\.db"):
         run(source, bundle, settings)

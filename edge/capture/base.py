@@ -1,0 +1,122 @@
+"""What all sources share: blocks of 16 kHz mono, the bounded queue behind a capture thread, and conversion to both."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import soxr
+
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+
+BLOCK_S = 0.03
+"""A frame of voice activity detection: longer blocks would let a decision wait for samples it does not need."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Block:
+    """The next piece of a stream."""
+
+    samples: Waveform
+    """``float32[n]``, 16 kHz, ±1; now and then n is 0 while a resampler fills."""
+    captured_at_s: float
+    """``time.monotonic()`` when the last sample was delivered."""
+    lost_s: float = 0.0
+    """Audio lost just before this block."""
+    restarted: bool = False
+    """The stream was re-opened just before this block: what was learned about its sound no longer holds."""
+
+
+class Source(Protocol):
+    """Where audio comes from. Constructors are cheap and cannot fail; ``blocks`` opens."""
+
+    name: str
+    can_wait: bool
+    """Whoever reads it may take their time, and no audio is lost: a file or pipe that is read as fast as possible."""
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield blocks of about 50 ms until the stream ends or ``close`` is called.
+
+        Raises:
+            AudioFileError: the file or stream cannot be read or decoded.
+            AudioDeviceError: the microphone cannot be opened.
+        """
+
+    def close(self) -> None:
+        """Make ``blocks`` end soon; callable from any thread and more than once."""
+
+
+class BlockQueue(Generic[T]):
+    """Bounded hand-over from a capture thread: putting never waits; the oldest audio is overwritten and counted."""
+
+    def __init__(self, max_s: float) -> None:
+        self._max_s = max_s
+        self._items: deque[tuple[T, float]] = deque()
+        self._waiting_s = 0.0
+        self._lost_s = 0.0
+        self._closed = False
+        self._error: Exception | None = None
+        self._changed = threading.Condition()
+
+    def put(self, item: T, duration_s: float) -> None:
+        """Add ``duration_s`` of audio, dropping the oldest beyond the bound; after ``close`` it is ignored."""
+        with self._changed:
+            if self._closed:
+                return
+            self._items.append((item, duration_s))
+            self._waiting_s += duration_s
+            while self._waiting_s > self._max_s and len(self._items) > 1:
+                _, oldest_s = self._items.popleft()
+                self._waiting_s -= oldest_s
+                self._lost_s += oldest_s
+            self._changed.notify()
+
+    def get(self, timeout_s: float | None = None) -> tuple[T, float] | None:
+        """Wait for the oldest item; return it with the seconds lost before it, or None at the end of the stream.
+
+        Raises:
+            TimeoutError: nothing arrived within ``timeout_s``.
+            Exception: the one given to ``close``, once what was queued before it is delivered.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._items or self._closed, timeout_s):
+                raise TimeoutError
+            if self._items:
+                item, duration_s = self._items.popleft()
+                self._waiting_s -= duration_s
+                lost_s, self._lost_s = self._lost_s, 0.0
+                return item, lost_s
+            if self._error:
+                raise self._error
+            return None
+
+    def close(self, error: Exception | None = None) -> None:
+        """End the stream, for the reason given; only the first call counts."""
+        with self._changed:
+            if not self._closed:
+                self._closed, self._error = True, error
+                self._changed.notify_all()
+
+
+class StreamResampler:
+    """Resamples consecutive ``float32[n]`` blocks to 16 kHz as one continuous stream (soxr, high quality)."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._stream = None if rate_hz == SAMPLE_RATE_HZ else soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1)
+
+    def __call__(self, samples: Waveform, last: bool = False) -> Waveform:
+        """Return the ``float32[m]`` that are ready; ``last`` flushes the rest."""
+        return samples if self._stream is None else self._stream.resample_chunk(samples, last)
+
+
+def from_pcm(data: bytes, channels: int = 1) -> Waveform:
+    """Convert interleaved 16-bit little-endian PCM to mono ``float32[n]``, ±1, averaging the channels."""
+    samples = np.frombuffer(data, "<i2").reshape(-1, channels).astype(np.float32) / 32768
+    mono: Waveform = samples.mean(axis=1)
+    return mono
