@@ -11,7 +11,7 @@ import torch
 from calibrate.dataset import Part, read_parts, require_speakers
 from calibrate.evaluate import evaluate_run
 from calibrate.recipe import Recipe
-from calibrate.report import draw_training, show_figures, write_report
+from calibrate.report import figures_report, training_picture
 from calibrate.run import FROZEN_NAME, Run, build_run, load_run
 from calibrate.splits import SPLITS, Split
 from calibrate.training import processes
@@ -63,13 +63,14 @@ def _report_training(run: Run, validation: Part, folder: Path, cache: Path) -> N
     figures = evaluate_run(run, validation, cache)
     if not processes.is_main():
         return
-    draw_training(folder / "training.png", folder / "log.csv")
+    training_picture(folder / "log.csv").write(folder)
     splits = run.recipe.splits.file or "a seeded draw"
     model = f"torch{run.recipe.head.stranger}"
     protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, {model}"
-    write_report(folder / "validation", figures, run.recipe.labels, protocol)
     stage = "validation speakers" if folder.name != FROZEN_NAME else "validation speakers, before fine-tuning"
-    show_figures(figures, f"{run.recipe.name}: {stage}")
+    report = figures_report(figures, run.recipe.labels, protocol, f"{run.recipe.name}: {stage}")
+    report.write(folder / "validation")
+    report.show()
     print(f"run written to {folder}")
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from calibrate.dataset import Part, read_parts
 from calibrate.recipe import read_recipe
-from calibrate.report import show_figures
+from calibrate.report import figures_report
 from calibrate.run import Run, load_run
 from calibrate.speakers.factor_model import population_of
 from calibrate.speakers.verifier import SpeakerModel
@@ -69,7 +69,7 @@ def write_bundle(
     _show_checks(written.checks, "checks of the export")
     for trial in written.trials:
         print(f"{trial.quantisation} int8: mean cosine {trial.cosine:.4f}, {trial.latency_ms:.1f} ms for 3 s")
-    show_figures(written.figures, "test speakers")
+    figures_report(written.figures, run.recipe.labels, protocol, "test speakers").show()
     size = sum(path.stat().st_size for path in out.iterdir())
     print(f"bundle written to {out}, {size / 1e6:.1f} MB")
     if speaker is None:

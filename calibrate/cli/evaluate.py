@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
 from calibrate.cli.options import (
@@ -40,13 +39,10 @@ def evaluate(
 ) -> None:
     """Evaluate a run or a bundle on speakers it never trained on. A bundle runs the device's own code, int8 and all."""
     from calibrate.evaluate import evaluate_model
-    from calibrate.report import as_values, show_figures, write_report
+    from calibrate.report import figures_report
     from calibrate.workspace import Workspace
 
     found = evaluate_model(model, Workspace(data, cache, threads).open(), split, recipe, encoder)
-    if out is not None:
-        write_report(out, found.figures, found.labels, found.protocol)
-    if json:
-        print(dumps(as_values(found.figures, found.protocol)))
-    else:
-        show_figures(found.figures, found.protocol)
+    report = figures_report(found.figures, found.labels, found.protocol)
+    report.write(out)
+    report.show(json, out)

@@ -42,6 +42,11 @@ def report(
     Precision, recall, F1 and support of every label, accuracy, macro and weighted averages, the confusion matrix, and
     of a run the curves of its training.
     """
-    from calibrate.experiments.classification_report import report_model
+    from calibrate.experiments.classification import report_model
+    from calibrate.workspace import Workspace
 
-    report_model(model, data, split, recipe, out, encoder, cache=cache, threads=threads, as_json=json)
+    found = report_model(
+        Workspace(data, cache, threads).open(), model, split=split, recipe_path=recipe, encoder=encoder
+    )
+    found.write(out)
+    found.show(json, out)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.metrics import Figures
-from calibrate.report import summary, write_report
+from calibrate.report import figures_report, summary
 
 NAME = "folds"
 Training = Literal["alone", "joint"]
@@ -54,7 +54,7 @@ def write_protocol(out: Path, result: ProtocolResult, corpus: str, labels: Seque
     out.mkdir(parents=True, exist_ok=True)
     for training, figures in result.pooled.items():
         pooled = f"{training}, all held-out utterances of all folds and seeds together; {protocol}"
-        write_report(out / training, {corpus: figures}, labels, pooled)
+        figures_report({corpus: figures}, labels, pooled).write(out / training)
     (out / f"{NAME}.md").write_text(markdown(result, corpus, protocol), encoding="utf-8")
     (out / f"{NAME}.json").write_text(json.dumps(as_json(result, protocol), indent=2) + "\n", encoding="utf-8")
 

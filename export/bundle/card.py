@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from calibrate.metrics import Figures
-from calibrate.report import figures_table
+from calibrate.report import headline
 from calibrate.run import Run
 from edge.bundle import Manifest
 from export.bundle.check import Check
@@ -49,7 +49,7 @@ def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], che
         "",
         manifest.metrics["protocol"],
         "",
-        *figures_table(figures),
+        *headline(figures).markdown(),
         "",
         "UA is the mean recall over the labels of the corpus; the model may answer with any of its labels. "
         "The worst decile is the mean UA of the worst tenth of the speakers, at least one.",

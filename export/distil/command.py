@@ -13,7 +13,7 @@ from calibrate.corpora import Utterance
 from calibrate.dataset import Part, read_parts
 from calibrate.evaluate import evaluate_run
 from calibrate.recipe import read_toml
-from calibrate.report import show_figures, write_report
+from calibrate.report import figures_report
 from calibrate.run import load_run
 from edge.analyze import find_audio
 from edge.audio import open_audio
@@ -48,8 +48,9 @@ def distil_run(
     figures = evaluate_run(student, validation, cache)
     splits = student.recipe.splits.file or "a seeded draw"
     protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, torch"
-    write_report(out / "validation", figures, student.recipe.labels, protocol)
-    show_figures(figures, f"{recipe.name}: validation speakers")
+    report = figures_report(figures, student.recipe.labels, protocol, f"{recipe.name}: validation speakers")
+    report.write(out / "validation")
+    report.show()
     size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
     print(f"run written to {out}, {size / 1e6:.1f} MB in float32")
 

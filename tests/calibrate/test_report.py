@@ -7,7 +7,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from calibrate.metrics import Figures, figures
-from calibrate.report import draw_training, figures_table, markdown, summary, write_report
+from calibrate.report import figures_report, headline, summary, training_picture
 
 LABELS = ("neutral", "happy", "sad", "angry")
 PROTOCOL = "test speakers of splits.csv, never trained on"
@@ -28,7 +28,7 @@ def corpora() -> dict[str, Figures]:
 
 
 def test_a_report_holds_every_figure(tmp_path: Path, corpora: dict[str, Figures]) -> None:
-    write_report(tmp_path / "deep" / "report", corpora, LABELS, PROTOCOL)
+    figures_report(corpora, LABELS, PROTOCOL).write(tmp_path / "deep" / "report")
     folder = tmp_path / "deep" / "report"
     assert {path.name for path in folder.iterdir()} == {
         "report.md",
@@ -48,7 +48,7 @@ def test_a_report_holds_every_figure(tmp_path: Path, corpora: dict[str, Figures]
 
 
 def test_the_markdown_reads_right(corpora: dict[str, Figures]) -> None:
-    text = markdown(corpora, PROTOCOL)
+    text = figures_report(corpora, LABELS, PROTOCOL).markdown()
     assert text.startswith(f"Protocol: {PROTOCOL}.\n")
     assert "| ravdess | 24 | 12 | 0.750 | 0.750 |" in text
     assert "| office | 24 | 12 | 0.000 | 0.000 | 0.000 | 0.700 | 0.000 | 0.000 | 0.000 |" in text
@@ -58,7 +58,7 @@ def test_the_markdown_reads_right(corpora: dict[str, Figures]) -> None:
     assert "![confusion matrix](confusion-office.png)" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
-    assert figures_table({}) == figures_table(corpora)[:2]
+    assert headline({}).markdown() == headline(corpora).markdown()[:2]
 
 
 def test_a_summary_is_rounded_json(corpora: dict[str, Figures]) -> None:
@@ -73,6 +73,6 @@ def test_a_summary_is_rounded_json(corpora: dict[str, Figures]) -> None:
 def test_the_training_log_is_drawn(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("epoch,train_loss,validation_loss,validation_ua,learning_rate\n1,1.9,2.0,0.2,0.1\n2,1.5,1.8,0.4,0\n")
-    draw_training(tmp_path / "training.png", log)
+    training_picture(log).write(tmp_path)
     assert plt.imread(tmp_path / "training.png").shape[1] == 1_080
     assert plt.get_fignums() == []

@@ -7,17 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from sklearn.metrics import classification_report
+from sklearn import metrics
 
 from calibrate.cli.app import main
-from calibrate.experiments.classification_report import (
-    as_values,
-    averages,
-    markdown,
-    page,
-    rows,
-    write_classification_report,
-)
+from calibrate.experiments.classification import averages, classification_report, rows
 from calibrate.metrics import Figures, figures
 from calibrate.recipe import Recipe
 from helpers.calling import exit_code
@@ -41,8 +34,8 @@ def made(seed: int = 0, present: int = 4) -> tuple[Figures, np.ndarray, np.ndarr
 
 def test_figures_are_those_of_scikit_learn() -> None:
     figure, predicted, true = made()
-    expected = classification_report(true, predicted, labels=range(4), target_names=LABELS, output_dict=True)
-    described = as_values({"x": figure}, PROTOCOL)["corpora"]["x"]
+    expected = metrics.classification_report(true, predicted, labels=range(4), target_names=LABELS, output_dict=True)
+    described = classification_report({"x": figure}, LABELS, PROTOCOL, None).values["corpora"]["x"]
     for label in LABELS:
         row = figure.classes[label]
         assert (row.precision, row.recall, row.f1, row.support) == pytest.approx(
@@ -52,15 +45,15 @@ def test_figures_are_those_of_scikit_learn() -> None:
         shares = tuple(expected[f"{name} avg"][of] for of in ("precision", "recall", "f1-score"))
         assert averages(figure)[f"{name} average"] == pytest.approx(shares)
         assert described[f"{name} average"]["f1"] == round(shares[2], 4)
-    assert ["accuracy", "", "", f"{expected['accuracy']:.3f}", "60"] in rows(figure)
+    assert ("accuracy", "", "", pytest.approx(expected["accuracy"]), 60) in rows(figure)
 
 
 def test_labels_that_do_not_occur_count_in_no_average() -> None:
     figure, predicted, true = made(present=3)
     assert 3 in predicted
-    expected = classification_report(true, predicted, labels=range(3), output_dict=True, zero_division=0)
+    expected = metrics.classification_report(true, predicted, labels=range(3), output_dict=True, zero_division=0)
     assert averages(figure)["macro average"][2] == pytest.approx(expected["macro avg"]["f1-score"])
-    assert "angry" not in markdown({"x": figure}, PROTOCOL, curves=False)
+    assert "angry" not in classification_report({"x": figure}, LABELS, PROTOCOL, None).markdown()
 
 
 def test_one_page_holds_everything(tmp_path: Path) -> None:
@@ -68,15 +61,15 @@ def test_one_page_holds_everything(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text(LOG)
     out = tmp_path / "deep" / "out"
-    write_classification_report(out, corpora, LABELS, PROTOCOL, log)
+    classification_report(corpora, LABELS, PROTOCOL, log).write(out)
     html = (out / "report.html").read_text()
     assert html.count("data:image/png;base64,") == 3, "two confusion matrices, one training"
     assert re.findall(r"(?:src|href)=\"(?!data:)", html) == []
     assert "&lt;draw&gt;" in html
     assert "a&lt;b" in html
     assert "<td>weighted average</td>" in html
-    without = page(out, corpora, PROTOCOL, curves=False)
-    assert without.count("data:image/png") == 2
+    classification_report(corpora, LABELS, PROTOCOL, None).write(tmp_path)
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 2
     with (out / "report.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["label"] for row in table] == [*LABELS, "accuracy", "macro average", "weighted average"] * 2

@@ -1,0 +1,23 @@
+"""Reports: one description, written as Markdown, CSV, JSON and HTML, and shown on the terminal."""
+
+from calibrate.report.blocks import Note, Picture, Table
+from calibrate.report.cells import deviation, interval, points, rounded, spread
+from calibrate.report.figures import confusion_picture, figures_report, headline, summary, training_picture
+from calibrate.report.report import Report
+
+__all__ = [
+    "Note",
+    "Picture",
+    "Report",
+    "Table",
+    "confusion_picture",
+    "deviation",
+    "figures_report",
+    "headline",
+    "interval",
+    "points",
+    "rounded",
+    "spread",
+    "summary",
+    "training_picture",
+]
