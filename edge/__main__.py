@@ -1,6 +1,6 @@
 """``python -m edge`` is ``affectd``."""
 
-from edge.cli import main
+from edge.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -11,18 +11,21 @@ from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Config, Debug, Provider, Set, Speaker, Store, load
 from edge.errors import UsageError
 
-PROFILE_EXAMPLES = examples(
-    "affectd profile                               this machine, on the example recordings",
-    "affectd profile talk.flac --html report.html --json now.json",
-    "affectd profile --compare before.json         what has changed, and is it more than noise?",
-    "affectd profile --attach --duration 60        of the affectd run that is running",
-    "affectd profile --attach 4711                 of one of several, until Ctrl-C",
-    "affectd profile --trace trace.json            for ui.perfetto.dev",
-    "affectd profile --sweep --bundle small/ --bundle big/ --out best.toml",
-    "affectd run --config best.toml",
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "affectd profile                               this machine, on the example recordings",
+        "affectd profile talk.flac --html report.html --json now.json",
+        "affectd profile --compare before.json         what has changed, and is it more than noise?",
+        "affectd profile --attach --duration 60        of the affectd run that is running",
+        "affectd profile --attach 4711                 of one of several, until Ctrl-C",
+        "affectd profile --trace trace.json            for ui.perfetto.dev",
+        "affectd profile --sweep --bundle small/ --bundle big/ --out best.toml",
+        "affectd run --config best.toml",
+    )
 )
-
-
 def profile(
     arguments: Annotated[
         list[str] | None,

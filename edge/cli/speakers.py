@@ -1,20 +1,32 @@
-"""``affectd speakers``: the options of its commands. Those that need no model work without one."""
+"""``affectd speakers``: who is enrolled. Needs no onnxruntime, and less is shown without a model."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.text import Text
 
+from edge.cli import speaker_changes
+from edge.cli.kit.display import new_table, print_json, say, screen
 from edge.cli.kit.entry import examples
-from edge.cli.kit.options import Bundle, Config, Debug, Json, Set, Store, Yes, load
-from edge.errors import UsageError
+from edge.cli.kit.options import Debug, Json, with_settings
+from edge.cli.speaker_changes import Name, open_store
+from edge.errors import ModelError
 
 if TYPE_CHECKING:
-    from edge.settings import Settings
+    from edge.bundle import Bundle
+    from edge.people.roster import Dossier, Entry
+    from edge.settings import LoadedSettings
 
-speakers_app = typer.Typer(
+STATES = {
+    "no voiceprints": "no voiceprints: known only where --speaker names them",
+    "must enrol again": "must enrol again with this bundle",
+}
+"""States that need a word of explanation."""
+
+app = typer.Typer(
     help="Who is enrolled: list, show, rename, forget, export, import, revert, refine.",
     no_args_is_help=True,
     epilog=examples(
@@ -23,164 +35,138 @@ speakers_app = typer.Typer(
         "affectd speakers forget anna    removes every trace, even without the model or the key",
     ),
 )
-
-Name = Annotated[str, typer.Argument(help="Who, in any case.", metavar="NAME", show_default=False)]
-
-
-def _settings(store: str | None, bundle: str | None, config: Path | None, set_: list[str] | None) -> Settings:
-    return load(config, set_, {"speakers.store": store, "encoder.bundle": bundle}).settings
+app.add_typer(speaker_changes.app)
 
 
-@speakers_app.command("list", epilog=examples("affectd speakers list --json | jq '.[].name'"))
-def list_(
-    *,
-    store: Store = None,
-    bundle: Bundle = None,
-    config: Config = None,
-    set_: Set = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
+@app.command("list", epilog=examples("affectd speakers list --json | jq '.[].name'"))
+@with_settings("store", "bundle")
+def list_(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> None:
     """List who is enrolled: clips, seconds of speech, last change, whether refinement is allowed, and the state.
 
     ready: is recognised. no voiceprints: known only where --speaker names them. must enrol again: another model
     embedded their clips. unknown: the model or the key is missing.
     """
-    from edge.commands.speakers import list_people
+    from edge.people.roster import entry_of
 
-    list_people(_settings(store, bundle, config, set_), json)
+    bundle = _bundle(loaded)
+    with open_store(loaded) as store:
+        entries = [entry_of(store, person, bundle) for person in store.people()]
+        folder = store.path.parent
+    for trouble in dict.fromkeys(entry.trouble for entry in entries if entry.trouble):
+        say(trouble)
+    if json:
+        print_json([_record(entry) for entry in entries])
+    elif not entries:
+        say(f"nobody is enrolled in {folder}: affectd enroll NAME")
+    else:
+        table = new_table("name", "clips", "speech", "last change", "refinement", "state")
+        for entry in entries:
+            table.add_row(
+                Text(entry.person.name),
+                str(entry.clips),
+                _seconds(entry.speech_s),
+                _local(entry.changed_at),
+                _refinement(entry),
+                _state(entry),
+            )
+        screen().print(table)
 
 
-@speakers_app.command(epilog=examples("affectd speakers show anna"))
-def show(
-    name: Name,
-    *,
-    store: Store = None,
-    bundle: Bundle = None,
-    config: Config = None,
-    set_: Set = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
+@app.command(epilog=examples("affectd speakers show anna"))
+@with_settings("store", "bundle")
+def show(name: Name, *, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> None:
     """Show what is kept of someone: consent, clips by label, revisions of the profile, who sounds alike."""
-    from edge.commands.speakers import show_person
+    from edge.people.roster import dossier_of, entry_of
 
-    show_person(_settings(store, bundle, config, set_), name, json)
-
-
-@speakers_app.command(epilog=examples("affectd speakers rename anna 'Anna K.'"))
-def rename(
-    old: Annotated[str, typer.Argument(help="Who.", metavar="OLD", show_default=False)],
-    new: Annotated[str, typer.Argument(help="The new name.", metavar="NEW", show_default=False)],
-    *,
-    store: Store = None,
-    config: Config = None,
-    set_: Set = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Give someone another name; a running affectd follows."""
-    from edge.commands.speakers import rename_person
-
-    rename_person(_settings(store, None, config, set_), old, new, json)
-
-
-@speakers_app.command(epilog=examples("affectd speakers forget anna", "affectd speakers forget anna --yes"))
-def forget(
-    name: Name,
-    *,
-    yes: Yes = False,
-    store: Store = None,
-    config: Config = None,
-    set_: Set = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Remove someone and every trace of them from the store, after asking.
-
-    Needs neither the model nor the key, and a running affectd follows. Exports and backups are yours to delete.
-    """
-    from edge.commands.speakers import forget_person
-
-    raise typer.Exit(forget_person(_settings(store, None, config, set_), name, yes, json))
+    bundle = _bundle(loaded)
+    with open_store(loaded) as store:
+        person = store.person(name)
+        entry = entry_of(store, person, bundle)
+        dossier = dossier_of(store, person, bundle) if bundle and not entry.trouble else None
+    if entry.trouble:
+        say(entry.trouble)
+    if json:
+        print_json(_record(entry) | _details(dossier))
+        return
+    facts = new_table("", "")
+    facts.show_header = False
+    for key, value in _facts(entry, dossier).items():
+        facts.add_row(key, Text(value))
+    screen().print(facts)
+    if dossier and dossier.revisions:
+        revisions = new_table("revision", "made", "reason")
+        for number, profile in dossier.revisions.items():
+            revisions.add_row(str(number), _local(profile.created_at), Text(profile.reason))
+        screen().print(revisions)
 
 
-@speakers_app.command(epilog=examples("affectd speakers export anna --out anna.json"))
-def export(
-    name: Name,
-    *,
-    out: Annotated[
-        str | None,
-        typer.Option(help="File to write, or - for standard output.", metavar="FILE|-", show_default="- in a pipe"),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
-    store: Store = None,
-    config: Config = None,
-    set_: Set = None,
-    debug: Debug = False,
-) -> None:
-    """Write everything about someone to a JSON file that only you can read, to move it to another device.
+def _bundle(loaded: LoadedSettings) -> Bundle | None:
+    """Return the bundle; without one there is less to show, but people are still listed."""
+    from edge.bundle import Bundle
 
-    It is voice data in the clear: keep it like a password, and delete it when it is imported.
-    """
-    from edge.commands.speakers import export_person
-
-    export_person(_settings(store, None, config, set_), name, out, force)
+    try:
+        return Bundle.load(loaded.settings.encoder.bundle_folder)
+    except ModelError as error:
+        say(f"the state of people is unknown: {error}")
+        return None
 
 
-@speakers_app.command("import", epilog=examples("affectd speakers import anna.json --name 'Anna K.'"))
-def import_(
-    file: Annotated[str, typer.Argument(help="What export wrote, or - for standard input.", metavar="FILE|-")],
-    *,
-    name: Annotated[
-        str | None, typer.Option(help="Another name.", metavar="NAME", show_default="the one in the file")
-    ] = None,
-    store: Store = None,
-    config: Config = None,
-    set_: Set = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Add the person of an export, with the consent they gave."""
-    from edge.commands.speakers import import_person
-
-    import_person(_settings(store, None, config, set_), file, name, json)
-
-
-@speakers_app.command(
-    epilog=examples("affectd speakers show anna      lists the revisions", "affectd speakers revert anna 3")
-)
-def revert(
-    name: Name,
-    revision: Annotated[int, typer.Argument(help="Number of the revision, see show.", metavar="REVISION")],
-    *,
-    store: Store = None,
-    bundle: Bundle = None,
-    config: Config = None,
-    set_: Set = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Make an earlier revision of someone's profile the newest one."""
-    from edge.commands.speakers import revert_profile
-
-    revert_profile(_settings(store, bundle, config, set_), name, revision, json)
+def _facts(entry: Entry, dossier: Dossier | None) -> dict[str, str]:
+    consent = entry.person.consent
+    facts = {
+        "name": entry.person.name,
+        "agreed": f"{_local(consent.given_at)} to text {consent.text_version} ({consent.how})",
+        "refinement": _refinement(entry),
+        "state": _state(entry),
+        "clips": str(entry.clips),
+        "speech": _seconds(entry.speech_s),
+    }
+    if dossier:
+        facts["labels"] = ", ".join(f"{count} {label}" for label, count in dossier.labels.items()) or "none"
+        facts["trust"] = "—" if dossier.trust is None else f"{dossier.trust:.0%}"
+    if dossier and dossier.similar:
+        facts["sounds like"] = f"{', '.join(dossier.similar)}: they may be taken for each other"
+    return facts
 
 
-@speakers_app.command(epilog=examples("affectd speakers refine anna --allow", "affectd speakers refine anna --deny"))
-def refine(
-    name: Name,
-    *,
-    allow: Annotated[bool | None, typer.Option("--allow/--deny", help="Whether they agree to it.")] = None,
-    store: Store = None,
-    config: Config = None,
-    set_: Set = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Record whether someone agrees that affectd refines their profile while it runs. Without it, it does not."""
-    from edge.commands.speakers import allow_refinement
+def _record(entry: Entry) -> dict[str, Any]:
+    person = entry.person
+    return {
+        "name": person.name,
+        "state": entry.state.value,
+        "clips": entry.clips,
+        "speech_s": None if entry.speech_s is None else round(entry.speech_s, 2),
+        "changed_at": entry.changed_at.isoformat(),
+        "may_refine": person.may_refine,
+        "consent": person.consent.model_dump(mode="json"),
+    }
 
-    if allow is None:
-        raise UsageError("refine needs what they said: --allow or --deny")
-    allow_refinement(_settings(store, None, config, set_), name, allow, json)
+
+def _details(dossier: Dossier | None) -> dict[str, Any]:
+    if dossier is None:
+        return {}
+    return {
+        "labels": dict(dossier.labels),
+        "trust": None if dossier.trust is None else round(dossier.trust, 4),
+        "similar": list(dossier.similar),
+        "revisions": [
+            {"revision": number, "created_at": profile.created_at.isoformat(), "reason": profile.reason}
+            for number, profile in dossier.revisions.items()
+        ],
+    }
+
+
+def _state(entry: Entry) -> str:
+    return STATES.get(entry.state.value, entry.state.value)
+
+
+def _refinement(entry: Entry) -> str:
+    return "allowed" if entry.person.may_refine else "no"
+
+
+def _seconds(duration_s: float | None) -> str:
+    return "unknown" if duration_s is None else f"{duration_s:.0f} s"
+
+
+def _local(time: datetime) -> str:
+    return f"{time.astimezone():%Y-%m-%d %H:%M}"

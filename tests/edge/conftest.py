@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge import cli
+from edge.cli.app import main
 from helpers.calling import exit_code
 from helpers.conversation import Conversation, record
 
@@ -73,6 +73,6 @@ def call(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Run ``affectd`` inside the test's process and return its exit code."""
 
     def call(*arguments: object) -> int:
-        return exit_code(cli.main, monkeypatch, "affectd", *arguments)
+        return exit_code(main, monkeypatch, "affectd", *arguments)
 
     return call

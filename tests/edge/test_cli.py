@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from edge import __version__
+from edge.capture import devices
 from edge.capture.devices import Device
-from edge.commands import show
 from edge.errors import AffectdError, AudioDeviceError, ModelError, StoreError, UsageError
 from edge.settings import setting_keys
 from helpers.conversation import Conversation
@@ -90,7 +90,7 @@ def test_every_class_of_error_has_its_exit_code(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(show, "list_devices", _raise(kind("out of order")))
+    monkeypatch.setattr(devices, "list_devices", _raise(kind("out of order")))
     assert call("devices") == code
     assert capsys.readouterr().err == "affectd: out of order\n"
 
@@ -109,7 +109,7 @@ def test_a_missing_onnxruntime_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("edge.commands.analyze", "edge.analyze", "edge.pipeline", "edge.recognizer", "edge.encoder"):
+    for name in ("edge.analyze", "edge.pipeline", "edge.recognizer", "edge.encoder"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert call("analyze", conversation.path, "--bundle", bundle_folder) == 3
@@ -165,7 +165,7 @@ def test_the_version_is_the_project_s(call: Call, capsys: pytest.CaptureFixture[
 
 def test_devices_are_listed(call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     microphones = [Device(3, "USB [Mic]", 48_000, 1, is_default=True, host_api="ALSA")]
-    monkeypatch.setattr(show, "list_devices", lambda: microphones)
+    monkeypatch.setattr(devices, "list_devices", lambda: microphones)
     assert call("devices", "--json") == 0
     (device,) = json.loads(capsys.readouterr().out)
     assert (device["index"], device["name"], device["rate_hz"], device["is_default"]) == (3, "USB [Mic]", 48_000, True)

@@ -234,7 +234,7 @@ def interrupted(self, duration_s):
     return timings(self, duration_s)
 Attachment.timings = interrupted
 sys.argv = ["affectd", "profile", "--attach"]
-from edge.cli import main
+from edge.cli.app import main
 main()
 """
 

@@ -21,7 +21,7 @@ from helpers.virtual_microphone import VirtualMicrophone
 REPORTING_PEAK = """
 import atexit, pathlib, sys
 atexit.register(lambda: print(pathlib.Path("/proc/self/status").read_text(), file=sys.stderr))
-from edge.cli import main
+from edge.cli.app import main
 main()
 """
 

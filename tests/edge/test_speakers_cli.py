@@ -222,18 +222,8 @@ def test_forget_works_while_all_else_is_off(
 ) -> None:
     (store / "store.key").unlink()
     monkeypatch.setenv("AFFECTD_ENCODER_BUNDLE", str(tmp_path / "gone"))
-    for name in [name for name in sys.modules if name.startswith("edge.") and name not in ("edge.cli", "edge.errors")]:
-        if name in {
-            "edge.encoder",
-            "edge.recognizer",
-            "edge.pipeline",
-            "edge.analyze",
-            "edge.enroll",
-            "edge.providers",
-        }:
-            monkeypatch.delitem(sys.modules, name)
-    for name in ("edge.commands.speakers", "edge.people.roster", "edge.people.household"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("encoder", "recognizer", "pipeline", "analyze", "providers", "people.roster", "people.household"):
+        monkeypatch.delitem(sys.modules, f"edge.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert speakers("forget", "Anna", "--yes") == 0
     assert speakers("list") == 0

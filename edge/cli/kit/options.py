@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -102,6 +104,50 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", callback=set_debug, help="Log details and show tracebacks.", rich_help_panel="Output"),
 ]
+
+
+SETTINGS: dict[str, tuple[str, Any]] = {
+    "source": ("capture.source", Source),
+    "rate": ("capture.rate_hz", Rate),
+    "realtime": ("capture.realtime", Realtime),
+    "device": ("capture.device", Device),
+    "speaker": ("speakers.only", Speaker),
+    "store": ("speakers.store", Store),
+    "bundle": ("encoder.bundle", Bundle),
+    "provider": ("encoder.provider", Provider),
+}
+"""Options that stand for a setting: name of the parameter to the setting's key and the option."""
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options ``names`` of ``SETTINGS``, and --config and --set, in place of ``loaded``.
+
+    The command has a parameter ``loaded: LoadedSettings``, which receives what these options come to.
+    """
+    shared = [_option(name, SETTINGS[name][1]) for name in names] + [_option("config", Config), _option("set_", Set)]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, localns={"LoadedSettings": object}, include_extras=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command).parameters.values():
+            own = parameter.replace(annotation=hints[parameter.name])
+            parameters += shared if parameter.name == "loaded" else [own]
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            options = {SETTINGS[name][0]: given.pop(name) for name in names}
+            command(loaded=load(given.pop("config"), given.pop("set_"), options), **given)
+
+        # Where typer reads what options there are.
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _option(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def load(config: Path | None, assignments: Sequence[str] | None, options: dict[str, Any]) -> LoadedSettings:

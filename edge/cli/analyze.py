@@ -1,0 +1,86 @@
+"""``affectd analyze``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from edge.cli.kit.display import progress_bar
+from edge.cli.kit.entry import examples
+from edge.cli.kit.options import Debug, Json, with_settings
+from edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge.settings import LoadedSettings
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "affectd analyze interview.wav                  every utterance in it",
+        "affectd analyze clips/ --whole-file --csv emotions.csv",
+        "affectd analyze a.wav b.mp3 more/ --json | jq .emotion",
+        "affectd analyze diary/ --speaker anna          judged by how she usually sounds",
+    )
+)
+@with_settings("speaker", "store", "bundle", "provider")
+def analyze(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, and folders to search.", metavar="PATH...")],
+    *,
+    whole_file: Annotated[
+        bool, typer.Option("--whole-file", help="Exactly one event per file, in order.", rich_help_panel="Output")
+    ] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Also write a CSV file, one column per label.", metavar="FILE", rich_help_panel="Output"),
+    ] = None,
+    loaded: LoadedSettings,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Analyse recordings in batches: one event per detected utterance, or one per file.
+
+    A file that cannot be read, or does not exist, gets an error event in its place; the rest go on and the exit code
+    is 1. When there is nothing to analyse at all it is 2.
+    """
+    from edge.analyze import analyze, find_audio
+    from edge.bundle import Bundle
+    from edge.outputs import CsvTable, LiveTable, Output, open_output
+    from edge.people.household import Household
+    from edge.recognizer import Recognizer
+
+    files, settings = find_audio(paths), loaded.settings
+    recognizer = Recognizer(Bundle.load(settings.encoder.bundle_folder), settings.encoder)
+    household = Household(recognizer.bundle, settings.speakers)
+    household.load()
+    recognizer.load(household.wants_voiceprints)
+    for name, reason in household.unknown().items():
+        print(f"affectd: {name} {reason}", file=sys.stderr)
+    counts = {"utterance": 0, "error": 0}
+    with ExitStack() as stack:
+        outputs: list[Output] = [open_output(json)]
+        # Rows on the terminal of the bar have to go through its console to stand above it.
+        progress = progress_bar(outputs[0].console if isinstance(outputs[0], LiveTable) else None)
+        if csv:
+            stream = stack.enter_context(_open_csv(csv))
+            outputs.append(CsvTable(stream, recognizer.bundle.manifest.labels))
+        stack.enter_context(progress)
+        for event in analyze(progress.track(files), recognizer, household, settings, whole_file):
+            counts[event.type] += 1
+            for output in outputs:
+                output.write(event)
+    text = f"affectd: {counts['utterance']} utterances in {len(files)} files"
+    print(f"{text}, {counts['error']} could not be read" if counts["error"] else text, file=sys.stderr)
+    raise typer.Exit(1 if counts["error"] else 0)
+
+
+def _open_csv(file: Path) -> TextIO:
+    try:
+        return file.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from None

@@ -1,0 +1,50 @@
+"""``affectd config``."""
+
+from __future__ import annotations
+
+import json as json_format
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.text import Text
+
+from edge.cli.kit.display import new_table, print_json, screen
+from edge.cli.kit.entry import examples
+from edge.cli.kit.options import Debug, Json, with_settings
+
+if TYPE_CHECKING:
+    from edge.settings import LoadedSettings
+
+app = typer.Typer(help="Settings: what they are, what they mean, where they come from.", no_args_is_help=True)
+
+
+@app.command(
+    epilog=examples("affectd config show", "AFFECTD_VAD_AGGRESSIVENESS=3 affectd config show --set vad.gate_dbfs=-50")
+)
+@with_settings()
+def show(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> None:
+    """Show every setting: its value, where that comes from, and what it means.
+
+    The command line wins over AFFECTD_SECTION_KEY in the environment, then the settings file, then the default.
+    """
+    from edge.settings import Settings
+
+    rows: dict[str, dict[str, Any]] = {}
+    for section, values in loaded.settings:
+        for key, value in values:
+            description = Settings.model_fields[section].default.__class__.model_fields[key].description
+            name = f"{section}.{key}"
+            rows[name] = {"value": value, "origin": loaded.origins[name], "description": description}
+    if json:
+        print_json(rows)
+        return
+    table = new_table("setting", "value", "origin", "meaning")
+    for name, row in rows.items():
+        table.add_row(
+            name,
+            Text(json_format.dumps(row["value"])),
+            Text(row["origin"]),
+            Text(row["description"].replace("``", "")),
+            style="" if row["origin"] == "default" else "bold",
+        )
+    screen().print(table)

@@ -1,0 +1,94 @@
+"""Where ``affectd enroll`` has its utterances from: recordings, or someone who speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from edge.capture import FileSource, Source, open_source
+from edge.cli.guide import Guide, Log
+from edge.cli.kit.display import progress_bar
+from edge.cli.kit.signals import stop_on_signals
+from edge.errors import AudioFileError
+from edge.people.enrolment import Enrolment, Omission, listen
+from edge.pipeline import new_segmenter
+from edge.recognizer import Recognizer
+from edge.settings import Settings
+
+
+class Stop:
+    """A request to end that closes the source at hand."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self.source: Source | None = None
+
+    def __call__(self) -> None:
+        """Ask to end."""
+        self.wanted = True
+        if self.source:
+            self.source.close()
+
+
+@contextmanager
+def interruptible() -> Iterator[Stop]:
+    """Let the first Ctrl-C or SIGTERM keep what there is."""
+    stop = Stop()
+    with stop_on_signals(stop):
+        yield stop
+
+
+def read_files(
+    enrolment: Enrolment,
+    recognizer: Recognizer,
+    settings: Settings,
+    files: Sequence[Path],
+    label_of: Callable[[Path], str | None],
+    stop: Stop,
+) -> None:
+    """Enrol every utterance of the files; one that cannot be read is left out."""
+    with progress_bar() as progress:
+        for file in progress.track(files):
+            if stop.wanted:
+                return
+            stop.source = FileSource(file)
+            voices = 0
+            try:
+                for _, segments in listen(stop.source, new_segmenter(recognizer, settings)):
+                    for segment in segments:
+                        voices += 1
+                        enrolment.take(segment, str(file), label_of(file))
+                if not voices:
+                    enrolment.left_out.append(Omission(str(file), "no voice in it"))
+            except AudioFileError as error:
+                enrolment.left_out.append(Omission(str(file), str(error).removeprefix(f"{file}: ")))
+
+
+def listen_guided(
+    enrolment: Enrolment,
+    recognizer: Recognizer,
+    settings: Settings,
+    label: str | None,
+    clips: int,
+    seconds: float,
+    stop: Stop,
+) -> None:
+    """Enrol from the settings' source until there are so many clips and seconds, and show what to say."""
+    stop.source = source = open_source(settings.capture)
+    console = Console(stderr=True)
+    view = Guide(console, enrolment, clips, seconds, label is not None) if console.is_terminal else Log()
+    try:
+        with view:
+            for block, segments in listen(source, new_segmenter(recognizer, settings)):
+                view.hear(block.samples)
+                for segment in segments:
+                    view.show(enrolment.take(segment, source.name, label))
+                if len(enrolment.added) >= clips and enrolment.speech_s >= seconds:
+                    return
+    except AudioFileError as error:
+        enrolment.left_out.append(Omission(source.name, str(error).removeprefix(f"{source.name}: ")))
+    finally:
+        source.close()

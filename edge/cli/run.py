@@ -1,0 +1,71 @@
+"""``affectd run``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from edge.cli.kit.entry import examples
+from edge.cli.kit.options import Debug, Json, with_settings
+from edge.cli.kit.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from edge.control import TimingServer
+    from edge.recognizer import Recognizer
+    from edge.settings import LoadedSettings
+
+logger = logging.getLogger(__name__)
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "affectd run                                    the default microphone",
+        "affectd run --source talk.flac --fast --json   a file, at full speed",
+        "arecord -q -f S16_LE -r 16000 | affectd run --source -",
+        "affectd run --speaker anna --speaker bo        one of these two speaks, see affectd enroll",
+        "affectd run --set segmenter.end_silence_s=0.3  answer sooner, split more",
+    )
+)
+@with_settings("source", "rate", "realtime", "device", "speaker", "store", "bundle", "provider")
+def run(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> None:
+    """Listen, and report how each utterance sounded as soon as it is over. Ctrl-C ends it.
+
+    A table on a terminal, JSON lines (one event per line) in a pipe or with --json.
+    """
+    from edge.bundle import Bundle
+    from edge.capture import open_source
+    from edge.outputs import open_output
+    from edge.pipeline import Pipeline
+    from edge.recognizer import Recognizer
+
+    settings = loaded.settings
+    recognizer = Recognizer(Bundle.load(settings.encoder.bundle_folder), settings.encoder)
+    with _timing_server(recognizer) as server:
+        pipeline = Pipeline(open_source(settings.capture), recognizer, open_output(json), settings, server.tell)
+        with stop_on_signals(pipeline.stop):
+            print(f"affectd: {pipeline.run()}", file=sys.stderr)
+
+
+@contextmanager
+def _timing_server(recognizer: Recognizer) -> Iterator[TimingServer]:
+    """Open the socket for ``affectd profile --attach``; without one there is just nothing to attach to."""
+    from edge.control import TimingServer
+    from edge.profiling.facts import model_facts
+
+    server = TimingServer(
+        lambda: model_facts(recognizer.bundle, recognizer.settings, recognizer.encoder.provider).model_dump()
+    )
+    try:
+        server.open()
+    except OSError as error:
+        logger.warning("affectd profile cannot attach: %s", error)
+    try:
+        yield server
+    finally:
+        server.close()
