@@ -40,16 +40,17 @@ run: .venv/installed ## Play the example conversation through the whole pipeline
 test: .venv-dev/installed microphone ## Run the tests; pytest's options in ARGS, such as ARGS="-k segmenter".
 	@.venv-dev/bin/python -m pytest $(ARGS)
 
-check: .venv-dev/installed ## Lint, check the format and the types.
+check: .venv-dev/installed ## Lint, check the format, the types and who imports whom.
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/mypy
+	.venv-dev/bin/lint-imports --no-logo --contract layers --contract device
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.measure $(ARGS)
 
 clean: ## Remove what make and the tools made: virtual environments, builds, caches. Training runs stay.
-	rm -rf .venv .venv-dev build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-dev build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find edge calibrate export tests -name __pycache__ -prune -exec rm -rf {} +
 
 # Makes a virtual environment, or says why not.
