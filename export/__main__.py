@@ -1,6 +1,6 @@
 """``python -m export`` is ``affectd-export``."""
 
-from export.cli import main
+from export.cli.app import main
 
 if __name__ == "__main__":
     main()

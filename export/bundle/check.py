@@ -11,7 +11,8 @@ import numpy as np
 
 from calibrate.metrics import Figures
 from edge.arrays import Matrix
-from edge.audio import Waveform
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.buckets import Buckets
 from edge.bundle import Bundle, EncoderRecord
 from edge.encoder import Encoder
 from edge.errors import ModelError
@@ -28,6 +29,8 @@ MOST_DYNAMIC_BATCH_ERROR = 0.15
 """Dynamic int8 has one range for a whole batch: the loudest activation in it sets the rounding of all."""
 MOST_UA_DROP = 0.01
 AT_BUCKET = " at "
+TIMED_S = 3.0
+"""Audio that latencies and operations are for, where a bucket holds it."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,11 @@ def opened(bundle: Bundle, threads: int) -> Recognizer:
     recognizer = Recognizer(bundle, EncoderSettings(provider="cpu", threads=threads))
     recognizer.load(voiceprints=bundle.manifest.speaker is not None)
     return recognizer
+
+
+def timed_samples(buckets: Buckets) -> int:
+    """Return the samples of the bucket that ``TIMED_S`` runs in."""
+    return buckets.fit(min(round(TIMED_S * SAMPLE_RATE_HZ), buckets.longest))
 
 
 def check_parity(recognizer: Recognizer, waveforms: Sequence[Waveform], expected: Matrix, reference: str) -> Check:

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
 from pydantic import ValidationError
 
-from calibrate.dataset import Part
+from calibrate.dataset import Part, read_parts
 from calibrate.evaluate import evaluate_bundle, evaluate_run
 from calibrate.metrics import Figures
+from calibrate.recipe import read_recipe
 from calibrate.run import Run
 from edge.arrays import Matrix
-from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.audio import Waveform
 from edge.bundle import MANIFEST_NAME, Bundle, FileRecord, Manifest, sha256_of
 from edge.errors import ModelError, UsageError
 from edge.recognizer import Recognizer
@@ -31,19 +30,17 @@ from export.bundle.check import (
     check_voiceprints,
     opened,
     skipped,
+    timed_samples,
 )
+from export.bundle.latency import Race, check_latency
 from export.graph.encoder_graph import EmbeddingGraph
 from export.graph.inventory import Inventory, count_traces
 from export.graph.parity import bucketed_embeddings, torch_embeddings
-from export.measure.peers import SHAPES, WaveformPeer
-from export.measure.rounds import alternate
 
 MOST_UA_DIFFERENCE = 0.01
 """To what the manifest says: other CPUs round otherwise."""
 LEAST_SHARE = 0.5
 """Of the operations behind the front end, for a graph to be what its manifest calls it."""
-TIMED_S = 3.0
-ROUNDS = 9
 NO_DATA = "--data not given"
 NO_REFERENCE = "neither --against nor --run given"
 
@@ -72,16 +69,6 @@ class Reference:
         """Return a run, in torch."""
         embed, recipe = partial(torch_embeddings, EmbeddingGraph.of(run)), run.recipe
         return cls("torch", recipe.labels, recipe.head.dim, embed, lambda part: evaluate_run(run, part, cache))
-
-
-@dataclass(frozen=True)
-class Race:
-    """Against which shape of pretrained encoder a bundle is timed."""
-
-    teacher: str
-    """One of ``export.measure.peers.SHAPES``."""
-    least_ratio: float
-    """So many times must the bundle be faster."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +122,24 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
+def held_out_speakers(folder: Path, data: Path, recipe_path: Path | None, run: Run | None) -> Part:
+    """Return the test part of corpora, with the labels of a bundle, by a recipe or by that of a run.
+
+    Raises:
+        UsageError: there is neither recipe nor run, or the data has no test speakers.
+    """
+    recipe = read_recipe(recipe_path) if recipe_path else run.recipe if run else None
+    if recipe is None:
+        raise UsageError("with --data goes --recipe, which names the corpora and the splits, or --run, which has one")
+    manifest = read_manifest(folder)
+    if manifest:
+        recipe = recipe.model_copy(update={"labels": manifest.labels})
+    test = read_parts(recipe, data)["test"]
+    if not test.paths:
+        raise UsageError(f"{data}: no test speakers")
+    return test
+
+
 def check_files(folder: Path, max_mb: float) -> tuple[list[Check], Bundle | None]:
     """Verify every file of a bundle and their size; the bundle is None where it does not load.
 
@@ -164,7 +169,7 @@ def check_files(folder: Path, max_mb: float) -> tuple[list[Check], Bundle | None
 def check_graph(recognizer: Recognizer) -> list[Check]:
     """Compare what the encoder's graph is made of with what the manifest says of it."""
     encoder = recognizer.bundle.manifest.encoder
-    found = Inventory.of(recognizer.encoder.path, _timed_samples(recognizer))
+    found = Inventory.of(recognizer.encoder.path, timed_samples(recognizer.buckets))
     foreign = ", ".join(found.foreign) or "none"
     operators = ", ".join(f"{name} {count}" for name, count in found.operators.items())
     total = max(1, found.front_flops + sum(found.flops.values()))
@@ -178,29 +183,6 @@ def check_graph(recognizer: Recognizer) -> list[Check]:
         if found.flops
         else skipped("share of a precision", "no products"),
         at_most("lines of stack traces in the graphs", count_traces(recognizer.bundle.folder), 0),
-    ]
-
-
-def check_latency(bundle: Bundle, race: Race) -> list[Check]:
-    """Time a bundle against the shape of a teacher: 3 s of audio, one thread, alternated, medians."""
-    recognizer, teacher = opened(bundle, threads=1), WaveformPeer(SHAPES[race.teacher])
-    samples = _timed_samples(recognizer)
-    waveform = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        times = alternate(
-            {"bundle": partial(recognizer.encoder.embed, [waveform], samples), "teacher": partial(teacher, waveform)},
-            ROUNDS,
-        )
-    finally:
-        torch.set_num_threads(threads)
-    mine, its = times["bundle"].median_ms, times["teacher"].median_ms
-    audio = f"{samples / SAMPLE_RATE_HZ:g} s of audio"
-    return [
-        Check(f"milliseconds for {audio}", mine, "any", None),
-        Check(f"milliseconds of the {race.teacher}", its, "any", None),
-        at_least(f"times faster than the {race.teacher}", its / mine, race.least_ratio),
     ]
 
 
@@ -233,7 +215,3 @@ def _check_file(path: Path, record: FileRecord) -> Check:
     found = FileRecord(sha256=sha256_of(path), bytes=path.stat().st_size) if path.is_file() else None
     shown, limit = (f"{each.sha256[:12]}, {each.bytes:,} bytes" if each else "missing" for each in (found, record))
     return Check(path.name, shown, limit, found == record)
-
-
-def _timed_samples(recognizer: Recognizer) -> int:
-    return recognizer.buckets.fit(min(round(TIMED_S * SAMPLE_RATE_HZ), recognizer.buckets.longest))

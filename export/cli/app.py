@@ -1,13 +1,9 @@
-"""The ``affectd-export`` command, and the options that its commands share."""
+"""The ``affectd-export`` command: every command in a file of its own, which imports its work when it is called."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from edge.cli.kit.entry import examples, new_app, set_debug
+from edge.cli.kit.entry import examples, launch, new_app
+from export.cli import bundle, check, distil, engines, speaker
 
 app = new_app(
     "affectd-export",
@@ -16,11 +12,18 @@ app = new_app(
 )
 
 
-Threads = Annotated[int, typer.Option(min=1, help="Threads of torch and onnxruntime.")]
-Cache = Annotated[Path, typer.Option(help="Folder for what encoders said, kept for the next time.", metavar="DIR")]
-Debug = Annotated[bool, typer.Option("--debug", callback=set_debug, help="Show tracebacks.")]
-
-
 @app.callback()
 def export() -> None:
     """Options before any command."""
+
+
+app.command(epilog=bundle.EXAMPLES)(bundle.bundle)
+app.command(epilog=check.EXAMPLES)(check.check)
+app.command(epilog=distil.EXAMPLES)(distil.distil)
+app.command(epilog=engines.EXAMPLES)(engines.engines)
+app.command(epilog=speaker.EXAMPLES)(speaker.speaker)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    launch(app, "affectd-export")

@@ -1,4 +1,4 @@
-"""``affectd-export bundle``: its options."""
+"""``affectd-export bundle``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Annotated
 import typer
 
 from edge.cli.kit.entry import examples
-from export.cli.app import Debug, Threads, app
+from export.cli.options import Debug, EncoderName, Threads, one_of
 
-
-@app.command(
-    epilog=examples(
-        "affectd-export bundle runs/default --data data --out bundles/mine",
-        "affectd-export bundle runs/nano --data data --out bundles/nano --max-mb 2       recognises nobody",
-        "affectd run --bundle bundles/mine",
-    )
+EXAMPLES = examples(
+    "affectd-export bundle runs/default --data data --out bundles/mine",
+    "affectd-export bundle runs/nano --data data --out bundles/nano --max-mb 2       recognises nobody",
+    "affectd run --bundle bundles/mine",
 )
+
+
 def bundle(
     run: Annotated[Path, typer.Argument(help="Folder that affectd-calibrate train wrote.")],
     *,
@@ -33,9 +32,7 @@ def bundle(
             "or auto (the better of both, measured on validation speech)."
         ),
     ] = "auto",
-    encoder: Annotated[
-        str | None, typer.Option(help="Hub name or folder of the pretrained encoder, over the run's.")
-    ] = None,
+    encoder: EncoderName = None,
     speakers: Annotated[
         Path | None,
         typer.Option(
@@ -54,9 +51,41 @@ def bundle(
     debug: Debug = False,
 ) -> None:
     """Export a run: torch to ONNX to int8 or fp16, compared on the test speakers; a failed check writes nothing."""
-    from export.commands import write_bundle
+    from typing import get_args
 
-    write_bundle(
-        run, data, out, name, version=version, precision=precision, quantisation=quantisation, encoder=encoder,
-        speakers=speakers, max_mb=max_mb, cache=cache, threads=threads,
-    )  # fmt: skip
+    import torch
+
+    from calibrate.dataset import read_parts
+    from calibrate.report import figures_report
+    from calibrate.run import load_run
+    from calibrate.speakers.factor_model import population_of
+    from calibrate.speakers.verifier import SpeakerModel
+    from edge.errors import UsageError
+    from export.bundle.write import Identity, Model, export_bundle
+    from export.cli.checks_table import show_checks
+    from export.graph.precision import Precision, Quantisation
+
+    chosen = one_of("precision", precision, get_args(Precision))
+    way = None if quantisation == "auto" else one_of("quantisation", quantisation, get_args(Quantisation), "auto")
+    torch.set_num_threads(threads)
+    trained = load_run(run, encoder)
+    recipe = trained.recipe
+    verifier = SpeakerModel.load(speakers) if speakers else None
+    parts = read_parts(recipe, data)
+    if not parts["test"].paths:
+        raise UsageError(f"{data}: no test speakers, and an export is checked on them")
+    protocol = (
+        f"`affectd-export bundle`: test speakers of {recipe.splits.file or 'a seeded draw'}, never trained on; "
+        f"what is spoken in each file, through the device's code; {chosen}, CPU; {len(recipe.labels)} labels; "
+        "no adaptation."
+    )
+    population = population_of(trained, parts["train"], parts["validation"], trained.source(cache))
+    identity = Identity(name or recipe.name, version, chosen, way)
+    written = export_bundle(Model(trained, population, verifier), parts, out, identity, protocol, max_mb)
+    show_checks(written.checks, "checks of the export")
+    for trial in written.trials:
+        print(f"{trial.quantisation} int8: mean cosine {trial.cosine:.4f}, {trial.latency_ms:.1f} ms for 3 s")
+    figures_report(written.figures, recipe.labels, protocol, "test speakers").show()
+    print(f"bundle written to {out}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+    if verifier is None:
+        print("it recognises nobody: affectd-calibrate verification makes what --speakers takes")

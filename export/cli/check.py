@@ -1,4 +1,4 @@
-"""``affectd-export check``: its options."""
+"""``affectd-export check``."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Annotated
 import typer
 
 from edge.cli.kit.entry import examples
-from export.cli.app import Debug, Threads, app
+from export.cli.options import Debug, EncoderName, Threads, one_of
 
 TEACHER = "HuBERT-large shape"
 
 
-@app.command(
-    epilog=examples(
-        "affectd-export check bundles/mine",
-        "affectd-export check bundles/mine --data data --recipe configs/default-train.toml --against bundles/float",
-        "affectd-export check bundles/nano --max-mb 2 --run runs/nano --data data --latency --least-ratio 600",
-    )
+EXAMPLES = examples(
+    "affectd-export check bundles/mine",
+    "affectd-export check bundles/mine --data data --recipe configs/default-train.toml --against bundles/float",
+    "affectd-export check bundles/nano --max-mb 2 --run runs/nano --data data --latency --least-ratio 600",
 )
+
+
 def check(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     *,
@@ -41,9 +41,7 @@ def check(
     run: Annotated[
         Path | None, typer.Option(help="The run itself, to compare with instead: slower.", metavar="DIR")
     ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="Hub name or folder of the pretrained encoder, over the run's.")
-    ] = None,
+    encoder: EncoderName = None,
     max_mb: Annotated[float, typer.Option(min=0, help="Most megabytes of the bundle.", metavar="MB")] = 20.0,
     latency: Annotated[bool, typer.Option("--latency", help="Time it against a pretrained encoder's shape.")] = False,
     teacher: Annotated[str, typer.Option(help="That shape; its weights are random.")] = TEACHER,
@@ -59,9 +57,39 @@ def check(
 
     Without data, embeddings are compared on the example conversation. What cannot be checked says why.
     """
-    from export.commands import check_bundle
+    import json
 
-    check_bundle(
-        bundle, data, recipe, against=against, run=run, encoder=encoder, max_mb=max_mb,
-        teacher=teacher if latency else None, least_ratio=least_ratio, cache=cache, as_json=as_json, threads=threads,
-    )  # fmt: skip
+    import torch
+
+    from calibrate.run import load_run
+    from edge.bundle import Bundle
+    from edge.errors import ModelError, UsageError
+    from export.bundle.check import failures
+    from export.bundle.examine import Evidence, Reference, examine, held_out_speakers
+    from export.bundle.latency import SHAPES, Race
+    from export.bundle.write import PARITY_UTTERANCES
+    from export.cli.checks_table import show_checks
+    from export.example_conversation import turns
+    from export.graph.parity import some_speech
+
+    race = Race(one_of("teacher", teacher, tuple(SHAPES)), least_ratio) if latency else None
+    if against and run:
+        raise UsageError("a bundle is compared either --against a float bundle or with its --run")
+    torch.set_num_threads(threads)
+    trained = load_run(run, encoder) if run else None
+    test = held_out_speakers(bundle, data, recipe, trained) if data else None
+    reference = None
+    if trained:
+        reference = Reference.of_run(trained, cache)
+    elif against:
+        reference = Reference.of_bundle(Bundle.load(against), threads)
+    speech = some_speech(test, PARITY_UTTERANCES) if test else turns()
+    checks = examine(bundle, Evidence(speech, test, reference, race), max_mb, threads)
+    failed = failures(checks)
+    if as_json:
+        rows = [each.as_json() for each in checks]
+        print(json.dumps({"bundle": str(bundle), "passed": not failed, "checks": rows}, indent=2))
+    else:
+        show_checks(checks, f"checks of {bundle}")
+    if failed:
+        raise ModelError(f"{bundle}: {failed}")

@@ -1,4 +1,4 @@
-"""``affectd-export distil``: its options."""
+"""``affectd-export distil``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from edge.cli.kit.entry import examples
-from export.cli.app import Cache, Debug, Threads, app
+from export.cli.options import Debug, Threads
 
-
-@app.command(
-    epilog=examples(
-        "affectd-export distil runs/teacher configs/distil-nano.toml --data data --out runs/nano",
-        "affectd-export distil runs/teacher configs/distil-nano.toml --data data --unlabelled speech --out runs/more",
-    )
+EXAMPLES = examples(
+    "affectd-export distil runs/teacher configs/distil-nano.toml --data data --out runs/nano",
+    "affectd-export distil runs/teacher configs/distil-nano.toml --data data --unlabelled speech --out runs/more",
 )
+
+
 def distil(
     run: Annotated[Path, typer.Argument(help="The teacher: folder that affectd-calibrate train wrote.")],
     recipe: Annotated[Path, typer.Argument(help="Student, losses and schedule in TOML, see configs/distil-*.toml.")],
@@ -35,7 +34,9 @@ def distil(
         typer.Option(help="Hub name or folder of the encoder that the student starts from, over the recipe's."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the student's checkpoint.")] = False,
-    cache: Cache = Path("cache"),
+    cache: Annotated[
+        Path, typer.Option(help="Folder for what encoders said, kept for the next time.", metavar="DIR")
+    ] = Path("cache"),
     threads: Threads = 2,
     debug: Debug = False,
 ) -> None:
@@ -43,8 +44,28 @@ def distil(
 
     Its folder "encoder" can also take the place of a pretrained encoder: affectd-calibrate train --encoder DIR/encoder.
     """
-    from export.distil.command import distil_run
+    import torch
 
-    distil_run(
-        run, recipe, data, out, unlabelled or [], encoder, start, resume=resume, cache=cache, threads=threads
-    )  # fmt: skip
+    from calibrate.dataset import read_parts
+    from calibrate.evaluate import evaluate_run
+    from calibrate.recipe import read_toml
+    from calibrate.report import figures_report
+    from calibrate.run import load_run
+    from export.distil.student_recipe import DistilRecipe
+    from export.distil.train import distil as train_student
+    from export.distil.unlabelled import readable, with_unlabelled
+
+    described = read_toml(recipe, DistilRecipe)
+    torch.set_num_threads(threads)
+    teacher = load_run(run, encoder)
+    parts = read_parts(teacher.recipe, data)
+    train, validation = readable(with_unlabelled(parts["train"], unlabelled or [])), readable(parts["validation"])
+    student = train_student(teacher, (train, validation), described, out, cache, start=start or "", resume=resume)
+    figures = evaluate_run(student, validation, cache)
+    splits = student.recipe.splits.file or "a seeded draw"
+    protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, torch"
+    report = figures_report(figures, student.recipe.labels, protocol, f"{described.name}: validation speakers")
+    report.write(out / "validation")
+    report.show()
+    size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
+    print(f"run written to {out}, {size / 1e6:.1f} MB in float32")

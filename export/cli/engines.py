@@ -1,4 +1,4 @@
-"""``affectd-export engines``: its options."""
+"""``affectd-export engines``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import typer
 
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Config, Set, load
-from export.cli.app import Debug, app
+from export.cli.options import Debug
 
-
-@app.command(
-    epilog=examples(
-        "affectd-export engines bundles/fp16 --config configs/jetson.toml",
-        "affectd run --bundle bundles/fp16 --config configs/jetson.toml",
-    )
+EXAMPLES = examples(
+    "affectd-export engines bundles/fp16 --config configs/jetson.toml",
+    "affectd run --bundle bundles/fp16 --config configs/jetson.toml",
 )
+
+
 def engines(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, exported with --precision fp16.")],
     *,
@@ -41,11 +40,24 @@ def engines(
 
     Takes minutes, once, on the machine that will run them, with the settings that it will run with.
     """
-    from export.tensorrt.build import make_engines
+    from edge.bundle import Bundle
+    from edge.errors import UsageError, nearest
+    from edge.tensorrt import Engines
+    from export.engines import build_engines, duration
 
     options = {
         "encoder.bundle": str(bundle),
         "encoder.provider": "tensorrt",
         "encoder.engines": str(out.resolve()) if out else None,
     }
-    make_engines(load(config, set_, options).settings.encoder, provider, rebuild)
+    settings = load(config, set_, options).settings.encoder
+    if provider != "tensorrt":
+        raise UsageError(f"provider {provider!r} has no engines; tensorrt has{nearest(provider, ['tensorrt'])}")
+    loaded = Bundle.load(settings.bundle_folder)
+    built = build_engines(loaded, settings, rebuild, lambda line: print(line, flush=True))
+    fresh = [each for each in built if each.seconds]
+    folder = Engines.of(loaded.encoder_path, settings).folder
+    took = duration(sum(each.seconds for each in fresh))
+    print(f"{len(fresh)} engines built in {took}, {len(built) - len(fresh)} were there: {folder}")
+    if settings.engines:
+        print(f"affectd run --provider tensorrt --set encoder.engines={settings.engines} takes them from there")

@@ -1,4 +1,4 @@
-"""``affectd-export speaker``: its options."""
+"""``affectd-export speaker``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from edge.cli.kit.entry import examples
-from export.cli.app import Debug, app
+from export.cli.options import Debug
 
-
-@app.command(
-    epilog=examples(
-        "affectd-export speaker campplus.onnx --out speaker.onnx --licence Apache-2.0",
-        "affectd-calibrate verification configs/default-train.toml --data data --out verifier --encoder speaker.onnx",
-    )
+EXAMPLES = examples(
+    "affectd-export speaker campplus.onnx --out speaker.onnx --licence Apache-2.0",
+    "affectd-calibrate verification configs/default-train.toml --data data --out verifier --encoder speaker.onnx",
 )
+
+
 def speaker(
     model: Annotated[Path, typer.Argument(help="ONNX file of WeSpeaker or 3D-Speaker, with sherpa-onnx's metadata.")],
     *,
@@ -31,6 +30,15 @@ def speaker(
     It has no input for lengths, so every utterance of a batch runs by itself and unpadded, which costs no accuracy but
     some speed in batches. Its calibration comes from affectd-calibrate verification --encoder.
     """
-    from export.commands import write_foreign_speaker
+    from rich.console import Console
+    from rich.table import Table
 
-    write_foreign_speaker(model, out, licence)
+    from export.speaker.foreign import adapt_speaker_encoder
+
+    adapted = adapt_speaker_encoder(model, out, licence)
+    table = Table("check", "figure", title=f"{model.name}, {adapted.framework}")
+    table.add_row("voiceprint", f"{adapted.dim} values")
+    table.add_row("padding error", f"{adapted.padding_error:.2g}")
+    table.add_row("3 s of speech, one thread", f"{adapted.milliseconds:.0f} ms")
+    Console().print(table)
+    print(f"speaker encoder written to {out}, {out.stat().st_size / 1e6:.1f} MB")

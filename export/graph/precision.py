@@ -16,7 +16,7 @@ from edge.errors import UsageError
 from export.graph.half import to_half
 from export.graph.parity import bucketed_embeddings, cosines
 from export.graph.quantise import calibration_feeds, quantise_int8
-from export.measure.rounds import alternate
+from export.rounds import alternate
 
 Precision = Literal["fp32", "fp16", "int8"]
 Quantisation = Literal["dynamic", "static"]

@@ -13,12 +13,12 @@ from calibrate.splits import Split
 from edge.analyze import whole_file_waveform
 from edge.audio import Waveform
 from edge.recognizer import Recognizer
+from export.bundle.check import opened
 from export.measure import opensmile
-from export.measure.machine import limited
-from export.measure.plan import Plan, label, recognizer_of
+from export.measure.plan import Plan, label
 from export.measure.report import Section, Table, Target
-from export.measure.rounds import Timing, alternate, digits
 from export.measure.svm import train_and_test, train_and_test_each
+from export.rounds import Timing, alternate, digits, limited
 
 TIMED_CLIPS = 60
 TIMED_ROUNDS = 3
@@ -41,7 +41,7 @@ Uas = Mapping[str, float]
 def measure(plan: Plan) -> Section:
     """Evaluate and time all systems on the test speakers of ``plan.data``."""
     parts = plan.parts()
-    recognizers = {label(bundle): recognizer_of(bundle, 1) for bundle in plan.bundles}
+    recognizers = {label(bundle): opened(bundle, 1) for bundle in plan.bundles}
     found: dict[str, Uas] = {
         name: {corpus: row.ua for corpus, row in evaluate_bundle(recognizer, parts["test"]).items()}
         for name, recognizer in recognizers.items()

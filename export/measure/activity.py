@@ -11,12 +11,11 @@ import numpy as np
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.settings import SegmenterSettings
 from export.measure.detectors import Detector, detectors
-from export.measure.machine import limited
-from export.measure.plan import CONVERSATION, Plan
+from export.measure.plan import Plan
 from export.measure.recordings import Recording, babble, example, join, pink, white
 from export.measure.report import Section, Table
-from export.measure.rounds import Timing, alternate, digits
 from export.measure.segmentation import frame_error, true_steps, turn_error, utterances
+from export.rounds import Timing, alternate, digits, limited
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 CLIPS = 60
@@ -62,7 +61,7 @@ def measure(plan: Plan) -> Section:
 
 def _material(plan: Plan) -> tuple[dict[str, Recording], list[Waveform]]:
     """Return the recordings, and clips of other people for babble."""
-    recordings = {"the example conversation, at recorded levels": example(CONVERSATION)}
+    recordings = {"the example conversation, at recorded levels": example()}
     if plan.data is None:
         return recordings, []
     parts = plan.parts()

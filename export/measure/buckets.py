@@ -12,13 +12,13 @@ import numpy as np
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import Batch
 from edge.recognizer import Recognizer
+from export.bundle.check import opened
 from export.measure.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_LONGEST, UNPADDED, embed, waste
 from export.measure.lengths import LENGTHS_S
-from export.measure.machine import limited
 from export.measure.memory import peak_mb
-from export.measure.plan import Plan, conversation, label, recognizer_of
+from export.measure.plan import Plan, conversation, label
 from export.measure.report import Section, Table, Target
-from export.measure.rounds import Timing, alternate, digits
+from export.rounds import Timing, alternate, digits, limited
 
 CLIPS = 128
 FACTOR = 1.5
@@ -50,7 +50,7 @@ def measure(plan: Plan) -> Section:
     targets: list[Target] = []
     for bundle in plan.bundles:
         for threads in plan.threads:
-            recognizer = recognizer_of(bundle, threads)
+            recognizer = opened(bundle, threads)
             cut = [waveform[: recognizer.buckets.longest] for waveform in waveforms]
             rows = _rows(recognizer, cut, max(1, plan.rounds // 2))
             title = f"{label(bundle)}, {threads} thread{'s' * (threads > 1)}"
@@ -77,7 +77,7 @@ def _waveforms(plan: Plan) -> tuple[list[Waveform], str]:
         paths = [path for part in plan.parts().values() for path in part.paths]
         return [read_audio(path) for path in plan.some(paths, CLIPS)], "drawn from all corpora of the recipe"
     lengths_s = LENGTHS_S[:3] if plan.quick else LENGTHS_S
-    return [conversation(length_s) for length_s in lengths_s], "of the lengths in export/bench/lengths.py"
+    return [conversation(length_s) for length_s in lengths_s], "of the lengths in export/measure/lengths.py"
 
 
 def _rows(recognizer: Recognizer, waveforms: list[Waveform], rounds: int) -> dict[str, Row]:

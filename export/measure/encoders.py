@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from edge.audio import Waveform
 from edge.bundle import Bundle
-from export.graph.flops import graph_flops
+from export.bundle.check import opened
+from export.bundle.latency import SHAPES, ShapedEncoder
+from export.graph.flops import graph_flops, module_flops
 from export.measure import opensmile
-from export.measure.machine import GEMM_SIZE, Gemm, limited
-from export.measure.peers import SHAPES, WaveformPeer, WhisperPeer
-from export.measure.plan import Plan, conversation, label, recognizer_of
+from export.measure.machine import GEMM_SIZE, Gemm
+from export.measure.plan import Plan, conversation, label
 from export.measure.report import Section, Table, Target
-from export.measure.rounds import Task, Timing, alternate, digits
+from export.rounds import Task, Timing, alternate, digits, limited
 
 LENGTHS_S = (3.0, 10.0)
 GEMM = "GEMM"
+WHISPER_BASE = WhisperConfig(d_model=512, encoder_layers=6, encoder_attention_heads=8, encoder_ffn_dim=2048)
+WHISPER_FRAMES = 3000
+"""Log-mel frames of the 30 s that Whisper's encoder always takes."""
 PROMISES = {
     "default": {
         (3.0, "HuBERT-large shape"): 120,
@@ -44,6 +54,28 @@ class Contestant:
     weights: str
     run: Callable[[Waveform], object]
     flops: Callable[[Waveform], int] | None = None
+
+
+class WhisperPeer:
+    """Whisper-base's encoder on 30 s of log-mel frames, which are not part of the time; float32, batch of one."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.weights = "published" if folder else "random"
+        self.model: PreTrainedModel = (
+            WhisperEncoder.from_pretrained(folder, dtype=torch.float32) if folder else WhisperEncoder(WHISPER_BASE)
+        )
+        self.model.train(False)
+        frames = np.random.default_rng(0).standard_normal((1, WHISPER_BASE.num_mel_bins, WHISPER_FRAMES))
+        self.frames = torch.from_numpy(frames.astype(np.float32))
+
+    def __call__(self, _waveform: Waveform) -> object:
+        """Encode 30 s, however long the waveform is."""
+        with torch.inference_mode():
+            return self.model(self.frames)
+
+    def flops(self, _waveform: Waveform) -> int:
+        """Return the operations for 30 s."""
+        return module_flops(self.model, self.frames)
 
 
 def measure(plan: Plan) -> Section:
@@ -94,7 +126,7 @@ def _targets(bundles: Sequence[Bundle], length_s: float, times: dict[str, Timing
 
 
 def _bundle(bundle: Bundle, threads: int) -> Contestant:
-    recognizer = recognizer_of(bundle, threads)
+    recognizer = opened(bundle, threads)
 
     def flops(waveform: Waveform) -> int:
         return graph_flops(bundle.encoder_path, recognizer.buckets.fit(len(waveform)))
@@ -108,7 +140,7 @@ def _peers(plan: Plan) -> dict[str, Contestant]:
         for name, feature_set in opensmile.FEATURE_SETS.items():
             peers[name] = Contestant("none", opensmile.Functionals(feature_set))
     for name, config in SHAPES.items():
-        peer = WaveformPeer(config)
+        peer = ShapedEncoder(config)
         peers[name] = Contestant(peer.weights, peer, peer.flops)
     if not plan.quick:
         whisper = WhisperPeer(plan.whisper)

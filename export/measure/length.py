@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from edge.audio import SAMPLE_RATE_HZ
-from export.measure.machine import limited
-from export.measure.plan import Plan, conversation, label, recognizer_of
+from export.bundle.check import opened
+from export.measure.plan import Plan, conversation, label
 from export.measure.report import Section, Table
-from export.measure.rounds import Task, alternate, digits
+from export.rounds import Task, alternate, digits, limited
 
 LENGTHS_S = tuple(range(1, 13))
 NOTES = """\
@@ -19,7 +19,7 @@ s. The voiceprint is what recognising people adds."""
 def measure(plan: Plan) -> Section:
     """Time the first bundle at every length."""
     bundle = plan.bundles[0]
-    recognizer = recognizer_of(bundle, 1, voiceprints=True)
+    recognizer = opened(bundle, 1)
     speaker = recognizer.speaker_encoder
     lengths_s = LENGTHS_S[:2] if plan.quick else LENGTHS_S
     tasks: dict[str, Task] = {}

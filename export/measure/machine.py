@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
 
 PACKAGES = (
     "numpy",
@@ -79,18 +75,6 @@ def cores() -> int:
 def load() -> float:
     """Return how many processes wanted to run, on average over the last minute."""
     return round(os.getloadavg()[0], 2)
-
-
-@contextmanager
-def limited(threads: int) -> Iterator[None]:
-    """Let torch and BLAS use this many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(limits=threads):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _version(package: str) -> str:

@@ -16,10 +16,9 @@ from edge.people.store import SpeakerStore
 from edge.people.store.exchange import Belongings, write_export
 from edge.people.store.person import Consent, EnrolledClip, Person, StoredProfile
 from edge.settings import SpeakerSettings
-from export.measure.machine import limited
 from export.measure.plan import Plan, label
 from export.measure.report import Section, Table
-from export.measure.rounds import alternate, digits
+from export.rounds import alternate, digits, limited
 
 PEOPLE = (1, 10, 100, 1_000, 10_000)
 CLIPS = 8

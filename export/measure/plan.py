@@ -14,10 +14,7 @@ from calibrate.splits import Split
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.bundle import Bundle
 from edge.errors import UsageError
-from edge.recognizer import Recognizer
-from edge.settings import EncoderSettings
-
-CONVERSATION = Path(__file__).resolve().parents[2] / "examples" / "conversation.flac"
+from export.example_conversation import CONVERSATION
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,6 @@ class Plan:
 def label(bundle: Bundle) -> str:
     """Return what tables call a bundle."""
     return f"{bundle.manifest.name}, {bundle.manifest.encoder.precision}"
-
-
-def recognizer_of(bundle: Bundle, threads: int, voiceprints: bool = False) -> Recognizer:
-    """Return a warm recogniser on the CPU."""
-    recognizer = Recognizer(bundle, EncoderSettings(provider="cpu", threads=threads))
-    recognizer.load(voiceprints=voiceprints and bundle.manifest.speaker is not None)
-    return recognizer
 
 
 def conversation(duration_s: float) -> Waveform:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from calibrate.conversation import MARGIN_S, room_tone, voiced_span
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from export.example_conversation import CONVERSATION, spans_s
 from export.measure.segmentation import Span
 
 SPEECH_RMS = 10 ** (-26 / 20)
@@ -37,11 +37,9 @@ class Recording:
         return np.asarray(self.samples + gain * noise, np.float32)
 
 
-def example(path: Path) -> Recording:
+def example(path: Path = CONVERSATION) -> Recording:
     """Read the example conversation, at the level it was recorded at."""
-    with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
-        turns = tuple((float(row["start_s"]), float(row["end_s"])) for row in csv.DictReader(file))
-    return Recording(read_audio(path), turns)
+    return Recording(read_audio(path), tuple(spans_s(path)))
 
 
 def join(clips: Sequence[Waveform], seed: int = 0) -> Recording:

@@ -11,17 +11,18 @@ import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.recognizer import Recognizer
+from export.bundle.check import opened
 from export.measure.lengths import LENGTHS_S
-from export.measure.plan import Plan, conversation, label, recognizer_of
+from export.measure.plan import Plan, conversation, label
 from export.measure.report import Section, Table
-from export.measure.rounds import Timing, digits
+from export.rounds import Timing, digits
 
 STREAMS = (1, 2, 4, 8)
 UTTERANCES = 16
 """Of each stream and round."""
 HEADER = ("streams", "handed over", "latency ms", "p99 ms", "n", "audio s per s")
 NOTES = """\
-Every stream has {utterances} utterances of real lengths (`export/bench/lengths.py`), one after the other without a
+Every stream has {utterances} utterances of real lengths (`export/measure/lengths.py`), one after the other without a
 pause, which no speaker does; all streams share one recogniser. *Separately*: a thread for each stream hands over its
 next utterance when the last one is done, and latency is that of an utterance, waiting for a core included.
 *Together*: the next utterance of every stream goes into one call, as `affectd run` batches what waits, and latency
@@ -47,7 +48,7 @@ def measure(plan: Plan) -> Section:
     utterances = [conversation(length_s) for length_s in LENGTHS_S]
     tables, figures = [], []
     for threads in plan.threads:
-        recognizer = recognizer_of(bundle, threads)
+        recognizer = opened(bundle, threads)
         rows = []
         for count in STREAMS[:2] if plan.quick else STREAMS:
             each = 2 if plan.quick else UTTERANCES

@@ -16,7 +16,7 @@ from export.measure import encoders, opensmile
 from export.measure.machine import Machine, cores
 from export.measure.plan import Plan
 from export.measure.report import Report, Section, Table, Target
-from export.measure.rounds import Timing, alternate, digits
+from export.rounds import Timing, alternate, digits
 
 SMALL = HubertConfig(
     hidden_size=16,

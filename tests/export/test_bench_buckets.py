@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Batch, Buckets
 from edge.bundle import Bundle
+from export.bundle.check import opened
 from export.measure.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_LONGEST, UNPADDED, embed, waste
 from export.measure.memory import peak_mb
-from export.measure.plan import Plan, recognizer_of
+from export.measure.plan import Plan
 from export.measure.streams import separately, together
 from helpers.signals import speech_like
 
@@ -41,7 +42,7 @@ def test_padding_is_a_share_of_what_is_heard() -> None:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_embeddings_come_in_the_order_of_the_utterances(name: str, bundle: Bundle) -> None:
-    recognizer = recognizer_of(bundle, 1)
+    recognizer = opened(bundle, 1)
     waveforms = [speech_like(0.7 + 0.6 * seed, seed) for seed in range(5)]
     lengths = [len(waveform) for waveform in waveforms]
     found = embed(recognizer.encoder, waveforms, STRATEGIES[name](lengths, recognizer.buckets, 2))
@@ -58,7 +59,7 @@ def test_memory_is_that_of_a_process_of_its_own(bundle: Bundle) -> None:
 @pytest.mark.parametrize("feed", [separately, together])
 def test_every_utterance_of_every_stream_has_a_latency(feed: object, bundle: Bundle) -> None:
     streams = [[speech_like(0.5, seed), speech_like(0.9, seed)] for seed in range(3)]
-    load = feed(recognizer_of(bundle, 1), streams)  # type: ignore[operator]
+    load = feed(opened(bundle, 1), streams)  # type: ignore[operator]
     assert len(load.latencies_ms) == 6
 
 

@@ -9,9 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import HubertConfig, HubertModel, Wav2Vec2Model, WhisperConfig
 
 from edge.audio import SAMPLE_RATE_HZ
+from export.bundle.latency import SHAPES, ShapedEncoder
 from export.graph.flops import graph_flops
-from export.measure import peers
-from export.measure.peers import SHAPES, WaveformPeer, WhisperPeer
+from export.measure import encoders
+from export.measure.encoders import WhisperPeer
 
 SAMPLES = 400
 FRAMES = 40
@@ -100,7 +101,7 @@ SMALL = HubertConfig(
 
 
 def test_a_peer_counts_its_attention_and_stays_as_it_was() -> None:
-    peer = WaveformPeer(SMALL)
+    peer = ShapedEncoder(SMALL)
     waveform = np.zeros(SAMPLE_RATE_HZ, np.float32)
     before = peer.model.config._attn_implementation
     whole = peer.flops(waveform)
@@ -115,14 +116,14 @@ def test_a_peer_counts_its_attention_and_stays_as_it_was() -> None:
 
 
 def test_a_peer_hears_the_whole_waveform_without_gradients() -> None:
-    output = WaveformPeer(SMALL)(np.zeros(SAMPLE_RATE_HZ, np.float32))
+    output = ShapedEncoder(SMALL)(np.zeros(SAMPLE_RATE_HZ, np.float32))
     assert output.last_hidden_state.shape == (1, 49, 16)  # type: ignore[attr-defined]
     assert output.last_hidden_state.is_inference()  # type: ignore[attr-defined]
 
 
 def test_whisper_always_hears_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     config = WhisperConfig(d_model=8, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8)
-    monkeypatch.setattr(peers, "WHISPER_BASE", config)
+    monkeypatch.setattr(encoders, "WHISPER_BASE", config)
     peer = WhisperPeer()
     output = peer(np.zeros(SAMPLE_RATE_HZ, np.float32))
     assert output.last_hidden_state.shape == (1, 1500, 8)  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from transformers import HubertConfig
 
 from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, Bundle, sha256_of
-from export import cli
+from export.bundle import latency
 from export.bundle.check import (
     AT_BUCKET,
     Check,
@@ -25,7 +25,7 @@ from export.bundle.check import (
     opened,
     skipped,
 )
-from export.measure import peers
+from export.cli.app import main
 from helpers.calling import exit_code
 from helpers.models import RECIPE, toml
 from helpers.signals import speech_like
@@ -41,7 +41,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Run ``affectd-export check`` inside the test's process and return its exit code."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: exit_code(cli.main, monkeypatch, "affectd-export", "check", *arguments, "--threads", "1")
+    return lambda *arguments: exit_code(main, monkeypatch, "affectd-export", "check", *arguments, "--threads", "1")
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_another_model_is_no_reference(call: Call, exported: Any, mine: Path, ca
 def test_latency_is_a_ratio_to_a_teacher(rows: Any, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     shape = HubertConfig(conv_dim=(4,) * 7, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=1, **small)
-    monkeypatch.setitem(peers.SHAPES, "tiny shape", shape)
+    monkeypatch.setitem(latency.SHAPES, "tiny shape", shape)
     code, found = rows(mine, "--latency", "--teacher", "tiny shape", "--least-ratio", 0)
     assert code == 0
     mine_ms = found["milliseconds for 4 s of audio"]["figure"]  # of its buckets the first that holds 3 s

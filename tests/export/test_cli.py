@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.bundle import Bundle
-from export import cli
+from export.cli.app import main
 from helpers.calling import exit_code
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.setenv("COLUMNS", "160")
 
     def call(*arguments: object) -> int:
-        return exit_code(cli.main, monkeypatch, "affectd-export", "bundle", *arguments, "--threads", "1")
+        return exit_code(main, monkeypatch, "affectd-export", "bundle", *arguments, "--threads", "1")
 
     return call
 
@@ -73,7 +73,7 @@ def test_the_device_runs_the_bundle(exported: Any, data: Path, tmp_path: Path) -
 
 
 def test_the_command_line_itself_waits_for_no_torch() -> None:
-    code = "import sys, export.cli; sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"
+    code = "import sys, export.cli.app; sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
 
 

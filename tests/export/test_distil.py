@@ -17,12 +17,12 @@ from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run, load_run
 from calibrate.train import train_run
 from edge.errors import ModelError, UsageError
-from export import cli
-from export.distil.command import with_unlabelled
+from export.cli.app import main
 from export.distil.imitation import UNLABELLED, Imitation, RunningStandardise
 from export.distil.student_recipe import DistilRecipe
 from export.distil.teacher import Listener, batches_of, chatter, overlaid, view_of
 from export.distil.train import distil
+from export.distil.unlabelled import with_unlabelled
 from helpers.calling import exit_code
 from helpers.models import toml
 
@@ -150,7 +150,7 @@ def test_the_command_makes_a_run_with_the_teachers_heads(
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> int:
-        return exit_code(cli.main, monkeypatch, "affectd-export", "distil", *arguments, "--threads", "1")
+        return exit_code(main, monkeypatch, "affectd-export", "distil", *arguments, "--threads", "1")
 
     assert call(teacher_folder, path, "--data", data, "--out", tmp_path / "student") == 0
     assert f"run written to {tmp_path / 'student'}" in capsys.readouterr().out

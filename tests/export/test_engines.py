@@ -11,8 +11,8 @@ from edge.bundle import MANIFEST_NAME, Bundle
 from edge.encoder import Encoder
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
-from export import cli
-from export.tensorrt.build import duration
+from export.cli.app import main
+from export.engines import duration
 from helpers.calling import exit_code
 from helpers.gpu import CUDA, TENSORRT, PretendedGpu, gpu
 from helpers.tiny import tiny_bundle
@@ -29,7 +29,7 @@ Call = Callable[..., int]
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Run ``affectd-export engines`` inside the test's process, without settings of the developer's own."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config-home"))
-    return lambda *arguments: exit_code(cli.main, monkeypatch, "affectd-export", "engines", *arguments)
+    return lambda *arguments: exit_code(main, monkeypatch, "affectd-export", "engines", *arguments)
 
 
 @pytest.fixture
@@ -183,5 +183,5 @@ def test_durations_are_said_as_one_would() -> None:
 
 def test_a_device_needs_neither_torch_nor_onnx_for_it() -> None:
     unwanted = {"torch", "onnx", "transformers", "calibrate"}
-    code = f"import sys, export.tensorrt.build; sys.exit(bool({unwanted} & {{*sys.modules}}))"
+    code = f"import sys, export.engines; sys.exit(bool({unwanted} & {{*sys.modules}}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0

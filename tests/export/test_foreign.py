@@ -18,7 +18,7 @@ from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from edge.speaker import VoiceCalibration
-from export import cli
+from export.cli.app import main
 from export.graph.filterbank import Window
 from export.graph.parity import padding_error
 from export.speaker.foreign import adapt_speaker_encoder
@@ -168,7 +168,7 @@ def test_the_command_writes_what_the_device_runs(
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["affectd-export", "speaker", *map(str, arguments)])
         try:
-            cli.main()
+            main()
         except SystemExit as end:
             return int(end.code or 0)
         return 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 Task = Callable[[], object]
 
@@ -19,12 +22,12 @@ class Timing:
 
     @property
     def median_ms(self) -> float:
-        """The middle run."""
+        """The median."""
         return float(np.median(self.values_ms))
 
     @property
     def quartiles_ms(self) -> tuple[float, float]:
-        """Between these lies the middle half of the runs."""
+        """First and third quartile."""
         low, high = np.percentile(self.values_ms, [25, 75])
         return float(low), float(high)
 
@@ -60,6 +63,18 @@ def alternate(tasks: Mapping[str, Task], rounds: int, warm: int = 1) -> dict[str
             if turn >= 0:
                 times[name].append((time.perf_counter() - started_s) * 1e3)
     return {name: Timing(tuple(values)) for name, values in times.items()}
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Let torch and BLAS use this many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(limits=threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def digits(value: float) -> str:

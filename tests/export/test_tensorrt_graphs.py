@@ -8,10 +8,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.buckets import Buckets
 from export.graph.half import to_half, value_types
-from export.tensorrt.operators import OPSETS, unsupported
-from export.tensorrt.static import bucket_graph, dynamic_values
 from helpers.graphs import float_graph
 from helpers.signals import speech_like
+from helpers.tensorrt import OPSETS, bucket_graph, dynamic_values, unsupported
 
 __all__ = ["float_graph"]
 

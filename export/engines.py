@@ -20,7 +20,7 @@ from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.doctor import self_test_waveform
 from edge.encoder import Encoder
-from edge.errors import ModelError, UsageError, nearest
+from edge.errors import ModelError
 from edge.providers import PROVIDERS
 from edge.settings import EncoderSettings
 from edge.tensorrt import Engines
@@ -40,20 +40,6 @@ class Built:
     """Engines that the graph was split into; more than one means that TensorRT lacks an operator."""
     cosine: float
     """To the CPU's embedding of the test tone; 1 for an engine that was there before."""
-
-
-def make_engines(settings: EncoderSettings, provider: str, rebuild: bool) -> None:
-    """Build the engines of a bundle and tell about it; see the command's help."""
-    if provider != "tensorrt":
-        raise UsageError(f"provider {provider!r} has no engines; tensorrt has{nearest(provider, ['tensorrt'])}")
-    bundle = Bundle.load(settings.bundle_folder)
-    built = build_engines(bundle, settings, rebuild, lambda line: print(line, flush=True))
-    engines = Engines.of(bundle.encoder_path, settings)
-    fresh = [each for each in built if each.seconds]
-    took_s = sum(each.seconds for each in fresh)
-    print(f"{len(fresh)} engines built in {duration(took_s)}, {len(built) - len(fresh)} were there: {engines.folder}")
-    if settings.engines:
-        print(f"affectd run --provider tensorrt --set encoder.engines={settings.engines} takes them from there")
 
 
 def build_engines(bundle: Bundle, settings: EncoderSettings, rebuild: bool, tell: Callable[[str], None]) -> list[Built]:

@@ -1,1 +1,0 @@
-"""TensorRT: what its parser takes, graphs of fixed shape, and engines built ahead of time."""
