@@ -24,8 +24,8 @@ from edge.bundle import CorpusRecord
 
 
 def train_recipe(
-    recipe: Recipe,
     workspace: Workspace,
+    recipe: Recipe,
     folder: Path,
     *,
     encoder: str | None = None,
@@ -35,8 +35,8 @@ def train_recipe(
     """Train by a recipe, and report on the validation speakers.
 
     Args:
-        recipe: as it is trained, any head and any change laid over it.
         workspace: data, cache and device.
+        recipe: as it is trained, any head and any change laid over it.
         folder: of the run.
         encoder: replaces where the pretrained encoder is loaded from.
         strict: a file that breaks its corpus's naming is an error, not a warning.

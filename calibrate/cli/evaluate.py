@@ -42,7 +42,7 @@ def evaluate(
     from calibrate.report import figures_report
     from calibrate.workspace import Workspace
 
-    found = evaluate_model(model, Workspace(data, cache, threads).open(), split, recipe, encoder)
+    found = evaluate_model(Workspace(data, cache, threads).open(), model, split, recipe, encoder)
     report = figures_report(found.figures, found.labels, found.protocol)
     report.write(out)
     report.show(json, out)

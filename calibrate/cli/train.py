@@ -63,4 +63,4 @@ def train(
     if finetune is not None:
         chosen = chosen.with_finetune(finetune)
     folder = out or Path("runs") / (chosen.name if head is None else f"{chosen.name}-{Path(head).stem}")
-    train_recipe(chosen, workspace, folder, encoder=encoder, strict=strict, resume=resume)
+    train_recipe(workspace, chosen, folder, encoder=encoder, strict=strict, resume=resume)

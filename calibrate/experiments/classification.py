@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from calibrate.dataset import read_parts, require_speakers
-from calibrate.evaluate import by_corpus
-from calibrate.experiments.answers import load_model, protocol_of
+from calibrate.evaluate import evaluate_model
 from calibrate.metrics import Figures
 from calibrate.report import Note, Report, Table, confusion_picture, rounded, summary, training_picture
 from calibrate.report.blocks import Block
@@ -30,14 +28,9 @@ def report_model(
         recipe_path: its corpora and splits are used; None: those of the run.
         encoder: replaces where a run's encoder is loaded from.
     """
-    model = load_model(folder, encoder, workspace.cache, workspace.threads)
-    recipe = model.recipe(recipe_path)
-    part = require_speakers(read_parts(recipe, workspace.data), split)
-    answers = model.answer(part)
-    corpora = by_corpus(answers.part, answers.probabilities, model.labels)
+    found = evaluate_model(workspace, folder, split, recipe_path, encoder)
     log = folder / "log.csv"
-    protocol = protocol_of([model], recipe, part, split)
-    return classification_report(corpora, model.labels, protocol, log if log.is_file() else None)
+    return classification_report(found.figures, found.labels, found.protocol, log if log.is_file() else None)
 
 
 def classification_report(

@@ -17,8 +17,8 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.experiments.answers import Answers
 from calibrate.metrics import unweighted_accuracy
+from calibrate.trained import Answers
 from edge.errors import UsageError
 
 mpl.use("Agg")

@@ -12,10 +12,11 @@ from rich.table import Table
 
 from calibrate.dataset import read_parts, require_speakers
 from calibrate.experiments import compare
-from calibrate.experiments.answers import Answers, is_model, load_model, protocol_of
 from calibrate.experiments.crossvalidation import Retrainer, speaker_folds
 from calibrate.recipe import Recipe, read_recipe
 from calibrate.run import RUN_NAME
+from calibrate.trained import Answers, is_trained, open_trained, protocol_of
+from calibrate.workspace import Workspace
 from edge.bundle import MANIFEST_NAME
 from edge.errors import UsageError
 
@@ -36,7 +37,7 @@ def compare_models(
 ) -> None:
     """Compare two runs or bundles, or two encoders; see the command's help."""
     torch.set_num_threads(threads)
-    trained = [is_model(Path(name)) for name in (a, b)]
+    trained = [is_trained(Path(name)) for name in (a, b)]
     if all(trained):
         first, second, protocol, names = _answers(a, b, data, recipe_path, split, encoders, cache, threads)
     elif any(trained):
@@ -105,8 +106,9 @@ def _answers(
     cache: Path,
     threads: int,
 ) -> tuple[Answers, Answers, str, tuple[str, str]]:
+    workspace = Workspace(data, cache, threads)
     first, second = (
-        load_model(Path(name), encoder, cache, threads) for name, encoder in zip((a, b), encoders, strict=True)
+        open_trained(workspace, Path(name), encoder) for name, encoder in zip((a, b), encoders, strict=True)
     )
     if set(first.labels) != set(second.labels):
         labels = " against ".join(", ".join(model.labels) for model in (first, second))

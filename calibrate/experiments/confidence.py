@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from calibrate.experiments.answers import Answers
 from calibrate.metrics import Probabilities, calibration_error
+from calibrate.trained import Answers
 from calibrate.training.temperature import fit_temperature
 
 BINS = 15

@@ -10,7 +10,6 @@ import matplotlib as mpl
 import torch
 
 from calibrate.dataset import read_parts, require_speakers
-from calibrate.experiments.answers import load_model, protocol_of
 from calibrate.experiments.confidence import (
     TEMPERATURES,
     Calibration,
@@ -20,6 +19,8 @@ from calibrate.experiments.confidence import (
     coverage_curve,
     operating_point,
 )
+from calibrate.trained import open_trained, protocol_of
+from calibrate.workspace import Workspace
 from edge.settings import DecisionSettings
 
 mpl.use("Agg")
@@ -42,7 +43,7 @@ def calibrate_model(
 ) -> None:
     """Calibrate a run or bundle and write the report to ``out``; see the command's help."""
     torch.set_num_threads(threads)
-    model = load_model(folder, encoder, cache, threads)
+    model = open_trained(Workspace(data, cache, threads), folder, encoder)
     recipe = model.recipe(recipe_path)
     parts = read_parts(recipe, data)
     validation, test = (require_speakers(parts, split) for split in ("validation", "test"))

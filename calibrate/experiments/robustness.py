@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from calibrate.dataset import Part, Rows, read_parts
-from calibrate.evaluate import Answer, chunks, open_model
 from calibrate.experiments.conditions import MEANING, Babble, Condition, conditions, power
 from calibrate.experiments.robustness_report import Heard, Table, as_json, show, write_robustness
-from calibrate.metrics import unweighted_accuracy
+from calibrate.metrics import Probabilities, unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.splits import Split
+from calibrate.trained import chunks, open_trained
+from calibrate.workspace import Workspace
 from edge.audio import Waveform, read_audio
 from edge.errors import UsageError, nearest
 from edge.segmenter import Segmenter, spoken
@@ -33,6 +34,10 @@ PROTOCOL = (
     "judged; chain: the segmenter, too, hears the degraded recording, and an utterance that it misses counts as wrong; "
     "no adaptation"
 )
+
+
+Answer = Callable[[Sequence[Waveform]], Probabilities]
+"""Utterances, each ``float32[samples]``, to ``float32[n, labels]``."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +71,19 @@ def measure_robustness(
     """Measure a run or a bundle under all conditions, write the report to ``out`` and show it."""
     held_out = _held_out(split)
     torch.set_num_threads(threads)
-    opened = open_model(model, recipe, encoder, threads)
-    parts = read_parts(opened.recipe, data)
+    opened = open_trained(Workspace(data, threads=threads), model, encoder)
+    chosen = opened.recipe(recipe)
+    parts = read_parts(chosen, data)
     if not parts[held_out].utterances:
         raise UsageError(f"no speaker of the corpora is in the {split} split")
     part = thin_out(parts[held_out], clips, seed)
     babble = draw_babble(parts["train"], BABBLE_CLIPS, seed)
-    table = robustness(opened.answer, part, conditions(babble, seed), threads)
+    table = robustness(opened.probabilities, part, conditions(babble, seed), threads)
     speakers = set(part.speakers.tolist())
-    known = f", {len(known)} of {len(speakers)} trained on" if (known := speakers & opened.speakers) else ""
+    known = f", {len(known)} of {len(speakers)} trained on" if (known := speakers.intersection(opened.speakers)) else ""
     some = f"at most {clips} utterances of each, drawn evenly over the labels" if clips else "all their utterances"
     protocol = (
-        f"{split} speakers of {opened.recipe.splits.file or 'a seeded draw'}{known}, {some}; {opened.description}; "
+        f"{split} speakers of {chosen.splits.file or 'a seeded draw'}{known}, {some}; {opened.name}; "
         f"{PROTOCOL}; {MEANING}; seed {seed}"
     )
     write_robustness(out, table, protocol)

@@ -115,7 +115,8 @@ def test_the_report_of_a_run_and_of_a_bundle(
     assert "report written to other/report.html" in capsys.readouterr().out
     assert not (tmp_path / "other" / "training.png").exists()
     assert call("report", "mine", "--data", data, "--out", "train", "--split", "train") == 0
-    assert "2 of 6 trained on by run mine, torch" in (tmp_path / "train" / "report.md").read_text()
+    protocol = "2 of 6 trained on; what is spoken in each file; run mine, torch"
+    assert protocol in (tmp_path / "train" / "report.md").read_text()
 
 
 def test_mistakes_are_told_in_one_line(

@@ -12,7 +12,6 @@ from matplotlib import pyplot as plt
 from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.experiments.answers import Answers
 from calibrate.experiments.compare import (
     EVERYONE,
     bootstrap_interval,
@@ -25,6 +24,7 @@ from calibrate.experiments.compare import (
     write_comparison,
 )
 from calibrate.recipe import Recipe
+from calibrate.trained import Answers
 from edge.errors import UsageError
 from helpers.calling import exit_code
 from helpers.run_folders import write_run

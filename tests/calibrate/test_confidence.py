@@ -12,7 +12,6 @@ from matplotlib import pyplot as plt
 from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.experiments.answers import Answers
 from calibrate.experiments.confidence import (
     Calibration,
     Confidences,
@@ -27,6 +26,7 @@ from calibrate.experiments.confidence import (
 from calibrate.experiments.confidence_report import advice, markdown, write_calibration
 from calibrate.metrics import calibration_error
 from calibrate.recipe import Recipe
+from calibrate.trained import Answers
 from helpers.calling import exit_code
 from helpers.run_folders import write_run
 

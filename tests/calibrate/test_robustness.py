@@ -11,11 +11,12 @@ from matplotlib import pyplot as plt
 from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.evaluate import evaluate_bundle, run_answer
+from calibrate.evaluate import evaluate_bundle
 from calibrate.experiments.conditions import CLEAN, Babble, conditions, noise_name, power
 from calibrate.experiments.robustness import cut, draw_babble, robustness, spoken_ranges, thin_out
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
+from calibrate.trained import TrainedRun
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.errors import UsageError
@@ -131,8 +132,8 @@ def test_a_run_answers_as_it_does_from_its_features(
     run = build_run(recipe_of(), str(encoders["whisper"]))
     torch_like = [noise(seconds, 0.1, index) for index, seconds in enumerate((0.5, 2.0, 0.2))]
     run.classifier.output.weight.data.normal_()
-    answers = run_answer(run)(torch_like)
-    alone = np.concatenate([run_answer(run)([waveform]) for waveform in torch_like])
+    answers = TrainedRun("mine", run, Path()).probabilities(torch_like)
+    alone = np.concatenate([TrainedRun("mine", run, Path()).probabilities([waveform]) for waveform in torch_like])
     np.testing.assert_allclose(answers, alone, atol=1e-4)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
 

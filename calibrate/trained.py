@@ -1,0 +1,178 @@
+"""A trained model, run or bundle, behind one interface: what it recognises in files and in samples."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from calibrate.dataset import Part, Rows
+from calibrate.metrics import Probabilities
+from calibrate.progress import progress_bar
+from calibrate.recipe import Recipe, read_recipe
+from calibrate.run import RUN_NAME, Run, load_run
+from calibrate.training.features import encode, middle
+from calibrate.workspace import Workspace
+from edge.analyze import whole_file_waveform
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.bundle import MANIFEST_NAME, Bundle
+from edge.errors import UsageError
+from edge.recognizer import Recognizer
+from edge.settings import EncoderSettings
+
+CHUNK = 64
+"""Files read at a time."""
+RUN_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Probabilities that a model gives to the utterances it could read."""
+
+    part: Part
+    probabilities: Probabilities
+    """``float32[utterances, labels]``, calibrated by the model itself."""
+
+
+class TrainedModel(Protocol):
+    """A run or a bundle."""
+
+    name: str
+    """What it is, for protocols: ``run default, torch``."""
+    labels: tuple[str, ...]
+    speakers: Collection[str]
+    """Who was trained on; empty where that is not recorded."""
+    temperature: float
+
+    def unseen(self, split: str) -> str:
+        """Return what a protocol may claim of the speakers of a split, none of whom is among ``speakers``."""
+
+    def recipe(self, path: Path | None) -> Recipe:
+        """Return the corpora and splits to evaluate on, with this model's labels.
+
+        Raises:
+            UsageError: no recipe is given, and the model has none.
+        """
+
+    def answer(self, part: Part) -> Answers:
+        """Return probabilities for what is spoken in each file of a part."""
+
+    def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
+        """Return ``float32[n, labels]`` for utterances, each ``float32[samples]`` at 16 kHz."""
+
+
+class TrainedRun:
+    """A run, through torch."""
+
+    def __init__(self, name: str, run: Run, cache: Path) -> None:
+        self.name, self.labels = f"run {name}, torch{run.recipe.head.stranger}", run.recipe.labels
+        self.speakers: Collection[str] = set(run.speakers)
+        self.temperature = run.temperature
+        self._run, self._cache = run, cache
+
+    def unseen(self, split: str) -> str:
+        """See ``TrainedModel``."""
+        return ", never trained on" if self.speakers else ""
+
+    def recipe(self, path: Path | None) -> Recipe:
+        """See ``TrainedModel``; a run knows its own."""
+        recipe = read_recipe(path) if path else self._run.recipe
+        return recipe.model_copy(update={"labels": self.labels})
+
+    def answer(self, part: Part) -> Answers:
+        """See ``TrainedModel``; files that cannot be read are left out."""
+        return Answers(*self._run.probabilities(part, self._run.source(self._cache)))
+
+    def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
+        """See ``TrainedModel``."""
+        run, longest = self._run, round(self._run.recipe.encoder.max_s * SAMPLE_RATE_HZ)
+        cut = [middle(waveform, longest) for waveform in waveforms]
+        order = sorted(range(len(cut)), key=lambda row: len(cut[row]))
+        logits = torch.empty(len(cut), len(self.labels))
+        for start in range(0, len(cut), RUN_BATCH):
+            rows = order[start : start + RUN_BATCH]
+            pooled = torch.from_numpy(encode(run.encoder, [cut[row] for row in rows]))
+            logits[rows] = run.logits(pooled.reshape(len(rows), len(run.encoder.pooled), -1))
+        return np.asarray((logits / run.temperature).softmax(1).numpy())
+
+
+class TrainedBundle:
+    """A bundle, through the device's own code and graph."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        manifest = recognizer.bundle.manifest
+        provider = recognizer.encoder.provider
+        self.name = f"bundle {recognizer.bundle.folder.name}, {manifest.encoder.precision}, {provider}"
+        self.labels, self.temperature = manifest.labels, recognizer.bundle.head.temperature
+        self.speakers: Collection[str] = ()
+        self.probabilities = recognizer.probabilities
+
+    def unseen(self, split: str) -> str:
+        """See ``TrainedModel``; a bundle does not say whose voices it was trained on."""
+        return "" if split == "train" else ", never trained on if its training kept to this split"
+
+    def recipe(self, path: Path | None) -> Recipe:
+        """See ``TrainedModel``."""
+        if path is None:
+            raise UsageError("a bundle is evaluated with --recipe, which names the corpora and the splits")
+        return read_recipe(path).model_copy(update={"labels": self.labels})
+
+    def answer(self, part: Part) -> Answers:
+        """See ``TrainedModel``; a file that cannot be read is an error."""
+        answers = []
+        with progress_bar() as progress:
+            task = progress.add_task("evaluating", total=len(part.paths))
+            for rows in chunks(len(part.paths)):
+                answers.append(self.probabilities([whole_file_waveform(part.paths[row]) for row in rows]))
+                progress.advance(task, len(rows))
+        return Answers(part, np.concatenate(answers))
+
+
+def is_trained(folder: Path) -> bool:
+    """Return whether a folder holds a run or a bundle."""
+    return (folder / MANIFEST_NAME).is_file() or (folder / RUN_NAME).is_file()
+
+
+def open_trained(workspace: Workspace, folder: Path, encoder: str | None = None) -> TrainedModel:
+    """Load a run or a bundle.
+
+    Args:
+        workspace: with the cache of a run's features, and the threads of a bundle's sessions.
+        folder: of either.
+        encoder: replaces where a run's encoder is loaded from.
+
+    Raises:
+        UsageError: the folder holds neither.
+    """
+    if (folder / MANIFEST_NAME).is_file():
+        recognizer = Recognizer(Bundle.load(folder), EncoderSettings(threads=workspace.threads))
+        recognizer.load()
+        return TrainedBundle(recognizer)
+    if (folder / RUN_NAME).is_file():
+        return TrainedRun(folder.name, load_run(folder, encoder), workspace.cache)
+    raise UsageError(f"{folder}: holds neither {MANIFEST_NAME} (a bundle) nor {RUN_NAME} (a run)")
+
+
+def protocol_of(models: Sequence[TrainedModel], recipe: Recipe, part: Part, split: str) -> str:
+    """Return what a report says of how its figures came about: on whom, what was evaluated, by which models."""
+    speakers = set(part.speakers.tolist())
+    seen = ""
+    for model in models:
+        known = len(speakers.intersection(model.speakers))
+        by = f" by {model.name}" if len(models) > 1 else ""
+        seen += f", {known} of {len(speakers)} trained on{by}" if known else ""
+    claims = {model.unseen(split) for model in models}
+    if not seen and len(claims) == 1:
+        seen = claims.pop()
+    names = " against ".join(model.name for model in models)
+    return f"{split} speakers of {recipe.splits.file or 'a seeded draw'}{seen}; what is spoken in each file; {names}"
+
+
+def chunks(count: int) -> Iterator[Rows]:
+    """Yield the rows below ``count`` in stretches of ``CHUNK``."""
+    for start in range(0, count, CHUNK):
+        yield np.arange(start, min(start + CHUNK, count))
