@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge.arrays import Doubles, Matrix
-from edge.errors import ModelError, UsageError, nearest
+from edge.errors import UsageError, nearest
 from edge.head import Head
 from edge.population import Population
 
@@ -71,26 +70,6 @@ class VoiceProfile:
         """Return ``float32[batch, dim]`` without ``weight`` times the person's offset."""
         moved: Matrix = embeddings - np.float32(weight) * self.offset
         return moved
-
-    def tensors(self) -> dict[str, Matrix]:
-        """Return what the store keeps as tensors."""
-        return {"offset": self.offset, "label_prior": self.label_prior}
-
-    def facts(self) -> dict[str, float]:
-        """Return what the store keeps as JSON."""
-        return {"clips": self.clips, "mixed": self.mixed}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Matrix], facts: Mapping[str, Any]) -> VoiceProfile:
-        """Rebuild a profile from what the store kept.
-
-        Raises:
-            ModelError: something is missing or has the wrong kind.
-        """
-        try:
-            return cls(tensors["offset"], tensors["label_prior"], int(facts["clips"]), float(facts["mixed"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"the stored profile is not one of this version: {error!r}; enrol again") from None
 
 
 def adapted_probabilities(

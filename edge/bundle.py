@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, ValidationError
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError, nearest
 from edge.head import Head
 from edge.population import POPULATION_NAME, Population
+from edge.records import Record, first_problem
 from edge.speaker import FEATURES, VoiceCalibration
 
 BUNDLE_SCHEMA = 1
@@ -28,18 +29,14 @@ NO_SPEAKER_HASH = "none"
 """Stands for the hash of a speaker encoder that is not there."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class FileRecord(_Record):
+class FileRecord(Record):
     """A file of the bundle as it was when the bundle was written."""
 
     sha256: str
     bytes: int
 
 
-class EncoderRecord(_Record):
+class EncoderRecord(Record):
     """How ``encoder.onnx`` was made."""
 
     architecture: str
@@ -48,21 +45,21 @@ class EncoderRecord(_Record):
     """Of int8: whether every run measures the range of its activations, or calibration did for good."""
     opset: int
     embedding_dim: int
-    max_s: FiniteFloat
+    max_s: float
     """Longest input in seconds; the positions end here."""
 
 
-class SpeakerRecord(_Record):
+class SpeakerRecord(Record):
     """How ``speaker.onnx`` was made, and what its cosines mean."""
 
     architecture: str
     licence: str
     voiceprint_dim: int
-    calibration: Annotated[tuple[FiniteFloat, ...], Field(min_length=FEATURES, max_length=FEATURES)]
+    calibration: Annotated[tuple[float, ...], Field(min_length=FEATURES, max_length=FEATURES)]
     """Weights of ``edge.speaker.VoiceCalibration``."""
 
 
-class CorpusRecord(_Record):
+class CorpusRecord(Record):
     """A training corpus and the licence that binds the weights."""
 
     name: str
@@ -72,7 +69,7 @@ class CorpusRecord(_Record):
     utterances: int
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """``bundle.json``."""
 
     schema_version: int
@@ -81,7 +78,7 @@ class Manifest(_Record):
     labels: tuple[str, ...]
     """In the order of the head's outputs."""
     sample_rate_hz: int
-    buckets_s: tuple[FiniteFloat, ...]
+    buckets_s: tuple[float, ...]
     """Input lengths the encoder runs at, ascending."""
     encoder: EncoderRecord
     speaker: SpeakerRecord | None = None
@@ -189,9 +186,7 @@ def _read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ModelError(f"{path}: {where}: {first['msg']}") from None
+        raise ModelError(f"{path}: {first_problem(error)}") from None
     _check_manifest(manifest, path)
     return manifest
 

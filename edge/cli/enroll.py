@@ -82,7 +82,6 @@ def enroll(
     from edge.bundle import Bundle
     from edge.cli.enrol_audio import interruptible, listen_guided, read_files
     from edge.people.enrolment import Enrolment
-    from edge.people.roster import known_person
     from edge.people.store import SpeakerStore
     from edge.people.store.person import clean_name
     from edge.recognizer import Recognizer
@@ -97,7 +96,7 @@ def enroll(
     if labels and not any(label_of(file) for file in files):
         raise UsageError(f"{labels}: names none of the files to enrol")
     with SpeakerStore.open(settings.speakers.store_folder) as store:
-        known = known_person(store, name)
+        known = store.find(name)
         person = _greeted(known, may_refine, store) if known else _newcomer(name, yes, may_refine, store.path.parent)
         if person is None:
             say(f"{name} has not agreed, so nothing was kept")

@@ -12,11 +12,11 @@ from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Block, Source
 from edge.errors import AudioFileError
-from edge.people.household import clips_for, comparable, estimate_voice_profile
 from edge.people.quality import Sound, amount_doubts, measure, one_sided, recording_doubts, strange_clips
 from edge.people.roster import similar_to
 from edge.people.store import SpeakerStore
-from edge.people.store.person import EnrolledClip, Person, StoredProfile
+from edge.people.store.person import EnrolledClip, Person
+from edge.people.voice_profiles import clips_for, comparable, estimate_voice_profile, to_stored
 from edge.recognizer import Recognizer
 from edge.segmenter import Segment, Segmenter
 from edge.speaker import VoiceCalibration
@@ -163,14 +163,8 @@ class Enrolment:
         saved = self._store.voice_profile(self.person, self._bundle.encoder_hash)
         if not self.added and saved is not None and saved.facts.get("clips") == len(self._clips):
             return None
-        record = StoredProfile(
-            encoder_hash=self._bundle.encoder_hash,
-            speaker_hash=self._bundle.speaker_hash,
-            tensors=voice_profile.tensors(),
-            facts=dict(voice_profile.facts()),
-            reason=f"enrolled {len(self.added)} clips" if self.added else "completed an interrupted enrolment",
-        )
-        return self._store.save_voice_profile(self.person, record)
+        reason = f"enrolled {len(self.added)} clips" if self.added else "completed an interrupted enrolment"
+        return self._store.save_voice_profile(self.person, to_stored(voice_profile, self._bundle, reason))
 
     def _doubts(self) -> Iterator[str]:
         sounds = [take.sound for take in self.added]

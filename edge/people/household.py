@@ -1,18 +1,17 @@
-"""The household: the enrolled people a source may hear, as the store has them, with their profiles and voiceprints."""
+"""The household: the enrolled people who may speak, with their voice profiles and voiceprints from the store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from edge.adapt import VoiceProfile
-from edge.arrays import Doubles, Matrix, unit
+from edge.arrays import Matrix
 from edge.bundle import Bundle
 from edge.errors import ModelError
 from edge.people.store import SpeakerStore
-from edge.people.store.person import EnrolledClip, Person, fold_name
+from edge.people.store.person import Person, fold_name
+from edge.people.voice_profiles import clips_for, comparable, voice_profile_of
 from edge.settings import SpeakerSettings
 from edge.speaker import Identifier
 
@@ -31,55 +30,11 @@ class Member:
     """``float32[n, voiceprint_dim]``; none that another speaker encoder made."""
 
 
-def estimate_voice_profile(bundle: Bundle, clips: Sequence[EnrolledClip]) -> VoiceProfile:
-    """Return the profile that clips of the bundle's encoder give; a label that the bundle does not know is no label."""
-    embeddings = np.array([clip.embedding for clip in clips], np.float32).reshape(-1, len(bundle.population.mean))
-    labels = [clip.label if clip.label in bundle.population.labels else None for clip in clips]
-    return VoiceProfile.estimate(bundle.population, embeddings, labels)
-
-
-def voice_profile_of(store: SpeakerStore, person: Person, bundle: Bundle) -> VoiceProfile | None:
-    """Return someone's newest profile for a bundle, None if they are not enrolled with its encoder.
-
-    An enrolment that was interrupted has clips but no profile yet; it is then estimated from them.
-
-    Raises:
-        StoreError: the store cannot be read.
-        ModelError: the profile was not made by this version, or for another population.
-    """
-    saved = store.voice_profile(person, bundle.encoder_hash)
-    if saved is None:
-        clips = clips_for(store, person, bundle)
-        return estimate_voice_profile(bundle, clips) if clips else None
-    voice_profile = VoiceProfile.from_tensors(saved.tensors, saved.facts)
-    if voice_profile.offset.shape != bundle.population.mean.shape:
-        raise ModelError(f"the profile of {person.name!r} does not fit the bundle; enrol again")
-    return voice_profile
-
-
-def clips_for(store: SpeakerStore, person: Person, bundle: Bundle) -> list[EnrolledClip]:
-    """Return the clips that the bundle's encoder embedded; an import may claim others, of another size, to be."""
-    dim = len(bundle.population.mean)
-    return [clip for clip in store.clips(person, bundle.encoder_hash) if len(clip.embedding) == dim]
-
-
-def comparable(clips: Sequence[EnrolledClip], bundle: Bundle) -> tuple[Matrix, Doubles, list[int]]:
-    """Return the clips that the bundle can compare: prints ``float32[n, dim]``, seconds ``float64[n]``, and indices."""
-    dim = bundle.manifest.speaker.voiceprint_dim if bundle.manifest.speaker else 0
-    found = [
-        (index, clip.voiceprint, clip.duration_s)
-        for index, clip in enumerate(clips)
-        if clip.voiceprint is not None and (clip.speaker_hash, len(clip.voiceprint)) == (bundle.speaker_hash, dim)
-    ]
-    prints = unit(np.stack([voiceprint for _, voiceprint, _ in found])) if found else np.zeros((0, 0), np.float32)
-    return prints, np.array([duration_s for *_, duration_s in found]), [index for index, *_ in found]
-
-
 class Household:
     """Who is known. The constructor is cheap; ``load`` reads the store, ``refresh`` follows its changes.
 
-    For one thread. The profile of someone whom ``settings.only`` names alone is applied to all that is heard; of
-    several named, one always speaks.
+    For one thread. The voice profile of someone whom ``settings.only`` names alone is applied to every utterance;
+    of several named, one always speaks.
     """
 
     def __init__(self, bundle: Bundle, settings: SpeakerSettings) -> None:
@@ -115,7 +70,7 @@ class Household:
 
     @property
     def bound_to(self) -> str | None:
-        """The one person whom everything heard is from, if there is one."""
+        """The one person whom every utterance is from, if there is one."""
         only = self.settings.only
         return next(iter(self.members), None) if len(only) == 1 else None
 
@@ -126,12 +81,12 @@ class Household:
 
     @property
     def wants_voiceprints(self) -> bool:
-        """Voiceprints are of use: to recognise people, or to tell one stranger from another."""
-        guests = self.settings.adapt_strangers and self.bound_to is None and self.bundle.manifest.speaker is not None
-        return self.recognises or guests
+        """Voiceprints are of use: to recognise people, or to keep one stranger apart from another."""
+        can_compare = self.bound_to is None and self.bundle.manifest.speaker is not None
+        return self.recognises or (self.settings.adapt_strangers and can_compare)
 
     def voice_profile(self, name: str) -> VoiceProfile | None:
-        """Return the profile of a member."""
+        """Return the voice profile of a member."""
         return self.members[name].voice_profile
 
     def identifier(self) -> Identifier:

@@ -10,9 +10,10 @@ import numpy as np
 from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
 from edge.bundle import Bundle
-from edge.people.household import Household, clips_for, estimate_voice_profile
+from edge.people.household import Household
 from edge.people.store import SpeakerStore
-from edge.people.store.person import Person, StoredProfile
+from edge.people.store.person import Person
+from edge.people.voice_profiles import clips_for, estimate_voice_profile, to_stored
 
 UTTERANCES = 16
 """From one revision to the next."""
@@ -32,8 +33,8 @@ class Refiner:
 
     def __init__(self, household: Household) -> None:
         self._household = household
-        self._heard: dict[str, list[Matrix]] = defaultdict(list)
-        """Person's id to embeddings."""
+        self._embeddings: dict[str, list[Matrix]] = defaultdict(list)
+        """By the person's id."""
 
     def collect(self, name: str, score: float, embedding: Matrix) -> bool:
         """Take an utterance ``float32[dim]`` of a member; return whether a revision was saved.
@@ -44,32 +45,29 @@ class Refiner:
         member = self._household.members[name]
         if score < SURE or member.voice_profile is None or not member.person.may_refine:
             return False
-        heard = self._heard[member.person.id]
-        heard.append(embedding)
-        if len(heard) < UTTERANCES:
+        collected = self._embeddings[member.person.id]
+        collected.append(embedding)
+        if len(collected) < UTTERANCES:
             return False
-        del self._heard[member.person.id]
-        self._save(member.person, member.voice_profile, np.stack(heard))
+        del self._embeddings[member.person.id]
+        self._save(member.person, member.voice_profile, np.stack(collected))
         return True
 
-    def _save(self, person: Person, voice_profile: VoiceProfile, heard: Matrix) -> None:
+    def _save(self, person: Person, voice_profile: VoiceProfile, embeddings: Matrix) -> None:
         bundle = self._household.bundle
         with SpeakerStore.open(self._household.settings.store_folder) as store:
             anchor = estimate_voice_profile(bundle, clips_for(store, person, bundle))
-            refined = refine(bundle, anchor, voice_profile, heard)
-            record = StoredProfile(
-                encoder_hash=bundle.encoder_hash,
-                speaker_hash=bundle.speaker_hash,
-                tensors=refined.tensors(),
-                facts=dict(refined.facts()),
-                reason=f"refined by {len(heard)} utterances",
-            )
-            store.save_voice_profile(person, record)
+            refined = refine(bundle, anchor, voice_profile, embeddings)
+            reason = f"refined by {len(embeddings)} utterances"
+            store.save_voice_profile(person, to_stored(refined, bundle, reason))
 
 
-def refine(bundle: Bundle, anchor: VoiceProfile, voice_profile: VoiceProfile, heard: Matrix) -> VoiceProfile:
-    """Return the profile moved towards that of ``heard float32[n, dim]``, yet near to ``anchor``, the enrolled one."""
-    target = VoiceProfile.estimate(bundle.population, heard).offset
+def refine(bundle: Bundle, anchor: VoiceProfile, voice_profile: VoiceProfile, embeddings: Matrix) -> VoiceProfile:
+    """Return the profile moved towards that of ``embeddings``, yet near to ``anchor``, the enrolled one.
+
+    ``embeddings`` are ``float32[n, dim]``, of the latest utterances.
+    """
+    target = VoiceProfile.estimate(bundle.population, embeddings).offset
     moved = voice_profile.offset + np.float32(RATE) * (target - voice_profile.offset) - anchor.offset
     most = BOUND * float(np.median(np.linalg.norm(bundle.population.offsets, axis=1)))
     moved *= np.float32(min(1.0, most / max(float(np.linalg.norm(moved)), 1e-12)))

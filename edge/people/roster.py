@@ -10,10 +10,10 @@ from enum import Enum
 
 from edge.bundle import Bundle
 from edge.errors import StoreError
-from edge.people.household import clips_for, comparable, voice_profile_of
 from edge.people.quality import similar_people
 from edge.people.store import SpeakerStore
-from edge.people.store.person import Person, StoredProfile, fold_name
+from edge.people.store.person import Person, StoredProfile
+from edge.people.voice_profiles import clips_for, comparable, voice_profile_of
 
 UNLABELLED = "unlabelled"
 
@@ -27,7 +27,7 @@ class State(str, Enum):
     ENROL_AGAIN = "must enrol again"
     """Another encoder embedded their clips."""
     UNKNOWN = "unknown"
-    """There is no bundle to tell, or the store cannot be unlocked."""
+    """There is no bundle, or the store cannot be unlocked."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,3 @@ def similar_to(store: SpeakerStore, person: Person, bundle: Bundle) -> list[str]
         if other.id != person.id
     }
     return similar_people(bundle.calibration, prints, durations_s, others)
-
-
-def known_person(store: SpeakerStore, name: str) -> Person | None:
-    """Return who has this name, in any case; None if nobody has."""
-    return next((person for person in store.people() if fold_name(person.name) == fold_name(name)), None)

@@ -8,22 +8,15 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from edge import __version__
 from edge.bundle import Bundle
+from edge.records import Record
 from edge.settings import EncoderSettings
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "soxr", "webrtcvad-wheels")
 
 
-class Facts(BaseModel):
-    """Immutable, with no fields but its own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Machine(Facts):
+class Machine(Record):
     """Where it ran."""
 
     cpu: str
@@ -37,7 +30,7 @@ class Machine(Facts):
     """Of Python, affectd and the packages that do the work."""
 
 
-class Model(Facts):
+class Model(Record):
     """What ran, and on what."""
 
     bundle: str

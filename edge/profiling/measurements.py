@@ -7,31 +7,32 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from edge.errors import UsageError
-from edge.profiling.facts import Facts, Machine, Model
+from edge.profiling.facts import Machine, Model
+from edge.records import Record, first_problem
 
 SCHEMA = 1
 
 Part = Literal["pipeline", "direct", "start", "sweep", "overhead"]
 """From a replayed or attached pipeline, from the stages called directly, from fresh processes, of a candidate setting,
 or of the profiler itself."""
-Samples = Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
+Samples = Annotated[tuple[float, ...], Field(min_length=1)]
 Key = tuple[str, str, float | None, int | None]
 
 
-class Row(Facts):
+class Row(Record):
     """Every sample of one stage at one length and batch size."""
 
     part: Part
     stage: str
-    bucket_s: FiniteFloat | None = None
+    bucket_s: float | None = None
     """None: all lengths together."""
     batch: int | None = None
     """Utterances per inference; None where batches form by themselves, or are not a matter."""
     unit: Literal["ms", "MB"] = "ms"
-    audio_s: FiniteFloat | None = None
+    audio_s: float | None = None
     """Audio that all the samples together are about; None for waiting, which no faster machine would shorten."""
     rounds: Annotated[tuple[Samples, ...], Field(min_length=1)]
     """The samples, by the round they were measured in; rounds alternate with those of the other rows."""
@@ -67,16 +68,16 @@ class Row(Facts):
         return float(np.quantile(self.samples, share))
 
 
-class Sensor(Facts):
+class Sensor(Record):
     """A reading that was taken every second while the profile ran."""
 
     name: str
     n: int
-    median: FiniteFloat
-    highest: FiniteFloat
+    median: float
+    highest: float
 
 
-class Profile(Facts):
+class Profile(Record):
     """A profile."""
 
     tool: Literal["affectd profile"] = "affectd profile"
@@ -88,7 +89,7 @@ class Profile(Facts):
     model: Model
     audio: tuple[str, ...] = ()
     """Names of the recordings that were replayed."""
-    audio_s: FiniteFloat = 0.0
+    audio_s: float = 0.0
     """Of audio heard."""
     rows: tuple[Row, ...]
     sensors: tuple[Sensor, ...] = ()
@@ -125,9 +126,7 @@ def read_profile(file: Path) -> Profile:
     try:
         return Profile.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise UsageError(f"{file}: {where}: {first['msg']}") from None
+        raise UsageError(f"{file}: {first_problem(error)}") from None
 
 
 def rounded(samples: Iterable[float]) -> tuple[float, ...]:

@@ -11,10 +11,11 @@ import numpy as np
 
 from edge.arrays import Matrix, unit
 from edge.bundle import Bundle
-from edge.people.household import Household, estimate_voice_profile
+from edge.people.household import Household
 from edge.people.store import SpeakerStore
 from edge.people.store.exchange import Belongings, write_export
 from edge.people.store.person import Consent, EnrolledClip, Person, StoredProfile
+from edge.people.voice_profiles import estimate_voice_profile, to_stored
 from edge.settings import SpeakerSettings
 from export.measure.plan import Plan, label
 from export.measure.report import Section, Table
@@ -108,9 +109,4 @@ class Crowd:
     def _make_profile(self) -> StoredProfile:
         """Return the profile of one person, which does for all: its numbers cost nothing."""
         profile = estimate_voice_profile(self.bundle, [self._clip() for _ in range(CLIPS)])
-        return StoredProfile(
-            encoder_hash=self.bundle.encoder_hash,
-            speaker_hash=self.bundle.speaker_hash,
-            tensors=profile.tensors(),
-            facts=dict(profile.facts()),
-        )
+        return to_stored(profile, self.bundle, "made up")

@@ -14,8 +14,7 @@ from edge.adapt import (
     adapted_probabilities,
     label_prior,
 )
-from edge.errors import ModelError, UsageError
-from edge.people.store.person import StoredProfile
+from edge.errors import UsageError
 from helpers.factors import DIM, LABELS, NOISE_DEVIATION, SPEAKER_DEVIATION, World
 
 MIXED = [0, 1, 2, 3, 0, 1, 2, 3]
@@ -181,28 +180,6 @@ def test_whatever_is_enrolled_stays_finite(world: World, clips: np.ndarray, data
     shares = adapted_probabilities(world.head(), population, profile, world.clips(world.speaker(), MIXED))
     assert np.isfinite(shares).all()
     assert shares.sum(axis=1) == pytest.approx(1, abs=1e-5)
-
-
-def test_the_store_keeps_a_profile(world: World) -> None:
-    profile = VoiceProfile.estimate(world.population(), world.clips(world.speaker(), MIXED))
-    kept = StoredProfile(encoder_hash="e", speaker_hash="s", tensors=profile.tensors(), facts=dict(profile.facts()))
-    read = StoredProfile.model_validate_json(kept.model_dump_json())
-    again = VoiceProfile.from_tensors(read.tensors, read.facts)
-    assert (again.clips, again.mixed) == (profile.clips, profile.mixed)
-    assert np.array_equal(again.offset, profile.offset)
-    assert np.array_equal(again.label_prior, profile.label_prior)
-    assert sum(tensor.nbytes for tensor in VoiceProfile(
-        np.zeros(4096, np.float32), np.zeros(16, np.float32), 8, 1.0
-    ).tensors().values()) < 48 * 1024  # fmt: skip
-
-
-@pytest.mark.parametrize("damage", [{"clips": "many"}, {"clips": None}])
-def test_a_foreign_profile_is_refused(world: World, damage: dict[str, object]) -> None:
-    profile = VoiceProfile.estimate(world.population(), world.clips(world.speaker(), MIXED))
-    with pytest.raises(ModelError, match="enrol again"):
-        VoiceProfile.from_tensors(profile.tensors(), dict(profile.facts()) | damage)
-    with pytest.raises(ModelError, match="'offset'"):
-        VoiceProfile.from_tensors({}, dict(profile.facts()))
 
 
 def test_a_wrong_label_is_refused(world: World) -> None:

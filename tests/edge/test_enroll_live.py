@@ -22,8 +22,8 @@ import soundfile
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
-from edge.people.household import estimate_voice_profile, voice_profile_of
 from edge.people.store import SpeakerStore
+from edge.people.voice_profiles import estimate_voice_profile, voice_profile_of
 from edge.vad import to_pcm
 from helpers.signals import silence, speech_like
 from helpers.virtual_microphone import VirtualMicrophone

@@ -7,9 +7,10 @@ import pytest
 from edge.adapt import VoiceProfile
 from edge.bundle import Bundle
 from edge.errors import ModelError, StoreError
-from edge.people.household import Household, voice_profile_of
+from edge.people.household import Household
 from edge.people.store import SpeakerStore
 from edge.people.store.person import Consent, EnrolledClip, StoredProfile
+from edge.people.voice_profiles import to_stored, voice_profile_of
 from edge.settings import SpeakerSettings
 from helpers.household import anna, ben, enrol
 from helpers.voices import newest_profiles
@@ -50,13 +51,7 @@ def test_the_newest_profile_is_used(folder: Path, bundle: Bundle) -> None:
     profile = VoiceProfile.estimate(bundle.population, np.full((2, 3), 0.1, np.float32))
     known = household(folder, bundle)
     with SpeakerStore.open(folder) as store:
-        record = StoredProfile(
-            encoder_hash=bundle.encoder_hash,
-            speaker_hash=bundle.speaker_hash,
-            tensors=profile.tensors(),
-            facts=dict(profile.facts()),
-        )
-        store.save_voice_profile(store.person("Anna"), record)
+        store.save_voice_profile(store.person("Anna"), to_stored(profile, bundle, "enrolled"))
     assert known.refresh()
     found = known.voice_profile("Anna")
     assert found is not None

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.bundle import Bundle
-from edge.people.household import estimate_voice_profile
 from edge.people.store import SpeakerStore
-from edge.people.store.person import EnrolledClip, StoredProfile
+from edge.people.store.person import EnrolledClip
+from edge.people.voice_profiles import estimate_voice_profile, to_stored
 from helpers.conversation import Conversation
 from helpers.voices import CONSENT, ENCODER, SPEAKER_ENCODER
 
@@ -40,7 +40,7 @@ def store(tmp_path: Path, bundle: Bundle) -> Path:
             for each in clips:
                 opened.add_clip(person, each)
             for reason in ("enrolled 3 clips", "enrolled 4 clips"):
-                opened.save_voice_profile(person, profile(bundle, clips, reason))
+                opened.save_voice_profile(person, to_stored(estimate_voice_profile(bundle, clips), bundle, reason))
         bo = opened.add_person("Bo", CONSENT)
         opened.add_clip(bo, clip(bundle, 1, 0.2).model_copy(update={"encoder_hash": ENCODER}))
         dan = opened.add_person("Dan", CONSENT)
@@ -57,17 +57,6 @@ def clip(bundle: Bundle, number: int, angle: float) -> EnrolledClip:
         voiceprint=np.array([np.cos(angle), np.sin(angle)], np.float32),
         label="happy" if number == 3 else None,
         duration_s=2.0,
-    )
-
-
-def profile(bundle: Bundle, clips: list[EnrolledClip], reason: str) -> StoredProfile:
-    estimated = estimate_voice_profile(bundle, clips)
-    return StoredProfile(
-        encoder_hash=bundle.encoder_hash,
-        speaker_hash=bundle.speaker_hash,
-        tensors=estimated.tensors(),
-        facts=dict(estimated.facts()),
-        reason=reason,
     )
 
 

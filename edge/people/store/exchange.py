@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import ValidationError, model_validator
 
 from edge.errors import StoreError, UsageError
-from edge.people.store.person import EnrolledClip, Person, Record, StoredProfile, clean_name
+from edge.people.store.person import EnrolledClip, Person, StoredProfile, clean_name
+from edge.records import Record, first_problem
 
 EXPORT_VERSION: Literal[1] = 1
 
@@ -61,9 +62,7 @@ def read_export(data: bytes) -> Belongings:
         export = _Export.model_validate_json(data)
         clean_name(export.content.person.name)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "file"
-        raise StoreError(f"no export of version {EXPORT_VERSION}: {place}: {first['msg']}") from None
+        raise StoreError(f"no export of version {EXPORT_VERSION}: {first_problem(error)}") from None
     except UsageError as error:
         raise StoreError(f"no valid export: {error}") from None
     if export.content.sha256() != export.sha256:

@@ -11,17 +11,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PlainSerializer,
-    PlainValidator,
-)
+from pydantic import AwareDatetime, Field, JsonValue, PlainSerializer, PlainValidator
 
 from edge.errors import UsageError
+from edge.records import Record
 
 NAME_LENGTH = 64
 JOINERS = "\u200c\u200d"
@@ -83,12 +76,6 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-class Record(BaseModel):
-    """What is written as JSON: complete, without unknown fields, never changed in place."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
 class _TensorJson(Record):
     shape: tuple[Annotated[int, Field(ge=0, le=1_000_000)], ...]
     float32: str
@@ -141,6 +128,6 @@ class StoredProfile(VoiceRecord):
     """What was learnt about someone's voice. The store knows nothing of what the tensors and facts mean."""
 
     tensors: dict[str, Tensor]
-    facts: dict[str, JsonValue] = {}
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
     reason: str = "enrolled"
     """Why this revision was made."""

@@ -74,6 +74,11 @@ class SpeakerStore:
         with self._database.reading() as db:
             return self._people(db)
 
+    def find(self, name: str) -> Person | None:
+        """Return the person with this name, in any case; None if nobody has it."""
+        with self._database.reading() as db:
+            return self._find(db, name)
+
     def person(self, name: str) -> Person:
         """Return the person with this name, in any case.
 
@@ -81,7 +86,7 @@ class SpeakerStore:
             StoreError: nobody has it; the message names the nearest.
         """
         with self._database.reading() as db:
-            return self._find(db, name)
+            return self._person(db, name)
 
     def add_person(self, name: str, consent: Consent, may_refine: bool = False) -> Person:
         """Add someone who has agreed; nothing of a voice can be stored before.
@@ -111,7 +116,7 @@ class SpeakerStore:
         """
         with self._database.writing() as db:
             if not db.execute("DELETE FROM people WHERE folded_name = ?", (fold_name(name),)).rowcount:
-                self._find(db, name)
+                self._person(db, name)
             # With the last person the key loses its purpose, so that a lost one can be replaced.
             db.execute("UPDATE store SET traces = 1")
             db.execute("UPDATE store SET key_check = NULL WHERE NOT EXISTS (SELECT * FROM people)")
@@ -178,7 +183,7 @@ class SpeakerStore:
     def export_person(self, name: str) -> bytes:
         """Return a JSON file with everything about someone. It is voice data in the clear: keep it accordingly."""
         with self._database.reading() as db:
-            person = self._find(db, name)
+            person = self._person(db, name)
             hashes = sorted({key for kind in KINDS for key in self._blobs.counts(db, person, kind)})
             clips = [clip for encoder_hash in hashes for clip in self._clips(db, person, encoder_hash)]
             profiles = filter(None, [self._profile(db, person, encoder_hash) for encoder_hash in hashes])
@@ -216,17 +221,19 @@ class SpeakerStore:
             people.append(Person.model_validate_json(record))
         return people
 
-    def _find(self, db: sqlite3.Connection, name: str) -> Person:
-        people = self._people(db)
-        for person in people:
-            if fold_name(person.name) == fold_name(name):
-                return person
-        hint = nearest(name.casefold(), (person.name.casefold() for person in people))
-        raise StoreError(f"nobody is called {name!r} in {self.path}{hint}")
+    def _find(self, db: sqlite3.Connection, name: str) -> Person | None:
+        return next((person for person in self._people(db) if fold_name(person.name) == fold_name(name)), None)
+
+    def _person(self, db: sqlite3.Connection, name: str) -> Person:
+        person = self._find(db, name)
+        if person is None:
+            hint = nearest(name.casefold(), (person.name.casefold() for person in self._people(db)))
+            raise StoreError(f"nobody is called {name!r} in {self.path}{hint}")
+        return person
 
     def _update(self, name: str, changes: dict[str, Any]) -> Person:
         with self._database.writing() as db:
-            person = self._find(db, name).model_copy(update=changes)
+            person = self._person(db, name).model_copy(update=changes)
             self._write(db, person)
         return person
 
