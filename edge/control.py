@@ -9,7 +9,6 @@ import json
 import os
 import socket
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from edge.errors import UsageError
+from edge.folders import runtime_folders
 from edge.timing import Timing
 
 PROTOCOL = 1
@@ -43,7 +43,7 @@ class TimingServer:
 
     def open(self) -> None:
         """Listen; raises OSError when there is no place for a socket."""
-        path = _private(_folders()[0]) / f"{os.getpid()}.sock"
+        path = _private(runtime_folders()[0]) / f"{os.getpid()}.sock"
         _remove_stale(path.parent)
         # Under its name only when it listens, or another process that starts now would take it for stale.
         new = path.with_suffix(".new")
@@ -158,7 +158,7 @@ def attach(pid: int | None = None) -> Attachment:
     Raises:
         UsageError: there is none, or there are several.
     """
-    sockets = {int(path.stem): path for folder in _folders() for path in _sockets(folder)}
+    sockets = {int(path.stem): path for folder in runtime_folders() for path in _sockets(folder)}
     if not sockets:
         raise UsageError("no affectd run of yours is running here; start one, then attach to it")
     running = ", ".join(map(str, sorted(sockets)))
@@ -174,15 +174,6 @@ def attach(pid: int | None = None) -> Attachment:
     if connection is None:
         raise UsageError(f"the affectd run with process id {pid} is gone, and nothing was measured")
     return Attachment(pid, connection)
-
-
-def _folders() -> list[Path]:
-    """Return where sockets may be, the preferred place first."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    folders = [Path(tempfile.gettempdir(), f"affectd-{os.getuid()}")]
-    if runtime and os.path.isdir(runtime):
-        folders.insert(0, Path(runtime, "affectd"))
-    return folders
 
 
 def _private(folder: Path) -> Path:

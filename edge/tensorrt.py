@@ -6,7 +6,6 @@ TensorRT provider runs only the first (pull request 31624 of microsoft/onnxrunti
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 import onnxruntime
 
 from edge.bundle import sha256_of
+from edge.folders import cache_folder
 from edge.providers import PROVIDERS, ProviderRequest, cuda_options
 from edge.settings import EncoderSettings
 
@@ -35,7 +35,7 @@ class Engines:
     @classmethod
     def of(cls, graph: Path, settings: EncoderSettings) -> Engines:
         """Return the engines for a graph: others when it, onnxruntime or what an engine depends on changes."""
-        root = settings.engine_folder or default_engine_folder()
+        root = settings.engine_folder or cache_folder() / "engines"
         key = (
             f"{sha256_of(graph)[:16]}-ort{onnxruntime.__version__}"
             f"-batch{settings.max_batch}-level{settings.trt_optimization}"
@@ -88,13 +88,6 @@ class Engines:
             if getattr(self.settings, key) != getattr(default, key)
         ]
         return " ".join(["affectd-export engines", shlex.quote(str(bundle)), *changed])
-
-
-def default_engine_folder() -> Path:
-    """Return ``$XDG_CACHE_HOME/affectd/engines``, by default in ``~/.cache``."""
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification: relative paths are to be ignored.
-    return (cache_home if cache_home.is_absolute() else Path.home() / ".cache") / "affectd" / "engines"
 
 
 def fix_shapes(options: onnxruntime.SessionOptions, samples: int, batch: int | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from edge.cli.kit.display import confirmed, print_json, say
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, Yes, with_settings
 from edge.errors import StoreError, UsageError
+from edge.files import write_file
 
 if TYPE_CHECKING:
     from edge.people.store import SpeakerStore
@@ -85,7 +85,9 @@ def export(
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        _write_private(Path(out), data, force)
+        if os.path.isfile(out) and not force:
+            raise UsageError(f"{out} exists already; --force replaces it")
+        write_file(Path(out), data, private=True, replace=force)
     say(f"this is the voice data of {person.name} in the clear: keep it like a password, and delete it when imported")
 
 
@@ -157,27 +159,6 @@ def open_store(loaded: LoadedSettings) -> SpeakerStore:
     from edge.people.store import SpeakerStore
 
     return SpeakerStore.open(loaded.settings.speakers.store_folder)
-
-
-def _write_private(path: Path, data: bytes, force: bool) -> None:
-    """Write a file that only its owner can read, complete or not at all."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise UsageError(f"cannot write {path}: it is no file")
-    try:
-        descriptor, new = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)  # 0600
-        try:
-            with open(descriptor, "wb") as stream:
-                stream.write(data)
-            if force:
-                os.replace(new, path)
-            else:
-                os.link(new, path)
-        finally:
-            Path(new).unlink(missing_ok=True)
-    except FileExistsError:
-        raise UsageError(f"{path} exists already; --force replaces it") from None
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _done(text: str, person: Person, as_json: bool, **facts: Any) -> None:

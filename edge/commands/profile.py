@@ -16,13 +16,14 @@ from edge.cli.kit.display import new_table, say, screen
 from edge.control import Attachment, attach
 from edge.errors import UsageError
 from edge.event import wall_clock
+from edge.files import check_writable, write_file
 from edge.people.conversation import Conversation
 from edge.people.household import Household
 from edge.profiling.candidates import as_settings, sweep
 from edge.profiling.compare import compare
 from edge.profiling.direct import direct_rows
 from edge.profiling.facts import Model, model_facts, peak_mb, this_machine
-from edge.profiling.measurements import Profile, Row, check_writable, read_profile, readable, write_text
+from edge.profiling.measurements import Profile, Row, read_profile, readable
 from edge.profiling.overhead import measure_overhead
 from edge.profiling.page import page
 from edge.profiling.replay import recordings, replay
@@ -63,9 +64,9 @@ def profile(request: ProfileRequest, settings: Settings) -> None:
     for warning in comparison.warnings if comparison else ():
         say(f"compared with another setup: {warning}")
     if json_file:
-        write_text(report.to_json(), json_file)
+        write_file(json_file, report.to_json())
     if request.html:
-        write_text(page(report, comparison), request.html)
+        write_file(request.html, page(report, comparison))
 
 
 def progress(text: str) -> None:
@@ -91,7 +92,7 @@ def _replayed(request: ProfileRequest, settings: Settings) -> Profile:
         rows += direct_rows(recognizer, Conversation(household), settings, request.batches, request.rounds, progress)
         if request.trace:
             progress(f"playing {files[0].name} once more, for the trace")
-            write_text(json.dumps(trace_replay(files[0], bundle, settings)), request.trace)
+            write_file(request.trace, json.dumps(trace_replay(files[0], bundle, settings)))
     return Profile(
         time=wall_clock(),
         mode="replay",
@@ -157,7 +158,7 @@ def _swept(request: ProfileRequest, settings: Settings) -> Profile:
     machine, time, best = this_machine(), wall_clock(), found.best
     chosen = {bundle.encoder_hash: folder for bundle, folder in zip(bundles, folders, strict=True) if folder}
     if request.out:
-        write_text(as_settings(found, machine, time, chosen), request.out)
+        write_file(request.out, as_settings(found, machine, time, chosen))
     failures = [
         f"{candidate.name} cannot run: {candidate.failure}" for candidate in found.candidates if candidate.failure
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -137,30 +137,6 @@ def rounded(samples: Iterable[float]) -> tuple[float, ...]:
 def readable(name: str) -> str:
     """Return a file name that any encoding can hold: what is not UTF-8 in it is escaped."""
     return name.encode(errors="backslashreplace").decode()
-
-
-def write_text(text: str, file: Path) -> None:
-    """Write a file; raises UsageError if that cannot be."""
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from None
-    except UnicodeEncodeError:
-        raise UsageError(f"cannot write {file}: it would hold a path that is not UTF-8") from None
-
-
-def check_writable(files: Sequence[Path | None]) -> None:
-    """Try all outputs before minutes are spent on what goes into them; raises UsageError."""
-    for file in files:
-        if file is None:
-            continue
-        existed = file.exists()
-        try:
-            file.open("ab").close()
-        except OSError as error:
-            raise UsageError(f"cannot write {file}: {error.strerror}") from None
-        if not existed:
-            file.unlink()
 
 
 Progress = Callable[[str], None]

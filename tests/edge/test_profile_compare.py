@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge.errors import UsageError
 from edge.profiling.compare import Verdict, change_of, compare, interval, medians, rounds_of
 from edge.profiling.facts import Machine, Model
-from edge.profiling.measurements import Profile, Row, check_writable, read_profile, rounded
+from edge.profiling.measurements import Profile, Row, read_profile, rounded
 from edge.profiling.stages import pipeline_rows
 from edge.profiling.tables import comparison_table
 from edge.timing import STAGES, Timing
@@ -149,16 +149,6 @@ def test_files_that_are_no_reports_are_refused(tmp_path: Path) -> None:
         assert message in str(error.value)
     with pytest.raises(UsageError, match="cannot read"):
         read_profile(tmp_path)
-
-
-def test_outputs_are_tried_before_anything_is_measured(tmp_path: Path) -> None:
-    kept = tmp_path / "kept.json"
-    kept.write_text("before")
-    check_writable([None, kept, tmp_path / "new.json"])
-    assert kept.read_text() == "before"
-    assert not (tmp_path / "new.json").exists()
-    with pytest.raises(UsageError, match="cannot write"):
-        check_writable([tmp_path / "gone" / "new.json"])
 
 
 stage_ms = st.fixed_dictionaries({stage: st.floats(0, 1e4) for stage in STAGES})

@@ -13,7 +13,7 @@ from edge.buckets import Buckets
 from edge.errors import ModelError
 from edge.providers import PROVIDERS, check_provider, choose_provider, cuda_options, is_quantised, provider_requests
 from edge.settings import EncoderSettings, load_settings
-from edge.tensorrt import Engines, default_engine_folder
+from edge.tensorrt import Engines
 from helpers.tiny import tiny_encoder
 
 CPU, CUDA, TENSORRT = PROVIDERS["cpu"], PROVIDERS["cuda"], PROVIDERS["tensorrt"]
@@ -191,13 +191,13 @@ def test_the_command_that_builds_them_has_the_same_settings(graph: Path, tmp_pat
     assert Engines.of(graph, EncoderSettings()).build_command(Path("b")) == "affectd-export engines b"
 
 
-def test_engines_are_in_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engines_are_in_the_cache_folder(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
-    assert default_engine_folder() == Path("/caches/affectd/engines")
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert Engines.of(graph, EncoderSettings()).folder.is_relative_to("/caches/affectd/engines")
     monkeypatch.setenv("HOME", "/home/ada")
-    assert default_engine_folder() == Path("/home/ada/.cache/affectd/engines")
     assert EncoderSettings(engines="~/engines").engine_folder == Path("/home/ada/engines")
+    mine = Engines.of(graph, EncoderSettings(engines="~/engines"))
+    assert mine.folder.is_relative_to("/home/ada/engines")
 
 
 def test_auto_tells_in_one_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.errors import StoreError, UsageError
-from edge.people.store import SpeakerStore, default_store_folder
+from edge.people.store import SpeakerStore
 from edge.people.store.person import Consent, EnrolledClip, Person
 from helpers.voices import CONSENT, ENCODER, clip, contents, newest_profiles, profile
 
@@ -362,17 +362,6 @@ def test_what_was_a_voice_is_nowhere_in_the_clear(store: SpeakerStore, anna: Per
     stored = every_byte(folder)
     for plain in (b"happy", b"embedding", b"offset", b"float32", clip(1).embedding.tobytes()[:12]):
         assert plain not in stored
-
-
-def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/anna")
-    for data_home, expected in (
-        ("/data", "/data/affectd"),
-        ("relative", "/home/anna/.local/share/affectd"),
-        ("", "/home/anna/.local/share/affectd"),
-    ):
-        monkeypatch.setenv("XDG_DATA_HOME", data_home)
-        assert default_store_folder() == Path(expected)
 
 
 def test_opening_without_a_folder_takes_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import StoreError
-from edge.people.store.vault import CREDENTIAL_NAME, KEY_FILE_NAME, Vault, new_private_file
+from edge.people.store.vault import CREDENTIAL_NAME, KEY_FILE_NAME, Vault
 
 VAULT = Vault(bytes(32), Path("test.key"))
 CONTEXTS = st.lists(st.text(max_size=8), max_size=4)
@@ -110,19 +110,3 @@ def test_an_empty_credentials_directory_is_none(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "")
     assert Vault.load(tmp_path, may_create=True).origin == tmp_path / KEY_FILE_NAME
-
-
-def test_the_first_to_be_complete_wins(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    with new_private_file(path) as first, new_private_file(path) as second:
-        first.write_text("first")
-        second.write_text("second")
-        assert not path.exists()
-    assert path.read_text() == "second"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_that_could_not_be_filled_does_not_appear(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="disk"), new_private_file(tmp_path / "file"):
-        raise OSError("disk")
-    assert not list(tmp_path.iterdir())

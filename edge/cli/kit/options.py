@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -153,8 +152,9 @@ def _option(name: str, annotation: Any) -> inspect.Parameter:
 def load(config: Path | None, assignments: Sequence[str] | None, options: dict[str, Any]) -> LoadedSettings:
     """Return the settings under what the command line says: ``options`` (None is not given) over ``assignments``.
 
-    Without a ``config`` file, ``$XDG_CONFIG_HOME/affectd/config.toml`` is read if it exists.
+    Without a ``config`` file, ``config.toml`` in the user's folder of settings is read if it exists.
     """
+    from edge.folders import config_folder
     from edge.settings import load_settings
 
     overrides: dict[str, Any] = {}
@@ -164,10 +164,5 @@ def load(config: Path | None, assignments: Sequence[str] | None, options: dict[s
             raise UsageError(f"--set {assignment!r} is not SECTION.KEY=VALUE")
         overrides[key.strip()] = value
     overrides |= {key: value for key, value in options.items() if value is not None}
-    return load_settings(config or _user_config(), overrides=overrides)
-
-
-def _user_config() -> Path | None:
-    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    file = Path(folder, "affectd", "config.toml")
-    return file if file.exists() else None
+    users = config_folder() / "config.toml"
+    return load_settings(config or (users if users.exists() else None), overrides=overrides)

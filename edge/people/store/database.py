@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from edge.errors import StoreError
-from edge.people.store.vault import new_private_file
+from edge.files import new_file
 
 SCHEMA_VERSION = 1
 BUSY_S = 10.0
@@ -118,7 +118,12 @@ class Database:
 
     def _create(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with new_private_file(self.path) as path, closing(sqlite3.connect(path)) as connection:
+        # Another process may have been first.
+        with (
+            suppress(FileExistsError),
+            new_file(self.path, private=True, replace=False) as path,
+            closing(sqlite3.connect(path)) as connection,
+        ):
             connection.executescript(SCHEMA)
 
     def _connect(self) -> sqlite3.Connection:

@@ -7,13 +7,13 @@ names and consents are not, because listing and forgetting must work without the
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 import uuid
 from pathlib import Path
 from typing import Any
 
 from edge.errors import StoreError, nearest
+from edge.folders import data_folder
 from edge.people.store.blobs import KINDS, Blobs
 from edge.people.store.database import DAMAGED, Database
 from edge.people.store.exchange import Belongings, read_export, write_export
@@ -21,13 +21,6 @@ from edge.people.store.person import Consent, EnrolledClip, Person, StoredProfil
 
 DATABASE_NAME = "speakers.db"
 KEPT_REVISIONS = 10
-
-
-def default_store_folder() -> Path:
-    """Return ``$XDG_DATA_HOME/affectd``, by default ``~/.local/share/affectd``."""
-    data_home = Path(os.environ.get("XDG_DATA_HOME", ""))
-    # The XDG specification: relative paths are to be ignored.
-    return (data_home if data_home.is_absolute() else Path.home() / ".local" / "share") / "affectd"
 
 
 class SpeakerStore:
@@ -47,10 +40,10 @@ class SpeakerStore:
         """Open and verify a store; one that does not exist is empty and appears with the first person.
 
         Args:
-            folder: None is ``default_store_folder()``.
+            folder: None is the user's data folder.
             readonly: refuse every change.
         """
-        store = cls(default_store_folder() if folder is None else folder, readonly)
+        store = cls(data_folder() if folder is None else folder, readonly)
         store.version()
         return store
 

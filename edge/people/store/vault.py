@@ -10,15 +10,14 @@ import json
 import os
 import secrets
 import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge.errors import StoreError
+from edge.files import new_file
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -50,7 +49,8 @@ class Vault:
             return cls(_read_key(credential), credential)
         key_file = folder / KEY_FILE_NAME
         if may_create and not key_file.exists():
-            with new_private_file(key_file) as path:
+            # Another process may have been first, and its key is the key.
+            with suppress(FileExistsError), new_file(key_file, private=True, replace=False) as path:
                 path.write_text(secrets.token_hex(KEY_BYTES) + "\n", encoding="ascii")
         key = _read_key(key_file)
         mode = stat.S_IMODE(key_file.stat().st_mode)
@@ -70,27 +70,6 @@ class Vault:
             return self._cipher.decrypt(nonce, encrypted, _associated(context))
         except (InvalidTag, ValueError):  # ValueError: too short for a nonce
             return None
-
-
-@contextmanager
-def new_private_file(path: Path) -> Iterator[Path]:
-    """Yield an empty 0600 file to fill, which then becomes ``path`` at once, unless another process was first."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        new = Path(folder, path.name)
-        new.touch(mode=0o600)
-        yield new
-        _flush_to_disk(new)
-        with suppress(FileExistsError):
-            os.link(new, path)
-    _flush_to_disk(path.parent)
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _associated(context: tuple[str, ...]) -> bytes:

@@ -1,0 +1,40 @@
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge.folders import cache_folder, config_folder, data_folder, runtime_folders
+
+
+@pytest.mark.parametrize(
+    ("folder", "variable", "default"),
+    [
+        (config_folder, "XDG_CONFIG_HOME", ".config"),
+        (data_folder, "XDG_DATA_HOME", ".local/share"),
+        (cache_folder, "XDG_CACHE_HOME", ".cache"),
+    ],
+)
+def test_folders_follow_xdg(
+    folder: Callable[[], Path], variable: str, default: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv(variable, "/elsewhere")
+    assert folder() == Path("/elsewhere/affectd")
+    for ignored in ("relative", "./relative", "~/relative", ""):
+        monkeypatch.setenv(variable, ignored)
+        assert folder() == Path("/home/anna", default, "affectd")
+    monkeypatch.delenv(variable)
+    assert folder() == Path("/home/anna", default, "affectd")
+
+
+def test_sockets_are_in_the_runtime_folder_or_a_temporary_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+    temporary = Path(f"/var/tmp/affectd-{os.getuid()}")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert runtime_folders() == [tmp_path / "affectd", temporary]
+    monkeypatch.chdir(tmp_path.parent)
+    for ignored in (tmp_path.name, str(tmp_path / "gone"), ""):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", ignored)
+        assert runtime_folders() == [temporary]
