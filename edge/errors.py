@@ -36,6 +36,10 @@ class StoreError(AffectdError):
     exit_code = 5
 
 
+class OutputError(AffectdError):
+    """An output that cannot be written (further)."""
+
+
 class AudioFileError(AffectdError):
     """An audio file or stream that cannot be read."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Source
 from edge.errors import AffectdError
 from edge.event import Event, wall_clock
-from edge.outputs import Output
+from edge.outputs import Output, Outputs
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.people.refine import Refiner
@@ -37,28 +38,31 @@ class Summary:
     total_p50_ms: float | None
     """Median time from the end of speech to the event, over the latest 1,000 utterances; None without any."""
     total_p95_ms: float | None
+    lost_events: Mapping[str, int]
+    """Name of an output to the number of events that it was too slow for, or that came after it had failed."""
 
     def __str__(self) -> str:
         text = f"{self.utterances} utterances in {self.audio_s:.1f} s of audio"
         if self.skipped or self.dropped_s:
             text += f", {self.skipped} skipped, {self.dropped_s:.1f} s lost"
-        if self.total_p50_ms is None:
-            return text
-        return f"{text}, latency from end of speech p50 {self.total_p50_ms:.0f} ms, p95 {self.total_p95_ms:.0f} ms"
+        if self.total_p50_ms is not None:
+            text += f", latency from end of speech p50 {self.total_p50_ms:.0f} ms, p95 {self.total_p95_ms:.0f} ms"
+        return text + "".join(f", {count} events lost by {name}" for name, count in self.lost_events.items())
 
 
 class Pipeline:
-    """From a source to an output. The constructor is cheap; ``run`` does everything. ``observe`` learns the timing."""
+    """From a source to outputs. The constructor is cheap; ``run`` does everything. ``observe`` learns the timing."""
 
     def __init__(
         self,
         source: Source,
         recognizer: Recognizer,
-        output: Output,
+        outputs: Sequence[Output],
         settings: Settings,
         observe: Observer = lambda timing: None,
     ) -> None:
-        self._source, self._recognizer, self._output, self._settings = source, recognizer, output, settings
+        self._source, self._recognizer, self._settings = source, recognizer, settings
+        self._outputs = Outputs(outputs, source.can_wait, self._report)
         self._observe = observe
         self._household = Household(recognizer.bundle, settings.speakers)
         self._conversation = Conversation(self._household)
@@ -82,17 +86,19 @@ class Pipeline:
         self._news = str(self._household)
         self._recognizer.load(self._household.wants_voiceprints)
         threading.Thread(target=self._listen, name="listening", daemon=True).start()
-        try:
-            for item in self._queue:
-                if isinstance(item, Event):
-                    self._skipped += item.type == "skipped"
-                    self._output.write(item)
-                else:
-                    self._recognize(item)
-        finally:
-            self._source.close()
-            self._queue.close()
-        self._output.write(self._status("stopped"))
+        with self._outputs:
+            try:
+                for item in self._queue:
+                    if isinstance(item, Event):
+                        self._skipped += item.type == "skipped"
+                        self._outputs.write(item)
+                    else:
+                        self._recognize(item)
+            finally:
+                self._source.close()
+                self._queue.close()
+            self._outputs.write(self._status("stopped"))
+        self._outputs.check()
         return self._summary()
 
     def stop(self) -> None:
@@ -154,7 +160,7 @@ class Pipeline:
             latency_ms["total"] = sum(latency_ms.values())
             self._utterances += 1
             self._totals_ms.append(latency_ms["total"])
-            self._output.write(utterance_event(utterance.source, segment, recognition, latency_ms, self._settings))
+            self._outputs.write(utterance_event(utterance.source, segment, recognition, latency_ms, self._settings))
             self._observe(self._timing(utterance, encoding, latency_ms, ready_at_s, len(utterances)))
             self._refine(recognition)
 
@@ -196,7 +202,10 @@ class Pipeline:
     def _tell(self, news: str) -> None:
         if news != self._news:
             self._news = news
-            self._output.write(self._status(news))
+            self._outputs.write(self._status(news))
+
+    def _report(self, trouble: str) -> None:
+        self._queue.put(self._status(trouble))
 
     def _ready(self) -> str:
         manifest, provider = self._recognizer.bundle.manifest, self._recognizer.encoder.provider
@@ -207,7 +216,9 @@ class Pipeline:
 
     def _summary(self) -> Summary:
         p50_ms, p95_ms = np.percentile(self._totals_ms, (50, 95)).tolist() if self._totals_ms else (None, None)
-        return Summary(self._utterances, self._skipped, self._arrived_s, self._lost_s, p50_ms, p95_ms)
+        return Summary(
+            self._utterances, self._skipped, self._arrived_s, self._lost_s, p50_ms, p95_ms, self._outputs.lost
+        )
 
 
 def new_segmenter(recognizer: Recognizer, settings: Settings) -> Segmenter:

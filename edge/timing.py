@@ -21,11 +21,11 @@ class Timing:
     together: int
     """Utterances that were taken from the queue with this one, itself included."""
     published_at_s: float
-    """``time.monotonic()`` when the event was out."""
+    """``time.monotonic()`` when every output had the event in its queue."""
     stage_ms: Mapping[str, float]
     """Stage to milliseconds, as in an event's ``latency_ms``, and two more: ``vad`` is voice activity detection and
     segmentation of all of ``heard_s`` (the end of it, which delays the event, is in ``capture`` as well); ``publish``
-    is the writing of the event."""
+    hands the event to the outputs, which write it on their own time."""
     total_ms: float
     """The event's ``total``: from the end of speech until the event is ready to be published."""
     skipped: int

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge.cli.kit.display import progress_bar
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, with_settings
-from edge.errors import UsageError
 
 if TYPE_CHECKING:
     from edge.settings import LoadedSettings
@@ -50,7 +48,7 @@ def analyze(
     """
     from edge.analyze import analyze, find_audio
     from edge.bundle import Bundle
-    from edge.outputs import CsvTable, LiveTable, Output, open_output
+    from edge.outputs import CsvTable, LiveTable, Output, Outputs, open_output
     from edge.people.household import Household
     from edge.recognizer import Recognizer
 
@@ -62,25 +60,18 @@ def analyze(
     for name, reason in household.unknown().items():
         print(f"affectd: {name} {reason}", file=sys.stderr)
     counts = {"utterance": 0, "error": 0}
-    with ExitStack() as stack:
-        outputs: list[Output] = [open_output(json)]
-        # Rows on the terminal of the bar have to go through its console to stand above it.
-        progress = progress_bar(outputs[0].console if isinstance(outputs[0], LiveTable) else None)
-        if csv:
-            stream = stack.enter_context(_open_csv(csv))
-            outputs.append(CsvTable(stream, recognizer.bundle.manifest.labels))
-        stack.enter_context(progress)
+    shown = open_output(json)
+    outputs: list[Output] = [shown]
+    if csv:
+        outputs.append(CsvTable(csv, recognizer.bundle.manifest.labels))
+    # Rows on the terminal of the bar have to go through its console to stand above it.
+    bar = progress_bar(shown.console if isinstance(shown, LiveTable) else None)
+    with Outputs(outputs, wait=True) as running, bar as progress:
+        running.raise_failure()
         for event in analyze(progress.track(files), recognizer, household, settings, whole_file):
             counts[event.type] += 1
-            for output in outputs:
-                output.write(event)
+            running.write(event)
+    running.raise_failure()
     text = f"affectd: {counts['utterance']} utterances in {len(files)} files"
     print(f"{text}, {counts['error']} could not be read" if counts["error"] else text, file=sys.stderr)
     raise typer.Exit(1 if counts["error"] else 0)
-
-
-def _open_csv(file: Path) -> TextIO:
-    try:
-        return file.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from None

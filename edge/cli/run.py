@@ -47,7 +47,7 @@ def run(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> 
     settings = loaded.settings
     recognizer = Recognizer(Bundle.load(settings.encoder.bundle_folder), settings.encoder)
     with _timing_server(recognizer) as server:
-        pipeline = Pipeline(open_source(settings.capture), recognizer, open_output(json), settings, server.tell)
+        pipeline = Pipeline(open_source(settings.capture), recognizer, [open_output(json)], settings, server.tell)
         with stop_on_signals(pipeline.stop):
             print(f"affectd: {pipeline.run()}", file=sys.stderr)
 

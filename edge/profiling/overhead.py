@@ -154,5 +154,5 @@ def _cpu_ms(files: Sequence[Path], recognizer: Recognizer, settings: Settings, o
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         for file in files:
             observers = (observe,) if observe else ()
-            Pipeline(FileSource(file), recognizer, JsonLines(nowhere), settings, *observers).run()
+            Pipeline(FileSource(file), recognizer, [JsonLines(nowhere)], settings, *observers).run()
     return (time.process_time() - started_s) * 1e3

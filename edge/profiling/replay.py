@@ -88,7 +88,7 @@ def replay(files: Sequence[Path], bundle: Bundle, settings: Settings, plays: int
             pipeline = Pipeline(
                 open_source(playing.capture),
                 Recognizer(bundle, playing.encoder),
-                JsonLines(nowhere),
+                [JsonLines(nowhere)],
                 playing,
                 timings.append,
             )

@@ -23,7 +23,7 @@ MEANINGS = {
     "queue": "waiting for the encoder",
     "speaker": "voiceprint",
     "adapt": "who it is, and their profile",
-    "publish": "writing the event",
+    "publish": "handing the event to the outputs",
     "answer": "speech known to be over → event out",
     "total": "end of speech → event ready",
     "cold start": "process start → READY, all lengths warm",

@@ -32,7 +32,7 @@ from edge.recognizer import Recognizer
 from edge.settings import Settings
 from edge.timing import STAGES, Timing
 
-PROCESS, LISTENING, INFERENCE, UTTERANCES, WORKERS = 1, 1, 2, 10, 1_000
+PROCESS, LISTENING, INFERENCE, OUTPUT, UTTERANCES, WORKERS = 1, 1, 2, 3, 10, 1_000
 """Track numbers; a track for each utterance at the same time, and for each worker thread, follows the last two."""
 MODEL_RUN = "model_run"
 KEPT_ARGUMENTS = ("op_name", "provider", "input_type_shape", "output_type_shape")
@@ -87,12 +87,13 @@ def trace_replay(file: Path, bundle: Bundle, settings: Settings) -> dict[str, ob
             recognizer.speaker_encoder = speaker_encoder
             encoders.append(speaker_encoder)
         source, output = _TracedSource(open_source(playing.capture), spans), _TracedOutput(JsonLines(nowhere), spans)
-        Pipeline(source, recognizer, output, playing, timings.append).run()
+        Pipeline(source, recognizer, [output], playing, timings.append).run()
         for encoder in encoders:
             encoder.add_profile()
     _add_utterances(spans, timings)
     spans.name_track(LISTENING, "listening: voice activity")
     spans.name_track(INFERENCE, "inference")
+    spans.name_track(OUTPUT, "output")
     manifest = bundle.manifest
     about = {"bundle": f"{manifest.name} {manifest.version}", "recording": file.name, "provider": encoders[0].provider}
     return {"traceEvents": spans.events, "displayTimeUnit": "ms", "otherData": about}
@@ -176,12 +177,21 @@ class _TracedOutput:
     """An output whose every event is a span."""
 
     def __init__(self, output: Output, spans: Spans) -> None:
+        self.name = output.name
         self._output, self._spans = output, spans
+
+    def open(self) -> None:
+        """See ``Output``."""
+        self._output.open()
 
     def write(self, event: Event) -> None:
         """See ``Output``."""
-        with self._spans.span(f"publish {event.type}", INFERENCE):
+        with self._spans.span(f"publish {event.type}", OUTPUT):
             self._output.write(event)
+
+    def close(self) -> None:
+        """See ``Output``."""
+        self._output.close()
 
 
 def _add_utterances(spans: Spans, timings: Sequence[Timing]) -> None:

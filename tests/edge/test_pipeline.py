@@ -62,8 +62,15 @@ class Recorder:
     """An output that keeps what it gets, and calls back."""
 
     def __init__(self, on_event: Callable[[Event], None] = lambda event: None) -> None:
+        self.name = "recorder"
         self.events: list[Event] = []
         self.on_event = on_event
+
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
     def write(self, event: Event) -> None:
         self.events.append(event)
@@ -96,7 +103,7 @@ def turns(count: int) -> Waveform:
 
 def run(source: Played, bundle: Bundle, settings: Settings) -> tuple[Summary, Recorder]:
     recorder = Recorder()
-    return Pipeline(source, Recognizer(bundle, settings.encoder), recorder, settings).run(), recorder
+    return Pipeline(source, Recognizer(bundle, settings.encoder), [recorder], settings).run(), recorder
 
 
 def test_a_conversation_becomes_events(conversation: Conversation, bundle: Bundle) -> None:
@@ -134,7 +141,7 @@ def test_an_observer_learns_where_the_time_of_each_utterance_went(conversation: 
     timings: list[Timing] = []
     recorder, settings = Recorder(), encoder()
     source = Played(conversation.samples, lost_s=1.0)
-    Pipeline(source, Recognizer(bundle, settings.encoder), recorder, settings, timings.append).run()
+    Pipeline(source, Recognizer(bundle, settings.encoder), [recorder], settings, timings.append).run()
     events = recorder.of("utterance")
     for timing, event in zip(timings, events, strict=True):
         assert set(timing.stage_ms) == set(STAGES)
@@ -163,7 +170,7 @@ def test_a_slow_encoder_never_blocks_capture_and_skips_the_oldest(bundle: Bundle
     recognizer.gate = source.ended  # opens only when capture got to its end with nothing recognised yet
     recorder = Recorder()
 
-    summary = Pipeline(source, recognizer, recorder, encoder(queue_utterances=2)).run()
+    summary = Pipeline(source, recognizer, [recorder], encoder(queue_utterances=2)).run()
 
     skipped, utterances = recorder.of("skipped"), recorder.of("utterance")
     assert len(skipped) + len(utterances) == 8
@@ -183,7 +190,7 @@ def test_what_waits_runs_as_one_batch_and_is_said_in_order(bundle: Bundle, monke
     recognizer.gate = source.ended
     recorder = Recorder()
 
-    Pipeline(source, recognizer, recorder, encoder()).run()
+    Pipeline(source, recognizer, [recorder], encoder()).run()
 
     batches = batches[len(recognizer.buckets.samples) :]
     assert sum(batches) == 4
@@ -210,7 +217,7 @@ def test_a_source_that_can_wait_loses_nothing_whatever_the_settings(kind: str, b
     recognizer = Gated(bundle, EncoderSettings())
     recognizer.gate = threading.Event()
     source = sources(kind, turns(6), tmp_path)
-    pipeline = Pipeline(source, recognizer, recorder := Recorder(), encoder(queue_utterances=1))
+    pipeline = Pipeline(source, recognizer, [recorder := Recorder()], encoder(queue_utterances=1))
     threading.Timer(0.3, recognizer.gate.set).start()
 
     assert pipeline.run().utterances == 6
@@ -230,7 +237,7 @@ def test_a_live_source_never_waits_for_the_encoder(kind: str, bundle: Bundle, tm
     short = np.concatenate([np.concatenate([speech_like(0.6, seed), silence(0.6, seed=seed)]) for seed in range(4)])
     recognizer = UntilTheEnd(bundle, EncoderSettings())
     recorder = Recorder()
-    summary = Pipeline(sources(kind, short, tmp_path), recognizer, recorder, encoder(queue_utterances=1)).run()
+    summary = Pipeline(sources(kind, short, tmp_path), recognizer, [recorder], encoder(queue_utterances=1)).run()
 
     assert summary.utterances + summary.skipped == 4
     assert summary.skipped == len(recorder.of("skipped")) >= 2
@@ -243,7 +250,7 @@ def test_an_error_of_the_source_reaches_the_caller_after_what_was_heard(bundle: 
     settings = encoder()
     speech_without_end = np.concatenate([silence(0.5), speech_like(1.0)])
     pipeline = Pipeline(
-        Played(speech_without_end, fail), Recognizer(bundle, settings.encoder), recorder := Recorder(), settings
+        Played(speech_without_end, fail), Recognizer(bundle, settings.encoder), [recorder := Recorder()], settings
     )
     with pytest.raises(AudioFileError, match="broke off"):
         pipeline.run()
@@ -254,7 +261,7 @@ def test_the_model_is_ready_before_the_source_opens(bundle: Bundle) -> None:
     settings = Settings(encoder=EncoderSettings(provider="cuda", require_provider=True))
     source = Played(turns(1))
     with pytest.raises(ModelError, match="'cuda' was wanted, CPUExecutionProvider is in use"):
-        Pipeline(source, Recognizer(bundle, settings.encoder), Recorder(), settings).run()
+        Pipeline(source, Recognizer(bundle, settings.encoder), [Recorder()], settings).run()
     assert not source.opened
 
 
@@ -262,7 +269,7 @@ def test_stop_flushes_what_was_being_said(bundle: Bundle) -> None:
     settings = encoder()
     source = Played(np.concatenate([silence(0.5), speech_like(2.0)]))
     recorder = Recorder()
-    pipeline = Pipeline(source, Recognizer(bundle, settings.encoder), recorder, settings)
+    pipeline = Pipeline(source, Recognizer(bundle, settings.encoder), [recorder], settings)
     source.at_end = pipeline.stop
     pipeline.run()
     (event,) = recorder.of("utterance")
@@ -275,7 +282,7 @@ def test_stop_ends_an_endless_source(bundle: Bundle) -> None:
     endless = Played(_Endless(turns(1)))
     pipeline: Pipeline
     recorder = Recorder(lambda event: pipeline.stop() if event.type == "utterance" else None)
-    pipeline = Pipeline(endless, Recognizer(bundle, settings.encoder), recorder, settings)
+    pipeline = Pipeline(endless, Recognizer(bundle, settings.encoder), [recorder], settings)
     assert pipeline.run().utterances >= 1
     assert recorder.events[-1].message == "stopped"
 
@@ -300,7 +307,7 @@ def test_a_reader_that_went_away_closes_the_source(bundle: Bundle) -> None:
     settings = encoder()
     source = Played(turns(2))
     with pytest.raises(BrokenPipeError):
-        Pipeline(source, Recognizer(bundle, settings.encoder), Recorder(broken), settings).run()
+        Pipeline(source, Recognizer(bundle, settings.encoder), [Recorder(broken)], settings).run()
     assert source.closed
 
 
@@ -337,16 +344,19 @@ def test_people_are_named_as_soon_as_they_are_enrolled_and_refined_if_they_agree
     for seed in range(6):
         said += [anna(1.2, seed), silence(0.8, seed=seed)]
 
-    def on_event(event: Event) -> None:
-        if event.type == "utterance" and len(recorder.of("utterance")) == 2:
+    timings: list[Timing] = []
+
+    def enrol_anna(timing: Timing) -> None:
+        timings.append(timing)
+        if len(timings) == 2:
             enrol(tmp_path, bundle, "Anna", anna)
             with SpeakerStore.open(tmp_path) as store:
                 store.allow_refinement("Anna", True)
 
-    recorder = Recorder(on_event)
+    recorder = Recorder()
     recognizer = Recognizer(bundle, settings.encoder.model_copy(update={"max_batch": 1}))
     one_at_a_time = settings.model_copy(update={"encoder": recognizer.settings})
-    Pipeline(Played(np.concatenate(said)), recognizer, recorder, one_at_a_time).run()
+    Pipeline(Played(np.concatenate(said)), recognizer, [recorder], one_at_a_time, enrol_anna).run()
 
     names = [event.speaker.name if event.speaker else None for event in recorder.of("utterance")]
     assert names == [None, None, "Anna", "Anna", "Anna", "Anna"]

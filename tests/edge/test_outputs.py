@@ -37,6 +37,7 @@ def test_json_lines_are_flushed_one_by_one(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     with path.open("w", encoding="latin-1") as stream:
         output = JsonLines(stream)
+        output.open()
         output.write(utterance(speaker=SpeakerMatch("Zoë 🎤", 0.9)))
         assert json.loads(path.read_bytes())["speaker"] == {"name": "Zoë 🎤", "score": 0.9}
         output.write(utterance(path="bad\udcff.wav"))
@@ -104,13 +105,16 @@ def test_json_unless_on_a_terminal(terminal: bool, wanted: bool, kind: type, mon
     assert type(open_output(wanted)) is kind
 
 
-def test_csv_has_a_column_per_label() -> None:
-    stream = io.StringIO()
-    table = CsvTable(stream, ["sad", "angry", "fear"])
+def test_csv_has_a_column_per_label(tmp_path: Path) -> None:
+    file = tmp_path / "events.csv"
+    table = CsvTable(file, ["sad", "angry", "fear"])
+    table.open()
     table.write(utterance(path="a, b.wav"))
+    table.write(Event("status", "c.wav", NOW, message="ready"))
     table.write(Event("error", "c.wav", NOW, path="c.wav", message="is empty"))
-    stream.seek(0)
-    spoken, failed = csv.DictReader(stream)
+    table.close()
+    with file.open(newline="") as stream:
+        spoken, failed = csv.DictReader(stream)
     assert (spoken["path"], spoken["emotion"], spoken["needs_review"]) == ("a, b.wav", "angry", "True")
     assert [float(spoken[label]) for label in ("sad", "angry", "fear")] == [0.18, 0.72, 0.1]
     assert (failed["path"], failed["error"], failed["angry"]) == ("c.wav", "is empty", "")

@@ -1,0 +1,96 @@
+"""Rows as they come, for a person at a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from edge.event import Event
+
+BAR_CELLS = 8
+EMOTION_STYLES = {
+    "happy": "yellow",
+    "surprise": "bright_yellow",
+    "sad": "blue",
+    "angry": "red",
+    "fear": "magenta",
+    "disgust": "green",
+}
+
+
+class LiveTable:
+    """A row per event under one heading. Colours only where the terminal has them and ``NO_COLOR`` is not set."""
+
+    name = "table"
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._headed = False
+
+    def open(self) -> None:
+        """Nothing is to prepare."""
+
+    def write(self, event: Event) -> None:
+        """Print the event's row."""
+        if event.type in ("utterance", "partial"):
+            if not self._headed:
+                self._print_row(_heading(event))
+                self._headed = True
+            self._print_row(_utterance_row(event, self.console.width))
+        else:
+            self.console.print(_message_row(event))
+
+    def close(self) -> None:
+        """Nothing is left to do: every row is out."""
+
+    def _print_row(self, row: Text) -> None:
+        self.console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
+
+
+def _heading(event: Event) -> Text:
+    last = "file" if event.path else f"{'then':<13}  latency"
+    return Text(f"{'time':<15}  {'speaker':<8}  {'emotion':<9} {'confidence':<15}  {last}", style="bold")
+
+
+def _utterance_row(event: Event, width: int) -> Text:
+    emotion, confidence = event.emotion or "", event.confidence or 0.0
+    style = EMOTION_STYLES.get(emotion, "")
+    row = Text(f"{_span(event):<15}  {event.speaker.name if event.speaker else '—':<8.8}  ")
+    row.append(f"{emotion:<9} ", style=f"bold {style}")
+    row.append(_bar(confidence), style=style)
+    row.append(f" {confidence:4.0%}{' ?' if event.needs_review else '  '}  ")
+    if event.path:
+        row.append(_end_of(event.path, width - row.cell_len), style="dim")
+    else:
+        (label, score), *_ = sorted(event.scores.items(), key=lambda item: -item[1])[1:] or [("", 0.0)]
+        row.append(f"{label:<8} {score:4.0%}  {event.latency_ms.get('total', 0):.0f} ms", style="dim")
+    if event.truncated:
+        row.append(" …", style="dim")
+    if event.dropped_s:
+        row.append(f" {event.dropped_s:.1f} s lost", style="yellow")
+    return row
+
+
+def _message_row(event: Event) -> Text:
+    style = {"skipped": "yellow", "error": "red"}.get(event.type, "dim")
+    span = f"{_span(event):<15}  " if event.start_s is not None else ""
+    kind = "" if event.type == "status" else f"{event.type}: "
+    return Text(f"{span}{kind}{event.message}", style=style)
+
+
+def _span(event: Event) -> str:
+    return f"{_clock(event.start_s or 0.0)}-{_clock(event.end_s or 0.0)}"
+
+
+def _clock(time_s: float) -> str:
+    tenths = round(time_s * 10)
+    return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def _bar(share: float) -> str:
+    full = round(share * BAR_CELLS)
+    return "━" * full + "╌" * (BAR_CELLS - full)
+
+
+def _end_of(path: str, width: int) -> str:
+    return path if len(path) <= width else "…" + path[max(0, len(path) - width + 1) :]

@@ -1,0 +1,202 @@
+"""Outputs at work: each has its own bounded queue and thread, so that none delays or ends what the events come from."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from edge.errors import AffectdError, OutputError
+from edge.event import Event
+from edge.outputs.base import Output
+
+MAX_EVENTS = 1_000
+FLUSH_S = 5.0
+"""What is queued at the end is written within this time, or lost."""
+
+logger = logging.getLogger(__name__)
+
+
+class Outputs:
+    """All outputs of a run. Every output gets the events in the order in which they are written."""
+
+    def __init__(
+        self,
+        outputs: Sequence[Output],
+        wait: bool = False,
+        report: Callable[[str], None] = lambda message: None,
+        max_events: int = MAX_EVENTS,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            outputs: where events go; none is fine.
+            wait: a full queue makes ``write`` wait, and nothing is lost; otherwise the oldest event in it is dropped.
+            report: called, from any thread, with what is wrong when an output fails or begins to lose events.
+            max_events: that may wait for each output.
+        """
+        self._wait, self._report = wait, report
+        self._queues = [_OutputQueue(output, wait, max_events, self._trouble) for output in outputs]
+
+    def open(self) -> None:
+        """Start to open the outputs, each in its own thread."""
+        for queue in self._queues:
+            queue.start()
+
+    def write(self, event: Event) -> None:
+        """Hand an event to every output that works.
+
+        Raises:
+            AffectdError, BrokenPipeError: none is left that works.
+        """
+        for queue in self._queues:
+            queue.put(event)
+        self.check()
+
+    def close(self, flush_s: float | None = FLUSH_S) -> None:
+        """Let the outputs write what is queued, within ``flush_s`` seconds (None: as long as it takes), and close."""
+        for queue in self._queues:
+            queue.end()
+        until_s = None if flush_s is None else time.monotonic() + flush_s
+        for queue in self._queues:
+            queue.join(until_s)
+
+    def check(self) -> None:
+        """Raise the error of an output when none is left that works."""
+        if self._queues and all(queue.error for queue in self._queues):
+            self.raise_failure()
+
+    def raise_failure(self) -> None:
+        """Wait until every output is open or has failed, and raise the error of the first that has failed.
+
+        Raises:
+            BrokenPipeError: the reader has gone.
+            AffectdError: anything else.
+        """
+        for queue in self._queues:
+            queue.opened.wait()
+            if isinstance(queue.error, (AffectdError, BrokenPipeError)):
+                raise queue.error
+            if queue.error:
+                raise OutputError(f"output {queue.name}: {_reason(queue.error)}") from queue.error
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Name of each output that has lost events to their number."""
+        lost = Counter[str]()
+        for queue in self._queues:
+            lost[queue.name] += queue.lost
+        return dict(+lost)
+
+    def __enter__(self) -> Outputs:
+        self.open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        interrupted = error is not None and not isinstance(error, Exception)
+        self.close(None if self._wait and not interrupted else FLUSH_S)
+
+    def _trouble(self, message: str) -> None:
+        # The error of the last one that worked is raised instead.
+        if not all(queue.error for queue in self._queues):
+            logger.warning("%s", message)
+        self._report(message)
+
+
+class _OutputQueue:
+    """One output behind a queue that its own thread empties."""
+
+    def __init__(self, output: Output, wait: bool, max_events: int, report: Callable[[str], None]) -> None:
+        self.name = output.name
+        self.lost = 0
+        self.error: Exception | None = None
+        self.opened = threading.Event()
+        """It is open, or has failed."""
+        self._output, self._wait, self._max_events, self._report = output, wait, max_events, report
+        self._events: deque[Event] = deque()
+        self._in_hand = 0
+        """Events that are being written: 0 or 1."""
+        self._ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"output {self.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, event: Event) -> None:
+        with self._changed:
+            if self._wait:
+                self._changed.wait_for(lambda: self.error or len(self._events) < self._max_events)
+            begins_to_lose = False
+            if self.error:
+                self.lost += 1
+                return
+            if len(self._events) == self._max_events:
+                self._events.popleft()
+                begins_to_lose = not self.lost
+                self.lost += 1
+            self._events.append(event)
+            self._changed.notify_all()
+        if begins_to_lose:
+            self._report(f"output {self.name} is too slow: events are lost")
+
+    def end(self) -> None:
+        """Let the thread end when the queue is empty."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def join(self, until_s: float | None) -> None:
+        """Wait for the end of the thread until a time of the monotonic clock; what is not written then is lost."""
+        self._thread.join(None if until_s is None else max(0.0, until_s - time.monotonic()))
+        with self._changed:
+            late = len(self._events) + self._in_hand
+            self.lost += late
+            self._events.clear()
+            self._in_hand = 0
+        if late:
+            self._report(f"output {self.name} is too slow: its last {late} events are lost")
+
+    def _run(self) -> None:
+        try:
+            self._output.open()
+            self.opened.set()
+            while (event := self._next()) is not None:
+                self._output.write(event)
+        except Exception as error:
+            self._fail(error)
+        try:
+            self._output.close()
+        except Exception as error:
+            self._fail(error)
+
+    def _next(self) -> Event | None:
+        """Wait for the next event; None at the end."""
+        with self._changed:
+            self._in_hand = 0
+            self._changed.wait_for(lambda: self._events or self._ended)
+            if not self._events:
+                return None
+            self._in_hand = 1
+            self._changed.notify_all()
+            return self._events.popleft()
+
+    def _fail(self, error: Exception) -> None:
+        """Count what is queued as lost, as everything that follows; the first error is the reason."""
+        with self._changed:
+            if self.error:
+                return
+            self.error = error
+            self.lost += len(self._events) + self._in_hand
+            self._events.clear()
+            self._in_hand = 0
+            self._changed.notify_all()
+        self.opened.set()
+        self._report(f"output {self.name} failed: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -1,0 +1,228 @@
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from edge.errors import OutputError, UsageError
+from edge.event import Event
+from edge.outputs import Outputs
+
+HANGS_S = 10.0
+STUCK = """
+import sys
+from edge.event import Event
+from edge.outputs import Outputs, open_output
+outputs = Outputs([open_output(json=True)])
+outputs.open()
+for number in range(1000):
+    outputs.write(Event("status", "talk.wav", "", message=1000 * "x"))
+outputs.close(flush_s=0.3)
+print(outputs.lost["JSON lines"] > 900, file=sys.stderr)
+"""
+
+
+def nothing() -> None:
+    pass
+
+
+class Fake:
+    """An output that keeps what it gets, and does what the test wants when it is called."""
+
+    def __init__(
+        self,
+        name: str = "fake",
+        on_open: Callable[[], None] = nothing,
+        on_write: Callable[[], None] = nothing,
+        on_close: Callable[[], None] = nothing,
+    ) -> None:
+        self.name, self.on_open, self.on_write, self.on_close = name, on_open, on_write, on_close
+        self.calls: list[str] = []
+
+    def open(self) -> None:
+        self.calls.append("open")
+        self.on_open()
+
+    def write(self, event: Event) -> None:
+        self.on_write()
+        self.calls.append(event.message or "")
+
+    def close(self) -> None:
+        self.calls.append("close")
+        self.on_close()
+
+
+class Gate:
+    """What holds a fake up until the test opens it."""
+
+    def __init__(self) -> None:
+        self.reached, self._opened = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.reached.set()
+        assert self._opened.wait(HANGS_S)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def event(number: int) -> Event:
+    return Event("status", "talk.wav", "2026-01-02T03:04:05.678+01:00", message=str(number))
+
+
+def numbers(*spans: range) -> list[str]:
+    return [str(number) for span in spans for number in span]
+
+
+def write(outputs: Outputs, count: int) -> None:
+    for number in range(count):
+        outputs.write(event(number))
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_every_output_gets_all_events_in_order_between_open_and_close(wait: bool) -> None:
+    fakes = [Fake("one"), Fake("two", on_write=lambda: time.sleep(0.001)), Fake("three")]
+    with Outputs(fakes, wait) as outputs:
+        write(outputs, 100)
+    for fake in fakes:
+        assert fake.calls == ["open", *numbers(range(100)), "close"]
+    assert outputs.lost == {}
+
+
+def test_a_slow_output_delays_nobody_and_loses_its_oldest_events(caplog: pytest.LogCaptureFixture) -> None:
+    gate, troubles = Gate(), []
+    slow, quick = Fake("slow", on_write=gate), Fake("quick")
+    with Outputs([slow, quick], report=troubles.append, max_events=10) as outputs:
+        outputs.write(event(0))
+        assert gate.reached.wait(HANGS_S)
+        started_s = time.monotonic()
+        for number in range(1, 1000):
+            outputs.write(event(number))
+            while len(quick.calls) < number:
+                time.sleep(0)
+        assert time.monotonic() - started_s < HANGS_S
+        gate.open()
+    assert quick.calls == ["open", *numbers(range(1000)), "close"]
+    assert slow.calls == ["open", "0", *numbers(range(990, 1000)), "close"]
+    assert outputs.lost == {"slow": 989}
+    assert troubles == ["output slow is too slow: events are lost"]
+    assert [record.message for record in caplog.records] == troubles
+
+
+def test_with_waiting_a_full_queue_holds_the_producer_up_and_nothing_is_lost() -> None:
+    gate = Gate()
+    slow = Fake("slow", on_write=gate)
+    outputs = Outputs([slow], wait=True, max_events=10)
+    with outputs:
+        producer = threading.Thread(target=write, args=(outputs, 100))
+        producer.start()
+        assert gate.reached.wait(HANGS_S)
+        producer.join(0.2)
+        assert producer.is_alive()
+        gate.open()
+        producer.join(HANGS_S)
+    assert slow.calls == ["open", *numbers(range(100)), "close"]
+    assert outputs.lost == {}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("No space left on device")])
+@pytest.mark.parametrize("step", ["on_open", "on_write", "on_close"])
+def test_a_broken_output_ends_no_run_and_its_events_are_counted(
+    step: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    troubles: list[str] = []
+    broken, healthy = Fake("broken", **{step: failing(error)}), Fake("healthy")
+    with Outputs([broken, healthy], report=troubles.append) as outputs:
+        write(outputs, 100)
+    assert healthy.calls == ["open", *numbers(range(100)), "close"]
+    assert outputs.lost == ({} if step == "on_close" else {"broken": 100})
+    assert broken.calls.count("close") == 1
+    assert troubles == ["output broken failed: No space left on device"]
+    assert [record.message for record in caplog.records] == troubles
+    outputs.check()
+    with pytest.raises(OutputError, match="output broken: No space left on device"):
+        outputs.raise_failure()
+
+
+def test_a_broken_output_holds_up_nobody_who_waits() -> None:
+    with Outputs([Fake("broken", on_write=failing(ValueError("no"))), Fake()], wait=True, max_events=2) as outputs:
+        write(outputs, 100)
+    assert outputs.lost == {"broken": 100}
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), UsageError("cannot write x.csv: Permission denied")])
+def test_a_run_ends_with_an_error_when_no_output_is_left(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    fakes = [Fake("one", on_write=failing(error)), Fake("two", on_open=failing(ValueError("no")))]
+
+    def run() -> None:
+        with Outputs(fakes, report=lambda message: None) as outputs:
+            for number in range(1_000_000):
+                outputs.write(event(number))
+                time.sleep(0.001)
+
+    with pytest.raises(type(error)) as caught:
+        run()
+    assert caught.value is error
+    assert [record.levelno for record in caplog.records] == [logging.WARNING], "of the first to fail"
+
+
+def test_an_output_that_does_not_open_is_known_before_anything_is_written() -> None:
+    fakes = [Fake(on_open=lambda: time.sleep(0.1)), Fake(on_open=failing(UsageError("cannot write x.csv")))]
+    with Outputs(fakes, wait=True) as outputs, pytest.raises(UsageError, match=r"x\.csv"):
+        outputs.raise_failure()
+
+
+def test_a_slow_open_delays_nobody() -> None:
+    gate = Gate()
+    fake = Fake(on_open=gate)
+    with Outputs([fake]) as outputs:
+        write(outputs, 100)
+        gate.open()
+    assert fake.calls == ["open", *numbers(range(100)), "close"]
+
+
+def test_what_an_output_does_not_write_in_time_at_the_end_is_lost() -> None:
+    gate, troubles = Gate(), []
+    stuck, healthy = Fake("stuck", on_write=gate), Fake("healthy", on_write=lambda: time.sleep(0.001))
+    outputs = Outputs([stuck, healthy], report=troubles.append)
+    outputs.open()
+    write(outputs, 100)
+    started_s = time.monotonic()
+    outputs.close(flush_s=0.5)
+    assert time.monotonic() - started_s < HANGS_S
+    assert outputs.lost == {"stuck": 100}
+    assert troubles == ["output stuck is too slow: its last 100 events are lost"]
+    assert healthy.calls == ["open", *numbers(range(100)), "close"]
+    gate.open()
+
+
+def test_an_interrupted_producer_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.outputs.queued.FLUSH_S", 0.1)
+    gate = Gate()
+    outputs = Outputs([Fake(on_write=gate)], wait=True)
+
+    def interrupted() -> None:
+        with outputs:
+            write(outputs, 3)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert outputs.lost == {"fake": 3}
+    gate.open()
+
+
+def test_a_process_ends_although_nobody_reads_what_it_writes() -> None:
+    process = subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.wait(60) == 0
+    assert process.communicate()[1].splitlines()[-1] == "True"
