@@ -1,15 +1,26 @@
-"""``affectd profile``: its options."""
+"""``affectd profile``."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
+from edge.cli.kit.display import new_table, say, screen
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Config, Debug, Provider, Set, Speaker, Store, load
 from edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge.profiling.compare import Comparison
+    from edge.profiling.measurements import Profile
+    from edge.profiling.request import ProfileRequest
+    from edge.profiling.tables import TextTable
+    from edge.settings import Settings
 
 app = typer.Typer()
 
@@ -119,7 +130,6 @@ def profile(
 
     --attach reports the same stages of an affectd run at work. What it sends is durations only: no names, no emotions.
     """
-    from edge.commands.profile import profile as measure
     from edge.profiling.request import ProfileRequest
 
     options = {
@@ -148,4 +158,62 @@ def profile(
         out=out,
         bundles=tuple(bundle or ()),
     )
-    measure(request, load(config, set_, options).settings)
+    _profile(request, load(config, set_, options).settings)
+
+
+def _profile(request: ProfileRequest, settings: Settings) -> None:
+    """Measure, and write what is asked for."""
+    from edge.files import check_writable, write_file
+    from edge.profiling.compare import compare
+    from edge.profiling.measurements import read_profile
+    from edge.profiling.modes import measure
+    from edge.profiling.page import page
+
+    request.check()
+    old = read_profile(request.compare) if request.compare else None
+    json_file = Path(request.json) if request.json not in (None, "-") else None
+    check_writable([json_file, request.html, request.trace, request.out])
+    found = measure(request, settings, _show_progress)
+    _show_progress("")
+    comparison = compare(old, found) if old else None
+    _print(found, comparison, as_json=request.json == "-")
+    if json_file:
+        write_file(json_file, found.to_json())
+    if request.html:
+        write_file(request.html, page(found, comparison))
+
+
+def _show_progress(text: str) -> None:
+    """Show on a terminal what is being measured, in a line that the next one replaces.
+
+    No spinner: a thread that draws would be measured as well.
+    """
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _print(found: Profile, comparison: Comparison | None, as_json: bool) -> None:
+    from edge.profiling.tables import comparison_table, facts_table, profile_tables
+
+    if as_json:
+        sys.stdout.write(found.to_json())
+    else:
+        for table in (facts_table(found), *profile_tables(found, every_length=False)):
+            _print_table(table, screen())
+    if comparison:
+        console = Console(stderr=True) if as_json else screen()
+        _print_table(comparison_table(comparison, every_length=False), console)
+        for warning in comparison.warnings:
+            say(f"compared with another setup: {warning}")
+
+
+def _print_table(text: TextTable, console: Console) -> None:
+    table = new_table(*text.heads)
+    table.title, table.title_justify = text.title, "left"
+    table.show_header = any(text.heads)
+    for column in table.columns[text.numbers_from : -1 if text.heads[-1] == "" else None]:
+        column.justify = "right"
+        column.no_wrap = True
+    for index, row in enumerate(text.rows):
+        table.add_row(*map(Text, row), style="bold" if index in text.bold else "")
+    console.print(table)

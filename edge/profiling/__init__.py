@@ -1,1 +1,1 @@
-"""Latency profiling: ``affectd profile``. A file per noun; ``edge.commands.profile`` puts them together."""
+"""Latency profiling: ``affectd profile``. A file per noun; ``modes`` puts them together."""

@@ -1,37 +1,30 @@
-"""``affectd profile``: what is measured, and where the report goes."""
+"""The ways to profile: a replay of recordings, a running ``affectd run``, a sweep of settings, the profiler itself."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
-from rich.console import Console
-from rich.text import Text
 
 from edge.bundle import Bundle
-from edge.cli.kit.display import new_table, say, screen
 from edge.control import Attachment, attach
 from edge.errors import UsageError
 from edge.event import wall_clock
-from edge.files import check_writable, write_file
+from edge.files import write_file
 from edge.people.conversation import Conversation
 from edge.people.household import Household
 from edge.profiling.candidates import as_settings, sweep
-from edge.profiling.compare import compare
 from edge.profiling.direct import direct_rows
 from edge.profiling.facts import Model, model_facts, peak_mb, this_machine
-from edge.profiling.measurements import Profile, Row, read_profile, readable
+from edge.profiling.measurements import Profile, Progress, Row, readable
 from edge.profiling.overhead import measure_overhead
-from edge.profiling.page import page
 from edge.profiling.replay import recordings, replay
 from edge.profiling.request import ProfileRequest
 from edge.profiling.sensors import Sensors
 from edge.profiling.stages import pipeline_rows
 from edge.profiling.startup import start_rows
-from edge.profiling.tables import TextTable, comparison_table, facts_table, profile_tables
 from edge.profiling.trace import trace_replay
 from edge.providers import PROVIDERS
 from edge.recognizer import Recognizer
@@ -39,46 +32,21 @@ from edge.settings import Settings
 from edge.timing import Timing
 
 
-def profile(request: ProfileRequest, settings: Settings) -> None:
-    """Measure, and report."""
-    request.check()
-    old = read_profile(request.compare) if request.compare else None
-    json_file = Path(request.json) if request.json not in (None, "-") else None
-    check_writable([json_file, request.html, request.trace, request.out])
-    with Sensors() as sensors:
-        modes = ((request.attach, _attached), (request.sweep, _swept), (request.overhead, _overhead))
-        measure = next((mode for wanted, mode in modes if wanted), _replayed)
-        report = measure(request, settings)
-    progress("")
-    notes = (*report.notes, sensors.note)
-    report = report.model_copy(update={"sensors": sensors.sensors(), "notes": notes})
-    comparison = compare(old, report) if old else None
-    if request.json == "-":
-        sys.stdout.write(report.to_json())
-    else:
-        for text in (facts_table(report), *profile_tables(report, every_length=False)):
-            _print(text, screen())
-    if comparison:
-        console = Console(stderr=True) if request.json == "-" else screen()
-        _print(comparison_table(comparison, every_length=False), console)
-    for warning in comparison.warnings if comparison else ():
-        say(f"compared with another setup: {warning}")
-    if json_file:
-        write_file(json_file, report.to_json())
-    if request.html:
-        write_file(request.html, page(report, comparison))
+def measure(request: ProfileRequest, settings: Settings, progress: Progress) -> Profile:
+    """Measure what is asked for, while the machine's sensors are watched.
 
-
-def progress(text: str) -> None:
-    """Tell on a terminal what is being measured, in a line that the next one replaces.
-
-    No spinner: a thread that draws would be measured as well.
+    Raises:
+        UsageError: no such ``affectd run`` to attach to, or a file that cannot be written.
+        AffectdError: what the pipeline itself raises, see ``edge.pipeline``.
     """
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    modes = ((request.attach, _attached), (request.sweep, _swept), (request.overhead, _overhead))
+    mode = next((mode for wanted, mode in modes if wanted), _replayed)
+    with Sensors() as sensors:
+        found = mode(request, settings, progress)
+    return found.model_copy(update={"sensors": sensors.sensors(), "notes": (*found.notes, sensors.note)})
 
 
-def _replayed(request: ProfileRequest, settings: Settings) -> Profile:
+def _replayed(request: ProfileRequest, settings: Settings, progress: Progress) -> Profile:
     bundle = Bundle.load(settings.encoder.bundle_folder)
     household = Household(bundle, settings.speakers)
     household.load()
@@ -105,12 +73,12 @@ def _replayed(request: ProfileRequest, settings: Settings) -> Profile:
     )
 
 
-def _attached(request: ProfileRequest, _settings: Settings) -> Profile:
+def _attached(request: ProfileRequest, _settings: Settings, progress: Progress) -> Profile:
     attachment = attach(_pid(request.arguments))
     timings: list[Timing] = []
     try:
         model = Model.model_validate(attachment.greeting)
-        _collect(attachment, request.duration_s, timings)
+        _collect(attachment, request.duration_s, timings, progress)
     except ValidationError:
         raise UsageError(f"process {attachment.pid} is an affectd run of another version") from None
     finally:
@@ -138,7 +106,7 @@ def _losses(timings: Sequence[Timing]) -> list[str]:
     return [f"{skipped} utterances skipped, {lost_s:.1f} s lost"] if skipped or lost_s else []
 
 
-def _collect(attachment: Attachment, duration_s: float | None, timings: list[Timing]) -> None:
+def _collect(attachment: Attachment, duration_s: float | None, timings: list[Timing], progress: Progress) -> None:
     """Add timings until the duration is over, the other process ends, or Ctrl-C."""
     limit = "Ctrl-C ends it" if duration_s is None else f"for {duration_s:g} s"
     progress(f"attached to process {attachment.pid}, {limit}")
@@ -150,7 +118,7 @@ def _collect(attachment: Attachment, duration_s: float | None, timings: list[Tim
         pass
 
 
-def _swept(request: ProfileRequest, settings: Settings) -> Profile:
+def _swept(request: ProfileRequest, settings: Settings, progress: Progress) -> Profile:
     folders: list[Path | None] = [Path(bundle).expanduser() for bundle in request.bundles]
     folders = folders or [settings.encoder.bundle_folder]
     bundles = [Bundle.load(folder) for folder in folders]
@@ -173,7 +141,7 @@ def _swept(request: ProfileRequest, settings: Settings) -> Profile:
     )
 
 
-def _overhead(request: ProfileRequest, settings: Settings) -> Profile:
+def _overhead(request: ProfileRequest, settings: Settings, progress: Progress) -> Profile:
     bundle = Bundle.load(settings.encoder.bundle_folder)
     with recordings([Path(argument) for argument in request.arguments]) as files:
         found = measure_overhead(files, bundle, settings, request.rounds, progress)
@@ -198,15 +166,3 @@ def _pid(arguments: Sequence[str]) -> int | None:
     if len(arguments) > 1 or not arguments[0].isdecimal():
         raise UsageError(f"--attach takes one process id, not {' '.join(arguments)!r}")
     return int(arguments[0])
-
-
-def _print(text: TextTable, console: Console) -> None:
-    table = new_table(*text.heads)
-    table.title, table.title_justify = text.title, "left"
-    table.show_header = any(text.heads)
-    for column in table.columns[text.numbers_from : -1 if text.heads[-1] == "" else None]:
-        column.justify = "right"
-        column.no_wrap = True
-    for index, row in enumerate(text.rows):
-        table.add_row(*map(Text, row), style="bold" if index in text.bold else "")
-    console.print(table)
