@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from calibrate import processes
 from calibrate.dataset import Part, read_parts, require_speakers
 from calibrate.evaluate import evaluate_run
 from calibrate.recipe import Recipe
 from calibrate.report import figures_report, training_picture
 from calibrate.run import FROZEN_NAME, Run, build_run, load_run
 from calibrate.splits import SPLITS, Split
-from calibrate.training import processes
 from calibrate.training.clip_mfcc import clip_mfcc
 from calibrate.training.sources import LiveFeatures
 from calibrate.training.temperature import fit_temperature

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from calibrate.dataset import Part, Rows
+from calibrate.encoders.batches import cut_to_middle, encode
 from calibrate.metrics import Probabilities
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
 from calibrate.run import RUN_NAME, Run, load_run
-from calibrate.training.features import encode, middle
 from calibrate.workspace import Workspace
 from edge.analyze import whole_file_waveform
 from edge.audio import SAMPLE_RATE_HZ, Waveform
@@ -90,7 +90,7 @@ class TrainedRun:
     def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
         """See ``TrainedModel``."""
         run, longest = self._run, round(self._run.recipe.encoder.max_s * SAMPLE_RATE_HZ)
-        cut = [middle(waveform, longest) for waveform in waveforms]
+        cut = [cut_to_middle(waveform, longest) for waveform in waveforms]
         order = sorted(range(len(cut)), key=lambda row: len(cut[row]))
         logits = torch.empty(len(cut), len(self.labels))
         for start in range(0, len(cut), RUN_BATCH):

@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from calibrate.embed.batches import KINDS, Batching, duration_s, encode_batches
+from calibrate import processes
 from calibrate.embed.embedders import Embedder, open_embedder
 from calibrate.embed.listing import COLUMNS, cells, fingerprint, list_utterances, one_of
 from calibrate.embed.store import EMBEDDINGS, UNREADABLE, Shard, Store
+from calibrate.encoders.batches import KINDS, Batching, cut_to_middle, duration_s, encode, encode_batches
 from calibrate.progress import progress_bar
-from calibrate.training import processes
-from calibrate.training.features import encode, middle
 from calibrate.workspace import Workspace
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
@@ -123,7 +122,7 @@ class Worker:
             if len(waveform) <= self.batching.max_samples:
                 return waveform
             samples[2] += 1
-            cut: Waveform = middle(waveform, self.batching.max_samples).copy()  # a view would hold all of it
+            cut: Waveform = cut_to_middle(waveform, self.batching.max_samples).copy()  # a view would hold all of it
             return cut
 
         def run(waveforms: Sequence[Waveform]) -> Matrix:

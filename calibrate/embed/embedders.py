@@ -9,12 +9,12 @@ from pathlib import Path
 from torch import Tensor, nn
 from transformers import AutoConfig
 
+from calibrate.cache import weights_sha256
 from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.pretrained import ConvolutionalEncoder, PooledEncoder, load_encoder
 from calibrate.encoders.students import is_student, load_student
 from calibrate.encoders.whisper import WhisperEncoder
 from calibrate.run import RUN_NAME, Run, load_run
-from calibrate.training.features import weights_sha256
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import UsageError, nearest
 

@@ -9,11 +9,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from calibrate import processes
+from calibrate.cache import content_of
 from calibrate.corpora import CORPORA, Utterance, read_corpus
 from calibrate.corpora.base import audio_files
 from calibrate.corpora.labels import LABELS, to_label
-from calibrate.training import processes
-from calibrate.training.features import stamp
 from edge.errors import UsageError, nearest
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def fingerprint(utterances: Sequence[Utterance], folder: Path) -> str:
     """Return what changes when the list, a file or what is known of it does."""
     digest = hashlib.sha256()
     for utterance in utterances:
-        digest.update(json.dumps([*cells(utterance, folder), stamp(utterance.path)]).encode())
+        digest.update(json.dumps([*cells(utterance, folder), content_of(utterance.path)]).encode())
     return digest.hexdigest()
 
 

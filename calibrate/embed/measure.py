@@ -14,12 +14,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from calibrate.embed.batches import KINDS, Batching
 from calibrate.embed.corpus import BATCH_S
 from calibrate.embed.embedders import Embedder, open_embedder
 from calibrate.embed.listing import list_utterances
+from calibrate.encoders.batches import KINDS, Batching, cut_to_middle, encode
 from calibrate.progress import progress_bar
-from calibrate.training.features import encode, middle
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError, UsageError
@@ -169,7 +168,7 @@ def _draw(corpus: str, folder: Path, clips: int, seed: int, max_s: float) -> lis
     waveforms = []
     for row in drawn.tolist():
         try:
-            waveforms.append(middle(read_audio(utterances[row].path), round(max_s * SAMPLE_RATE_HZ)))
+            waveforms.append(cut_to_middle(read_audio(utterances[row].path), round(max_s * SAMPLE_RATE_HZ)))
         except AudioFileError as error:
             logger.warning("left out: %s", error)
     if not waveforms:

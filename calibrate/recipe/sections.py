@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from calibrate.training.augment import Augmentation
-
 Decay = Annotated[float, Field(ge=0.01, le=5)]
 Count = Annotated[int, Field(ge=1)]
 Number = Annotated[int, Field(ge=0)]
@@ -68,27 +66,34 @@ class EncoderRecipe(Section):
 
 
 class AugmentationRecipe(Section):
-    """Copies of the training audio, see :class:`calibrate.training.augment.Augmentation`."""
+    """What may happen to copies of the training audio; each step is drawn on its own, and 0 is off."""
 
     copies: Number = 3
     """Augmented copies beside the clean one; where the encoder learns, any number above 0 draws anew in every epoch."""
     gain_db: Weight = 12.0
+    """Gain is uniform within plus or minus this."""
     noise_probability: Probability = 0.5
     snr_db: Annotated[tuple[float, float], AfterValidator(ascending)] = (5.0, 30.0)
     room_probability: Probability = 0.3
     decay_s: Annotated[tuple[Decay, Decay], AfterValidator(ascending)] = (0.1, 0.5)
+    """Reverberation time (60 dB) of the simulated room."""
     telephone_probability: Probability = 0.15
     trim_probability: Probability = 0.7
+    """Share of copies whose leading and trailing silence is cut, as the runtime's segmenter does."""
     speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """0.1 is speed perturbation as usual: new pitch and formants, so new voices."""
+    """Uniform within 1 plus or minus this; 0.1 is speed perturbation as usual: new pitch and formants, new voices."""
     tempo: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """The same at the same pitch."""
     codec_probability: Probability = 0.0
     mask: Share = 0.0
     """SpecAugment: longest share of time and of the mel scale that a mask covers, two masks each."""
 
-    def build(self) -> Augmentation:
-        """Return the augmentation itself."""
-        return Augmentation(**self.model_dump(exclude={"copies"}))
+    @property
+    def key(self) -> str:
+        """What is on: cached features are found by it, whatever steps there will be."""
+        names = [name for name in AugmentationRecipe.model_fields if name != "copies"]
+        values = {name: getattr(self, name) for name in names}
+        return f"Augmentation({', '.join(f'{name}={value!r}' for name, value in values.items() if value)})"
 
 
 class HeadRecipe(Section):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,12 +10,12 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from calibrate.cache import cached_arrays, content_of, weights_sha256
 from calibrate.corpora import Utterance
 from calibrate.progress import progress_bar
 from calibrate.speakers.trials import DURATIONS_S, Rows, Voices
 from calibrate.speakers.verifier import read_contract
 from calibrate.speakers.voices import VoiceEncoder
-from calibrate.training.features import stamp
 from edge.analyze import whole_file_waveform
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
@@ -62,11 +58,7 @@ class TorchVoices:
     @property
     def key(self) -> str:
         """See ``VoiceSource``."""
-        weights = hashlib.sha256()
-        for name, tensor in sorted(self.encoder.state_dict().items()):
-            weights.update(f"{name}{tuple(tensor.shape)}".encode())
-            weights.update(tensor.contiguous().numpy().data)
-        return weights.hexdigest()
+        return weights_sha256(self.encoder)
 
     def embed(self, waveforms: Sequence[Waveform], advance: Advance) -> tuple[Matrix, Matrix]:
         """See ``VoiceSource``; in batches of similar length."""
@@ -109,18 +101,9 @@ class OnnxVoices:
 def cached_voices(source: VoiceSource, utterances: Sequence[Utterance], cache: Path, seed: int = 0) -> Voices:
     """Return the table from the cache folder, or read it and keep it there; a damaged file is made anew."""
     settings = (VadSettings().model_dump(), SegmenterSettings().model_dump(), DURATIONS_S, TIMED_CLIPS, BUCKETS_S)
-    clips = [(stamp(one.path), one.corpus, one.speaker, one.gender, one.emotion) for one in utterances]
-    described = json.dumps([VERSION, source.key, settings, seed, clips])
-    path = cache / f"voices-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npz"
-    try:
-        return Voices.load(path)
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile):
-        voices = read_voices(source, utterances, seed)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-    voices.save(partial)
-    partial.replace(path)
-    return voices
+    clips = [(content_of(one.path), one.corpus, one.speaker, one.gender, one.emotion) for one in utterances]
+    described = (VERSION, source.key, settings, seed, clips)
+    return Voices(**cached_arrays(cache, "voices", described, lambda: vars(read_voices(source, utterances, seed))))
 
 
 def read_voices(source: VoiceSource, utterances: Sequence[Utterance], seed: int = 0) -> Voices:

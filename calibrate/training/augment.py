@@ -2,67 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 import numpy.typing as npt
 
+from calibrate.recipe import AugmentationRecipe
 from calibrate.training.perturb import change_speed, change_tempo, code, mask, quick_size
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 FRAME = SAMPLE_RATE_HZ // 50
 
 
-@dataclass(frozen=True, repr=False)
-class Augmentation:
-    """What may happen to a copy of an utterance; each step is drawn on its own, and 0 is off."""
+def augment(waveform: Waveform, settings: AugmentationRecipe, rng: np.random.Generator) -> Waveform:
+    """Return a changed copy of ``float32[samples]``; never empty, and longer only by speed or tempo.
 
-    gain_db: float = 12.0
-    """Gain is uniform within plus or minus this."""
-    noise_probability: float = 0.5
-    snr_db: tuple[float, float] = (5.0, 30.0)
-    room_probability: float = 0.3
-    decay_s: tuple[float, float] = (0.1, 0.5)
-    """Reverberation time (60 dB) of the simulated room."""
-    telephone_probability: float = 0.15
-    trim_probability: float = 0.7
-    """Share of copies whose leading and trailing silence is cut, as the runtime's segmenter does."""
-    speed: float = 0.0
-    """Speed, and with it pitch, is uniform within 1 plus or minus this."""
-    tempo: float = 0.0
-    """Tempo at the same pitch is uniform within 1 plus or minus this."""
-    codec_probability: float = 0.0
-    mask: float = 0.0
-    """Longest share of the time and of the mel scale that a mask silences."""
-
-    def __repr__(self) -> str:
-        """Name what is on: cached features are found by it, whatever steps there will be."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return f"Augmentation({', '.join(f'{name}={value!r}' for name, value in values.items() if value)})"
-
-    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        """Return a changed copy of ``float32[samples]``; never empty, and longer only by speed or tempo.
-
-        A step that is off draws nothing, so that the others stay as they were without it.
-        """
-        if rng.random() < self.trim_probability:
-            waveform = trim_silence(waveform, keep_s=rng.uniform(0.0, 0.3))
-        if self.speed:
-            waveform = change_speed(waveform, rng.uniform(1 - self.speed, 1 + self.speed))
-        if self.tempo:
-            waveform = change_tempo(waveform, rng.uniform(1 - self.tempo, 1 + self.tempo))
-        if rng.random() < self.room_probability:
-            waveform = add_room(waveform, rng.uniform(*self.decay_s), rng)
-        if rng.random() < self.noise_probability:
-            waveform = add_noise(waveform, rng.uniform(*self.snr_db), rng.uniform(0.0, 1.0), rng)
-        if rng.random() < self.telephone_probability:
-            waveform = telephone(waveform)
-        if self.codec_probability and rng.random() < self.codec_probability:
-            waveform = code(waveform, rng)
-        if self.mask:
-            waveform = mask(waveform, self.mask, rng)
-        gain = 10 ** (rng.uniform(-self.gain_db, self.gain_db) / 20)
-        return _as_waveform(np.clip(waveform * gain, -1, 1))
+    Each step is drawn on its own. A step that is off draws nothing, so that the others stay as they were without it.
+    """
+    if rng.random() < settings.trim_probability:
+        waveform = trim_silence(waveform, keep_s=rng.uniform(0.0, 0.3))
+    if settings.speed:
+        waveform = change_speed(waveform, rng.uniform(1 - settings.speed, 1 + settings.speed))
+    if settings.tempo:
+        waveform = change_tempo(waveform, rng.uniform(1 - settings.tempo, 1 + settings.tempo))
+    if rng.random() < settings.room_probability:
+        waveform = add_room(waveform, rng.uniform(*settings.decay_s), rng)
+    if rng.random() < settings.noise_probability:
+        waveform = add_noise(waveform, rng.uniform(*settings.snr_db), rng.uniform(0.0, 1.0), rng)
+    if rng.random() < settings.telephone_probability:
+        waveform = telephone(waveform)
+    if settings.codec_probability and rng.random() < settings.codec_probability:
+        waveform = code(waveform, rng)
+    if settings.mask:
+        waveform = mask(waveform, settings.mask, rng)
+    gain = 10 ** (rng.uniform(-settings.gain_db, settings.gain_db) / 20)
+    return _as_waveform(np.clip(waveform * gain, -1, 1))
 
 
 def trim_silence(waveform: Waveform, keep_s: float = 0.25, below_peak_db: float = 35.0) -> Waveform:

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from calibrate import processes
 from calibrate.recipe import ScheduleRecipe
-from calibrate.training import processes
 from edge.errors import ModelError
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from calibrate import processes
+from calibrate.cache import cached_arrays, content_of
 from calibrate.corpora.mfcc import HOP_MS, MELS, WINDOW_MS, new_transform, pooled_mfcc
 from calibrate.dataset import Part
 from calibrate.progress import progress_bar
-from calibrate.training import processes
-from calibrate.training.features import stamp
 from edge.audio import read_audio
 from edge.errors import AudioFileError
 
@@ -25,15 +23,9 @@ ClipVectors = Mapping[Path, Vector]
 
 def clip_mfcc(paths: Sequence[Path], cache: Path, coefficients: int) -> ClipVectors:
     """Return the mean MFCC of each file, from the cache where it was computed before."""
-    described = json.dumps([coefficients, MELS, WINDOW_MS, HOP_MS, [stamp(path) for path in paths]])
-    table = cache / f"mfcc-{hashlib.sha256(described.encode()).hexdigest()[:16]}.npy"
+    described = (coefficients, MELS, WINDOW_MS, HOP_MS, [content_of(path) for path in paths])
     with processes.main_first():
-        if not table.is_file():
-            cache.mkdir(parents=True, exist_ok=True)
-            partial = table.with_suffix(".partial.npy")
-            np.save(partial, _compute(paths, coefficients))
-            partial.replace(table)
-        rows = np.load(table)
+        rows = cached_arrays(cache, "mfcc", described, lambda: {"mfcc": _compute(paths, coefficients)})["mfcc"]
     return {path: row for path, row in zip(paths, rows, strict=True) if np.isfinite(row).all()}
 
 

@@ -7,24 +7,20 @@ one writes the same numbers, because batches are planned from the whole list. A 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from calibrate.embed.batches import duration_s, encode_batches, plan_batches
+from calibrate.cache import content_of, key_of, weights_sha256
+from calibrate.encoders.batches import cut_to_middle, duration_s, encode, encode_batches, plan_batches
 from calibrate.encoders.pretrained import PooledEncoder
 from calibrate.progress import progress_bar
-from calibrate.training.augment import Augmentation
+from calibrate.recipe import AugmentationRecipe
+from calibrate.training.augment import augment
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.buckets import pad
-from edge.bundle import sha256_of
 from edge.errors import AudioFileError
 from edge.segmenter import spoken
 from edge.settings import SegmenterSettings, VadSettings
@@ -48,7 +44,7 @@ def embed(
     paths: Sequence[Path],
     cache: Path,
     *,
-    augmentation: Augmentation | None = None,
+    augmentation: AugmentationRecipe | None = None,
     seed: int = 0,
     spoken_only: bool = False,
     batch_s: float = 64.0,
@@ -68,9 +64,10 @@ def embed(
         max_s: longer files are cut here, in the middle.
     """
     lengths_s = [duration_s(path) for path in paths]
-    files = [stamp(path) for path in paths]
+    files = [content_of(path) for path in paths]
     kind = (VadSettings().model_dump(), SegmenterSettings().model_dump()) if spoken_only else ()
-    folder = cache / _cache_key(encoder, encoder_name, files, augmentation, seed, max_s, *kind)
+    name = augmentation.key if augmentation else None
+    folder = cache / key_of(encoder.pooled, weights_sha256(encoder), encoder_name, files, name, seed, max_s, *kind)
     features, state = _open_cache(folder, len(paths), encoder)
     batches = list(plan_batches(lengths_s, batch_s))
     todo = [batch for batch in batches if (state[batch] == WAITING).any()]
@@ -83,8 +80,8 @@ def embed(
         if spoken_only:
             waveform = spoken(waveform)
         if augmentation is not None:
-            waveform = augmentation(waveform, np.random.default_rng([seed, row]))
-        return middle(waveform, round(max_s * SAMPLE_RATE_HZ))
+            waveform = augment(waveform, augmentation, np.random.default_rng([seed, row]))
+        return cut_to_middle(waveform, round(max_s * SAMPLE_RATE_HZ))
 
     with progress_bar() as progress:
         task = progress.add_task(f"embedding {folder.name}", total=len(paths), completed=int((state != WAITING).sum()))
@@ -95,56 +92,6 @@ def embed(
             state.flush()
             progress.advance(task, len(batch))
     return FeatureTable(features, np.asarray(state == DONE))
-
-
-def encode(
-    encoder: torch.nn.Module, waveforms: Sequence[Waveform], samples: int | None = None
-) -> npt.NDArray[np.float32]:
-    """Return the encoder's ``float32[batch, dim]`` for waveforms padded to ``samples``, or to the longest of them."""
-    lengths = torch.tensor([len(waveform) for waveform in waveforms])
-    device = next(encoder.parameters()).device
-    with torch.inference_mode():
-        padded = torch.from_numpy(pad(waveforms, samples or int(lengths.max()))).to(device)
-        pooled: npt.NDArray[np.float32] = encoder(padded, lengths.to(device)).cpu().numpy()
-    return pooled
-
-
-def middle(waveform: Waveform, samples: int) -> Waveform:
-    """Return the middle ``samples`` of a longer waveform, a shorter one as it is."""
-    start = max(0, (len(waveform) - samples) // 2)
-    return waveform[start : start + samples]
-
-
-def stamp(path: Path) -> str:
-    """Return what tells a file from another: the SHA-256 of its content; nothing for a missing file.
-
-    A copy of a corpus, or a checkout that is new, finds what was computed for the old one.
-    """
-    try:
-        status = path.stat()
-        return _content(path, status.st_size, status.st_mtime_ns)
-    except OSError:
-        return ""
-
-
-@cache
-def _content(path: Path, size: int, written_ns: int) -> str:
-    """Return the hash of a file's content, read once while size and time stay as they are."""
-    return sha256_of(path)
-
-
-def weights_sha256(module: torch.nn.Module) -> str:
-    """Return the hexadecimal SHA-256 of a module's weights, with their names and shapes."""
-    weights = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        weights.update(f"{name}{tuple(tensor.shape)}".encode())
-        weights.update(tensor.cpu().contiguous().numpy().data)
-    return weights.hexdigest()
-
-
-def _cache_key(encoder: PooledEncoder, *parts: object) -> str:
-    described = json.dumps([encoder.pooled, weights_sha256(encoder), *parts], default=str)
-    return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
 def _open_cache(folder: Path, rows: int, encoder: PooledEncoder) -> tuple[np.memmap, np.memmap]:

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from calibrate import processes
 from calibrate.dataset import Part, Rows
+from calibrate.encoders.batches import cut_to_middle
 from calibrate.encoders.lowrank import add_adapters, merge_adapters
 from calibrate.encoders.pretrained import PooledEncoder
-from calibrate.recipe import Recipe
-from calibrate.training import processes
+from calibrate.recipe import AugmentationRecipe, Recipe
 from calibrate.training.audio_store import AudioStore
-from calibrate.training.augment import Augmentation
-from calibrate.training.features import FeatureTable, embed, middle
+from calibrate.training.augment import augment
+from calibrate.training.features import FeatureTable, embed
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import pad
 from edge.errors import AudioFileError, UsageError
@@ -68,13 +69,13 @@ class FrozenFeatures:
         """See ``FeatureSource``."""
         copies = [self.clean(part)[1]]
         for seed in range(1, self.recipe.augmentation.copies + 1):
-            table = self._embed(part, augmentation=self.recipe.augmentation.build(), seed=seed)
+            table = self._embed(part, augmentation=self.recipe.augmentation, seed=seed)
             copies.append(torch.from_numpy(table.features.astype(np.float32)))
         stacked = torch.stack(copies)
         return lambda rows, rng: stacked[rng.integers(len(copies), size=len(rows)), rows]
 
     def _embed(
-        self, part: Part, *, augmentation: Augmentation | None = None, seed: int = 0, spoken_only: bool = False
+        self, part: Part, *, augmentation: AugmentationRecipe | None = None, seed: int = 0, spoken_only: bool = False
     ) -> FeatureTable:
         with processes.main_first():
             return embed(
@@ -97,7 +98,7 @@ class LiveFeatures:
 
     def __init__(self, encoder: PooledEncoder, recipe: Recipe) -> None:
         self.encoder, self.max_samples = encoder, round(recipe.encoder.max_s * SAMPLE_RATE_HZ)
-        self.augmentation = recipe.finetune.augmentation.build() if recipe.finetune.augmentation.copies else None
+        self.augmentation = recipe.finetune.augmentation if recipe.finetune.augmentation.copies else None
         self.audio = AudioStore(recipe.finetune.memory_gb * 1e9)
         self.pool = ThreadPoolExecutor(torch.get_num_threads())
         layers = encoder.encoder.transformer_layers()[-recipe.encoder.finetune :]
@@ -145,7 +146,9 @@ class LiveFeatures:
 
         def waveform(row: int, seed: int) -> Waveform:
             read = self.audio.read(part.paths[row])
-            return self._cut(self.augmentation(read, np.random.default_rng(seed)) if self.augmentation else read)
+            if self.augmentation is not None:
+                read = augment(read, self.augmentation, np.random.default_rng(seed))
+            return self._cut(read)
 
         def batch(rows: Rows, rng: np.random.Generator) -> Tensor:
             self.encoder.train()
@@ -168,7 +171,7 @@ class LiveFeatures:
         return torch.cat(pooled)[np.argsort(order)].reshape(len(order), len(self.encoder.pooled), -1)
 
     def _cut(self, waveform: Waveform) -> Waveform:
-        return middle(waveform, self.max_samples)
+        return cut_to_middle(waveform, self.max_samples)
 
 
 def _readable(part: Part, readable: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Part:

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from calibrate import processes
 from calibrate.dataset import Part, Rows
 from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.recipe import ScheduleRecipe
-from calibrate.training import processes
 from calibrate.training.checkpoint import Checkpoint, KeptWeights, Stateful
 from calibrate.training.heads import Classifier, rows_of
 from calibrate.training.objective import Objective

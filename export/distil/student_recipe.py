@@ -8,7 +8,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from calibrate.encoders.students import StudentShape
 from calibrate.recipe.sections import AugmentationRecipe, ascending
-from calibrate.training.augment import Augmentation
 
 Share = Annotated[float, Field(ge=0)]
 Nothing = Annotated[float, Field(ge=0, le=0)]
@@ -39,10 +38,6 @@ class StudentAugmentation(AugmentationRecipe):
     trim_probability: Nothing = 0.0
     speed: Nothing = 0.0
     tempo: Nothing = 0.0
-
-    def build(self) -> Augmentation:
-        """Return the augmentation itself, which knows no other utterances and so no voices."""
-        return Augmentation(**self.model_dump(exclude={"copies", "voices_probability", "voices_db"}))
 
 
 class DistilRecipe(BaseModel):

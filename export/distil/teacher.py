@@ -7,8 +7,6 @@ moved into place when it is whole, so a killed run loses at most the view in han
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +18,12 @@ import soxr
 import torch
 from torch import Tensor
 
+from calibrate.cache import content_of, key_of, weights_sha256
+from calibrate.encoders.batches import cut_to_middle
 from calibrate.progress import progress_bar
+from calibrate.recipe import AugmentationRecipe
 from calibrate.run import Run
-from calibrate.training.augment import Augmentation
-from calibrate.training.features import middle, stamp
+from calibrate.training.augment import augment
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
 
@@ -78,7 +78,7 @@ class Heard:
 class Listener:
     """How utterances are heard in a view."""
 
-    augmentation: Augmentation
+    augmentation: AugmentationRecipe
     speed: float
     """Playback is up to this share faster or slower, which changes pitch and formants as another speaker would."""
     mixed: float
@@ -94,8 +94,8 @@ class Listener:
                 waveform = overlaid(waveform, read_audio(paths[int(rng.integers(len(paths)))]), rng.uniform(0, 10))
             factor = rng.uniform(1 - self.speed, 1 + self.speed)
             waveform = soxr.resample(waveform, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ).astype(np.float32)
-            waveform = self.augmentation(waveform, rng)
-        heard = middle(waveform, round(self.max_s * SAMPLE_RATE_HZ))
+            waveform = augment(waveform, self.augmentation, rng)
+        heard = cut_to_middle(waveform, round(self.max_s * SAMPLE_RATE_HZ))
         return np.clip(np.round(heard * 32768), -32768, 32767).astype(np.int16)
 
 
@@ -188,11 +188,7 @@ def batches_of(
 
 
 def _key(teacher: Run, paths: Sequence[Path], listener: Listener, apart: int) -> str:
-    weights = hashlib.sha256()
-    for module in (teacher.encoder, teacher.classifier):
-        for name, tensor in module.state_dict().items():
-            weights.update(name.encode())
-            weights.update(tensor.cpu().contiguous().numpy().data)
-    files = [stamp(path) for path in paths]
-    described = json.dumps([weights.hexdigest(), files, listener, apart, list(teacher.encoder.pooled)], default=str)
-    return f"teacher-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+    weights = [weights_sha256(module) for module in (teacher.encoder, teacher.classifier)]
+    heard = (listener.augmentation.key, listener.speed, listener.mixed, listener.max_s)
+    files = [content_of(path) for path in paths]
+    return f"teacher-{key_of(weights, files, heard, apart, teacher.encoder.pooled)}"

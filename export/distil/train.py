@@ -22,6 +22,7 @@ from calibrate.encoders.students import save_student
 from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.run import Run
+from calibrate.training.augment import augment
 from calibrate.training.temperature import fit_temperature
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
@@ -74,7 +75,7 @@ def distil(
     student = Training(Imitation(teacher, recipe, start), recipe, folder / "checkpoint.pt")
     apart = frames_a_token(teacher, student.imitation)
     listener = Listener(
-        recipe.heard_by_both(teacher.recipe.augmentation).build(),
+        recipe.heard_by_both(teacher.recipe.augmentation),
         recipe.speed,
         recipe.mixed,
         teacher.recipe.encoder.max_s,
@@ -121,7 +122,7 @@ class Training:
         mean = get_ema_multi_avg_fn(recipe.averaging)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(imitation, multi_avg_fn=mean)
         self._best = deepcopy(imitation)
-        self.augmentation = recipe.augmentation.build() if recipe.augmentation.copies else None
+        self.augmentation = recipe.augmentation if recipe.augmentation.copies else None
         self.pool = ThreadPoolExecutor(torch.get_num_threads())
 
     def kept(self) -> Imitation:
@@ -169,7 +170,7 @@ class Training:
         if recipe.voices_probability and rng.random() < recipe.voices_probability:
             others = chatter(view, int(rng.integers(1, MOST_VOICES + 1)), len(waveform), rng)
             waveform = overlaid(waveform, others, rng.uniform(*recipe.voices_db))
-        return replace(heard, waveform=self.augmentation(waveform, rng))
+        return replace(heard, waveform=augment(waveform, self.augmentation, rng))
 
     def save(self, epochs: int) -> None:
         """Write the state after this many epochs, as a whole."""

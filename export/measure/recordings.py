@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrate.conversation import MARGIN_S, room_tone, voiced_span
+from calibrate.example_conversation import MARGIN_S, room_tone, voiced_span
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from export.example_conversation import CONVERSATION, spans_s
 from export.measure.segmentation import Span

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.conversation import VOICED_BELOW_PEAK_DB
+from calibrate.example_conversation import VOICED_BELOW_PEAK_DB
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.settings import SegmenterSettings
 from edge.vad import FRAME_SAMPLES

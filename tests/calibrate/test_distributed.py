@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from calibrate import processes
 from calibrate.cli.app import main
-from calibrate.training import processes
 from calibrate.training import trainer as training
 from helpers.calling import exit_code
 

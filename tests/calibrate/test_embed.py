@@ -12,9 +12,9 @@ import torch
 from calibrate.cli.app import main
 from calibrate.corpora import read_corpus
 from calibrate.embed import corpus as work
+from calibrate.encoders.batches import encode
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from calibrate.run import load_run
-from calibrate.training.features import encode
 from edge.audio import Waveform, read_audio
 from edge.bundle import sha256_of
 from helpers.calling import exit_code

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrate.embed.batches import KINDS, Batching, encode_batches, plan_batches
+from calibrate.encoders.batches import KINDS, Batching, encode_batches, plan_batches
 from edge.arrays import Matrix
 from edge.audio import Waveform
 

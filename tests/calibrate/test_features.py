@@ -12,10 +12,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from calibrate.encoders.batches import cut_to_middle, encode
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
+from calibrate.recipe import AugmentationRecipe
 from calibrate.training import features
-from calibrate.training.augment import Augmentation
-from calibrate.training.features import DONE, UNREADABLE, WAITING, FeatureTable, embed, encode, middle
+from calibrate.training.features import DONE, UNREADABLE, WAITING, FeatureTable, embed
 from edge.audio import Waveform
 from helpers.signals import silence, speech_like
 
@@ -172,9 +173,9 @@ def test_whatever_changes_the_features_has_a_cache_of_its_own(clips: list[Path],
         (Listener(weight=1.001), clips, {}),
         (Listener(), clips[1:], {}),
         (Listener(), clips[::-1], {}),
-        (Listener(), clips, {"augmentation": Augmentation()}),
-        (Listener(), clips, {"augmentation": Augmentation(), "seed": 1}),
-        (Listener(), clips, {"augmentation": Augmentation(gain_db=3.0)}),
+        (Listener(), clips, {"augmentation": AugmentationRecipe()}),
+        (Listener(), clips, {"augmentation": AugmentationRecipe(), "seed": 1}),
+        (Listener(), clips, {"augmentation": AugmentationRecipe(gain_db=3.0)}),
         (Listener(), clips, {"max_s": 0.2}),
     ]
     swapped = Listener()
@@ -222,7 +223,7 @@ def test_long_files_are_cut_in_the_middle(tmp_path: Path, clip: Any) -> None:
     path = clip(tmp_path / "long.wav", waveform)
     row = run(Listener(), [path], tmp_path / "cache", max_s=0.25).features[0].ravel()
     np.testing.assert_allclose(row, [0.5, 0.25, 0.25, 1], atol=1e-3)
-    np.testing.assert_array_equal(middle(waveform, 99_999), waveform)
+    np.testing.assert_array_equal(cut_to_middle(waveform, 99_999), waveform)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

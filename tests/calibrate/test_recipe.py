@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calibrate.recipe import HEADS, Recipe, read_recipe
-from calibrate.training.augment import Augmentation
+from calibrate.recipe import HEADS, AugmentationRecipe, Recipe, read_recipe
+from calibrate.training.augment import augment
 from edge.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def test_what_is_not_given_has_its_default(recipe_file: Write) -> None:
     recipe = read_recipe(recipe_file(augmentation={}))
     assert recipe.seed == 0
     assert recipe.augmentation.copies == 1
-    assert recipe.augmentation.build() == Augmentation()
+    assert recipe.augmentation.key == AugmentationRecipe().key
     assert recipe.corpora[0].licence_verified
     assert not recipe.corpora[1].licence_verified
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
@@ -138,7 +138,7 @@ def test_any_values_make_a_valid_recipe_or_a_usage_error(
     with suppress(UsageError):
         recipe = read_recipe(path)
         assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
-        copy = recipe.augmentation.build()(np.ones(800, np.float32), np.random.default_rng(recipe.seed))
+        copy = augment(np.ones(800, np.float32), recipe.augmentation, np.random.default_rng(recipe.seed))
         assert np.isfinite(copy).all()
 
 
@@ -197,6 +197,6 @@ def test_a_head_that_is_not_there(recipe_of: Callable[..., Recipe], tmp_path: Pa
 
 def test_fine_tuning_has_defaults_of_its_own(recipe_of: Callable[..., Recipe]) -> None:
     recipe = recipe_of()
-    assert recipe.finetune.augmentation.build().speed > recipe.augmentation.build().speed == 0
+    assert recipe.finetune.augmentation.speed > recipe.augmentation.speed == 0
     assert recipe.finetune.batch < type(recipe.schedule)().batch
     assert recipe.finetune.average > recipe.schedule.average == 0

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from calibrate.dataset import Part, read_parts
+from calibrate.encoders.batches import encode
 from calibrate.encoders.pretrained import PooledEncoder
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
 from calibrate.training.audio_store import AudioStore
-from calibrate.training.features import encode
 from calibrate.training.sources import GROUP, LiveFeatures
 from edge.audio import read_audio
 from edge.errors import AudioFileError, UsageError

@@ -1,4 +1,4 @@
-"""Make the example conversation: ``python -m calibrate.conversation DATA examples`` (see examples/README.md).
+"""Make the example conversation: ``python -m calibrate.example_conversation DATA examples`` (see examples/README.md).
 
 Clips are chosen by a rule that knows nothing of any model, and joined over one quiet room tone.
 """
@@ -37,7 +37,7 @@ STEP_SAMPLES = SAMPLE_RATE_HZ // 100
 MARGIN_S = 0.2
 """Of each clip this much is kept around its voice, faded in and out."""
 
-app = new_app("python -m calibrate.conversation", "Make the example conversation.", "")
+app = new_app("python -m calibrate.example_conversation", "Make the example conversation.", "")
 
 
 @dataclass(frozen=True)
@@ -147,4 +147,4 @@ def room_tone(samples: int) -> Waveform:
 
 
 if __name__ == "__main__":
-    launch(app, "python -m calibrate.conversation")
+    launch(app, "python -m calibrate.example_conversation")

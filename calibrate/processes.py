@@ -12,18 +12,18 @@ from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
-from calibrate.dataset import Rows
-
 PATIENCE = timedelta(days=2)
 """The main process may embed a corpus while the others wait."""
 
 T = TypeVar("T")
+Rows = npt.NDArray[np.int64]
 
 
 def join(cpu: bool) -> torch.device | None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
+import torch
 
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.buckets import pad
 
 KINDS = ("length", "order", "pad")
 
@@ -103,3 +106,21 @@ def _one_ahead(
     for batch in batches:
         ahead.extend(islice(loads, 1))
         yield batch, ahead.popleft().result()
+
+
+def encode(
+    encoder: torch.nn.Module, waveforms: Sequence[Waveform], samples: int | None = None
+) -> npt.NDArray[np.float32]:
+    """Return the encoder's ``float32[batch, dim]`` for waveforms padded to ``samples``, or to the longest of them."""
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    device = next(encoder.parameters()).device
+    with torch.inference_mode():
+        padded = torch.from_numpy(pad(waveforms, samples or int(lengths.max()))).to(device)
+        pooled: npt.NDArray[np.float32] = encoder(padded, lengths.to(device)).cpu().numpy()
+    return pooled
+
+
+def cut_to_middle(waveform: Waveform, samples: int) -> Waveform:
+    """Return the middle ``samples`` of a longer waveform, a shorter one as it is."""
+    start = max(0, (len(waveform) - samples) // 2)
+    return waveform[start : start + samples]

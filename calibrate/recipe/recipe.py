@@ -1,0 +1,169 @@
+"""The recipe as a whole, and reading one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from calibrate.corpora.labels import EMOTIONS, LABELS
+from calibrate.recipe.sections import (
+    AugmentationRecipe,
+    CorpusRecipe,
+    EncoderRecipe,
+    FinetuneRecipe,
+    HeadRecipe,
+    ScheduleRecipe,
+    Section,
+    SplitRecipe,
+)
+from edge.errors import UsageError, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HEADS = Path(__file__).resolve().parents[2] / "configs" / "heads"
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+class Recipe(Section):
+    """Everything that makes a model, besides the folders."""
+
+    name: str
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    labels: Annotated[tuple[str, ...], Field(min_length=2)] = EMOTIONS
+    corpora: tuple[CorpusRecipe, ...]
+    splits: SplitRecipe = SplitRecipe()
+    encoder: EncoderRecipe
+    augmentation: AugmentationRecipe = AugmentationRecipe()
+    head: HeadRecipe = HeadRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    finetune: FinetuneRecipe = FinetuneRecipe()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if not self.corpora:
+            raise ValueError("at least one [[corpora]] is needed")
+        for label in self.labels:
+            if label not in LABELS:
+                raise ValueError(f"label {label!r} is not one of {', '.join(LABELS)}{nearest(label, LABELS)}")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels {', '.join(self.labels)} name one twice")
+        if max(self.encoder.pooled) > self.encoder.layers:
+            raise ValueError(f"encoder.pooled {self.encoder.pooled} exceeds encoder.layers = {self.encoder.layers}")
+        if self.encoder.finetune > self.encoder.layers:
+            raise ValueError(
+                f"encoder.finetune = {self.encoder.finetune} exceeds encoder.layers = {self.encoder.layers}"
+            )
+        if self.finetune.front and 0 < self.encoder.finetune < self.encoder.layers:
+            raise ValueError(f"finetune.front needs encoder.finetune = {self.encoder.layers}, all of encoder.layers")
+        batches = [self.schedule.batch, self.finetune.batch] if self.encoder.finetune else [self.schedule.batch]
+        if self.head.kind == "stack" and min(batches) < 2:
+            raise ValueError("head.kind = 'stack' normalises over the batch, which needs two utterances or more")
+        if not self.schedule.epochs and not self.encoder.finetune:
+            raise ValueError("schedule.epochs = 0 trains nothing while encoder.finetune = 0")
+        return self
+
+    def with_finetune(self, layers: int) -> Recipe:
+        """Return the recipe with as many layers to fine-tune; 0 is its frozen stage.
+
+        Raises:
+            UsageError: that does not fit the rest of the recipe.
+        """
+        return self._changed({"encoder": {"finetune": layers}}, f"fine-tuning {layers} layers")
+
+    def with_schedule(self, values: Mapping[str, float]) -> Recipe:
+        """Return the recipe with these values in its schedule.
+
+        Raises:
+            UsageError: they do not fit the rest of the recipe.
+        """
+        return self._changed({"schedule": values}, ", ".join(f"{key} {value:g}" for key, value in values.items()))
+
+    def with_head(self, name: str | None) -> Recipe:
+        """Return the recipe with another head, its schedule and augmentation; None leaves it as it is.
+
+        Args:
+            name: of a file in ``configs/heads``, or a path to one like these.
+
+        Raises:
+            UsageError: there is no such file, or what is in it does not fit the rest of the recipe.
+        """
+        if name is None:
+            return self
+        path = Path(name)
+        if path.suffix != ".toml":
+            shipped = sorted(path.stem for path in HEADS.glob("*.toml"))
+            if name not in shipped:
+                raise UsageError(f"--head {name!r} is not one of {', '.join(shipped)}{nearest(name, shipped)}")
+            path = HEADS / f"{name}.toml"
+        return self._changed(read_toml(path, HeadFile).model_dump(), f"--head {name}")
+
+    def _changed(self, sections: Mapping[str, Mapping[str, Any]], reason: str) -> Recipe:
+        described = self.model_dump()
+        for section, values in sections.items():
+            described[section] |= values
+        try:
+            return Recipe.model_validate(described)
+        except ValidationError as error:
+            raise UsageError(f"{reason}: {error.errors()[0]['msg']}") from None
+
+    def leave_out(self, names: Collection[str]) -> Recipe:
+        """Return the recipe without these corpora.
+
+        Raises:
+            UsageError: the recipe has no such corpus.
+        """
+        known = [corpus.name for corpus in self.corpora]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"--without {name}: the recipe has {', '.join(known)}{nearest(name, known)}")
+        return self.model_copy(update={"corpora": tuple(corpus for corpus in self.corpora if corpus.name not in names)})
+
+
+class HeadFile(Section):
+    """A head of ``configs/heads`` with its hyper-parameters, to be laid over a recipe."""
+
+    head: HeadRecipe
+    schedule: ScheduleRecipe
+    augmentation: AugmentationRecipe = AugmentationRecipe(copies=0)
+
+
+def read_recipe(path: Path, head: str | None = None) -> Recipe:
+    """Read and validate a training recipe, see ``read_toml``, and lay a head over it, see ``Recipe.with_head``."""
+    return read_toml(path, Recipe).with_head(head)
+
+
+def read_toml(path: Path, kind: type[Kind]) -> Kind:
+    """Read and validate a recipe of some kind.
+
+    Raises:
+        UsageError: the file cannot be read, or a key or value is not valid; names the key and the nearest valid one.
+    """
+    try:
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe {path} is not valid TOML: {error}") from None
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        where = ".".join(str(part) for part in first["loc"])
+        hint = nearest(str(first["loc"][-1]), _known_keys(kind)) if first["type"] == "extra_forbidden" else ""
+        raise UsageError(f"recipe {path}: {where or 'recipe'}: {first['msg']}{hint}") from None
+
+
+def _known_keys(kind: type[BaseModel]) -> list[str]:
+    """Return the keys of a recipe and of its sections."""
+    keys = list(kind.model_fields)
+    for field in kind.model_fields.values():
+        inner = get_args(field.annotation) or (field.annotation,)
+        for section in inner:
+            if isinstance(section, type) and issubclass(section, BaseModel):
+                keys += _known_keys(section)
+    return keys
