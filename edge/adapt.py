@@ -1,4 +1,4 @@
-"""Personal calibration: what enrolment clips say about a voice, and what a recognition makes of it."""
+"""Adaptation: a voice profile estimated from enrolment clips, and probabilities that take it into account."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge.arrays import Doubles, Matrix
+from edge.arrays import Doubles, Matrix, softmax
 from edge.errors import UsageError, nearest
 from edge.head import Head
 from edge.population import Population
@@ -16,7 +16,7 @@ from edge.population import Population
 PSEUDO_CLIPS = 3.0
 """Noise over speaker variance: ``n`` clips move the offset ``n / (n + PSEUDO_CLIPS)`` of the way."""
 MIXED_PRIOR = 0.8
-"""Probability, before any clip is heard, that unlabelled clips are of mixed emotion and not all of one."""
+"""Probability, before any clip is seen, that unlabelled clips are of mixed emotion and not all of one."""
 TEMPERING = 3.0
 """Divides the log-evidence: the Gaussians fit the training speakers closer than anyone met later."""
 SIMILAR_SPEAKERS = 15
@@ -154,13 +154,13 @@ def _hypotheses(population: Population, clips: Doubles, known: npt.NDArray[np.in
     if not count:
         return np.eye(1 + len(shifts))[:, 0]
     centre, covariance = _posterior(population, along[known >= 0] - shifts[known[known >= 0]])
-    middle = unlabelled.mean(axis=0)
-    scatter = (unlabelled - middle).T @ (unlabelled - middle)
+    mean = unlabelled.mean(axis=0)
+    scatter = (unlabelled - mean).T @ (unlabelled - mean)
     spread = within + _scatter(population)
     evidence = np.empty(1 + len(shifts))
     for index, (noise, shift) in enumerate([(spread, 0.0 * centre), *((within, shift) for shift in shifts)]):
         around = covariance + noise / count
-        apart = middle - centre - shift
+        apart = mean - centre - shift
         evidence[index] = -0.5 * (
             (count - 1) * np.linalg.slogdet(noise)[1]
             + np.trace(np.linalg.solve(noise, scatter))
@@ -169,9 +169,7 @@ def _hypotheses(population: Population, clips: Doubles, known: npt.NDArray[np.in
         )
     prior = np.full(1 + len(shifts), (1 - MIXED_PRIOR) / len(shifts))
     prior[0] = MIXED_PRIOR
-    logarithms = np.log(prior) + evidence / TEMPERING
-    posterior = np.exp(logarithms - logarithms.max())
-    return np.asarray(posterior / posterior.sum())
+    return softmax(np.log(prior) + evidence / TEMPERING)
 
 
 def _scatter(population: Population) -> Doubles:

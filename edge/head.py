@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from edge.arrays import Matrix
+from edge.arrays import Matrix, softmax
 from edge.errors import ModelError
 
 
@@ -55,7 +55,4 @@ class Head:
 
     def probabilities(self, embeddings: Matrix) -> Matrix:
         """Return ``float32[batch, labels]``, rows summing to one, for ``float32[batch, dim]``."""
-        logits = (embeddings @ self.weight.T + self.bias) / self.temperature
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares: Matrix = exponents / exponents.sum(axis=1, keepdims=True)
-        return shares
+        return softmax((embeddings @ self.weight.T + self.bias) / self.temperature)

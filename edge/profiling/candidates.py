@@ -6,31 +6,29 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from edge.arrays import Doubles
+from edge.arrays import Doubles, percentile_interval
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.doctor import self_test_waveform
 from edge.encoder import Encoder
 from edge.errors import ModelError
-from edge.profiling.compare import interval, medians
+from edge.profiling.compare import LEVEL, medians
 from edge.profiling.facts import Machine, usable_cores
-from edge.profiling.measurements import Progress, Row, rounded
+from edge.profiling.measurements import Progress, Row
+from edge.profiling.turns import Cell, Rounds, Stages, cell_row, measure_in_turn
 from edge.providers import PROVIDERS
 from edge.settings import EncoderSettings
 
 TYPICAL_S = 3.0
 """An everyday utterance; batches are compared at the bucket that holds it."""
-BUDGET_S = 0.1
-LEAST_REPEATS, MOST_REPEATS = 2, 20
-
-Cell = tuple[int, int]
-"""Samples and batch size."""
+LEAST_REPEATS = 2
 
 
 @dataclass
@@ -41,7 +39,7 @@ class Candidate:
     settings: EncoderSettings
     failure: str = ""
     """Why it cannot run here; empty if it can."""
-    rounds_ms: dict[Cell, list[list[float]]] = field(default_factory=dict)
+    rounds_ms: dict[Cell, Rounds] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -53,17 +51,7 @@ class Candidate:
 
     def rows(self) -> list[Row]:
         """Return what was measured."""
-        return [
-            Row(
-                part="sweep",
-                stage=self.name,
-                bucket_s=samples / SAMPLE_RATE_HZ,
-                batch=batch,
-                audio_s=samples / SAMPLE_RATE_HZ * batch * sum(map(len, rounds)),
-                rounds=tuple(map(rounded, rounds)),
-            )
-            for (samples, batch), rounds in self.rounds_ms.items()
-        ]
+        return [cell_row("sweep", self.name, cell, rounds_ms) for cell, rounds_ms in self.rounds_ms.items()]
 
     def log_latencies(self, seed: int) -> Doubles:
         """Return ``float64[draws]``: log of the geometric mean latency of one utterance over the lengths."""
@@ -98,7 +86,7 @@ def sweep(
 
     ``auto`` is every provider that onnxruntime offers here.
 
-    Best is the lowest latency of single utterances; among those that noise does not tell apart, the fewest threads.
+    Best is the lowest latency of single utterances; among those that differ by no more than noise, the fewest threads.
 
     Raises:
         ModelError: no candidate runs.
@@ -112,15 +100,14 @@ def sweep(
     encoders = _load(candidates, progress)
     if not encoders:
         raise ModelError(f"nothing runs here: {'; '.join(candidate.failure for candidate in candidates)}")
-    repeats: dict[tuple[int, Cell], int] = {}
-    for number in range(rounds):
-        progress(f"{len(encoders)} settings, round {number + 1} of {rounds}")
-        for index, encoder in encoders.items():
-            for cell in cells(encoder.buckets, batches):
-                if number == 0:
-                    repeats[index, cell] = _repeats(encoder, cell)
-                samples_ms = [_inference_ms(encoder, cell) for _ in range(repeats[index, cell])]
-                candidates[index].rounds_ms.setdefault(cell, []).append(samples_ms)
+    calls = {
+        (index, cell): partial(_inference_ms, encoder, cell)
+        for index, encoder in encoders.items()
+        for cell in cells(encoder.buckets, batches)
+    }
+    found = measure_in_turn(calls, f"{len(encoders)} settings", rounds, progress, LEAST_REPEATS)
+    for (index, cell), stages in found.items():
+        candidates[index].rounds_ms[cell] = stages["encoder"]
     best = best_of([candidates[index] for index in encoders])
     return Sweep(tuple(candidates), best, best_batch(best))
 
@@ -144,24 +131,25 @@ def cells(buckets: Buckets, batches: Sequence[int]) -> list[Cell]:
 
 
 def best_of(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the fastest for single utterances, or one with fewer threads that is as fast as far as one can tell."""
+    """Return the fastest for single utterances, or one with fewer threads that is not measurably slower."""
     fastest = min(candidates, key=Candidate.latency_ms)
     reference = fastest.log_latencies(seed=0)
     equal = [fastest]
     for candidate in candidates:
-        low, _ = interval(candidate.log_latencies(seed=1_000) - reference)
+        low, _ = percentile_interval(candidate.log_latencies(seed=1_000) - reference, LEVEL)
         if candidate.bundle is fastest.bundle and low <= 0:
             equal.append(candidate)
     return min(equal, key=lambda candidate: (candidate.settings.threads, candidate.latency_ms()))
 
 
 def best_batch(candidate: Candidate) -> int:
-    """Return the smallest batch that takes no more time for each utterance than the others, as far as one can tell."""
+    """Return the smallest batch that takes measurably no more time for each utterance than the others."""
     per_utterance = {cell: rounds for cell, rounds in candidate.rounds_ms.items() if cell[0] == _typical(candidate)}
     draws = {batch: np.log(medians(rounds, seed=batch) / batch) for (_, batch), rounds in per_utterance.items()}
     fastest = min(draws, key=lambda batch: float(np.median(draws[batch])))
     reference = np.log(medians(per_utterance[_typical(candidate), fastest], seed=0) / fastest)
-    return min(batch for batch, drawn in draws.items() if batch == fastest or interval(drawn - reference)[0] <= 0)
+    lows = {batch: percentile_interval(drawn - reference, LEVEL)[0] for batch, drawn in draws.items()}
+    return min(batch for batch, low in lows.items() if batch == fastest or low <= 0)
 
 
 def as_settings(found: Sweep, machine: Machine, time_: str, folders: Mapping[str, Path]) -> str:
@@ -200,7 +188,7 @@ def as_settings(found: Sweep, machine: Machine, time_: str, folders: Mapping[str
 
 
 def _load(candidates: Sequence[Candidate], progress: Progress) -> dict[int, Encoder]:
-    """Return loaded encoders by the position of their candidate; the others learn why not."""
+    """Return loaded encoders by the position of their candidate; the others are given the reason."""
     encoders = {}
     for index, candidate in enumerate(candidates):
         progress(f"loading {candidate.name}")
@@ -217,17 +205,12 @@ def _load(candidates: Sequence[Candidate], progress: Progress) -> dict[int, Enco
     return encoders
 
 
-def _inference_ms(encoder: Encoder, cell: Cell) -> float:
+def _inference_ms(encoder: Encoder, cell: Cell) -> Stages:
     samples, batch = cell
     waveforms = [self_test_waveform(samples / SAMPLE_RATE_HZ)] * batch
     started_s = time.perf_counter()
     encoder.embed(waveforms, samples)
-    return (time.perf_counter() - started_s) * 1e3
-
-
-def _repeats(encoder: Encoder, cell: Cell) -> int:
-    _inference_ms(encoder, cell)
-    return min(max(int(BUDGET_S * 1e3 / _inference_ms(encoder, cell)), LEAST_REPEATS), MOST_REPEATS)
+    return {"encoder": (time.perf_counter() - started_s) * 1e3}
 
 
 def _typical(candidate: Candidate) -> int:

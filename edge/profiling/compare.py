@@ -9,14 +9,14 @@ from enum import Enum
 
 import numpy as np
 
-from edge.arrays import Doubles
+from edge.arrays import Doubles, percentile_interval
 from edge.profiling.measurements import Key, Profile, Row
 
 DRAWS = 1_000
 LEVEL = 0.99
 """Of the intervals: strict, because a report has many rows."""
 LEAST_ROUNDS = 5
-"""Fewer on either side cannot tell a change from noise: with three, every eighth row would seem to have changed."""
+"""Fewer on either side cannot separate a change from noise: with three, every eighth row would seem to have changed."""
 CHUNK = 2_000_000
 """Samples drawn at a time, for the memory."""
 
@@ -77,7 +77,7 @@ def change_of(old: Row, new: Row) -> Change:
     difference = new.quantile(0.5) - old.quantile(0.5)
     before, after = rounds_of(old), rounds_of(new)
     # Seeds of their own, or equal samples would be resampled equally and never differ.
-    low, high = interval(medians(after, seed=1) - medians(before, seed=2))
+    low, high = percentile_interval(medians(after, seed=1) - medians(before, seed=2), LEVEL)
     # The bootstrap of few clusters is too narrow by this (Davison and Hinkley 1997, section 3.8).
     fewest = max(2, min(len(before), len(after)))
     wider = math.sqrt(fewest / (fewest - 1))
@@ -92,7 +92,7 @@ def change_of(old: Row, new: Row) -> Change:
 
 
 def rounds_of(row: Row) -> Sequence[Sequence[float]]:
-    """Return a row's rounds; those of a pipeline that was heard less than five times are consecutive fifths.
+    """Return a row's rounds; those of a pipeline that ran less than five times are consecutive fifths.
 
     Fifths know how much a run varies within itself, and not from one run to the next.
     """
@@ -123,12 +123,6 @@ def medians(rounds: Sequence[Sequence[float]], draws: int = DRAWS, seed: int = 0
         drawn[np.arange(padded.shape[1]) >= sizes[chosen][:, :, None]] = np.nan
         parts.append(np.nanmedian(drawn.reshape(count, -1), axis=1))
     return np.concatenate(parts)
-
-
-def interval(draws: Doubles, level: float = LEVEL) -> tuple[float, float]:
-    """Return the percentile interval of bootstrap draws."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return low, high
 
 
 def _by_key(profile: Profile) -> dict[Key, Row]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from edge.audio import SAMPLE_RATE_HZ
@@ -11,16 +10,10 @@ from edge.capture import BLOCK_S
 from edge.doctor import self_test_waveform
 from edge.people.conversation import Conversation
 from edge.pipeline import new_segmenter
-from edge.profiling.measurements import Progress, Row, rounded
+from edge.profiling.measurements import Progress, Row
+from edge.profiling.turns import Stages, cell_row, measure_in_turn
 from edge.recognizer import Recognizer
 from edge.settings import Settings
-
-BUDGET_S = 0.15
-"""Time for one length and batch size in one round."""
-LEAST_REPEATS, MOST_REPEATS = 1, 30
-
-Stages = dict[str, float]
-"""Stage to milliseconds."""
 
 
 def direct_rows(
@@ -42,28 +35,15 @@ def direct_rows(
         settings: for voice activity detection.
         batches: utterances per inference.
         rounds: how often.
-        progress: told about each round.
+        progress: takes a line about each round.
     """
     cells = [(samples, batch) for samples in recognizer.buckets for batch in batches]
     calls = {cell: _call(recognizer, conversation, settings, *cell) for cell in cells}
-    repeats = {cell: _repeats(call) for cell, call in calls.items()}
-    found: dict[tuple[int, int, str], list[list[float]]] = defaultdict(list)
-    for number in range(rounds):
-        progress(f"lengths and batches, round {number + 1} of {rounds}")
-        for cell in cells:
-            samples_ms = [calls[cell]() for _ in range(repeats[cell])]
-            for stage in samples_ms[0]:
-                found[cell[0], cell[1], stage].append([stages[stage] for stages in samples_ms])
+    found = measure_in_turn(calls, "lengths and batches", rounds, progress)
     return [
-        Row(
-            part="direct",
-            stage=stage,
-            bucket_s=samples / SAMPLE_RATE_HZ,
-            batch=batch,
-            audio_s=samples / SAMPLE_RATE_HZ * batch * sum(map(len, measured)),
-            rounds=tuple(map(rounded, measured)),
-        )
-        for (samples, batch, stage), measured in found.items()
+        cell_row("direct", stage, cell, rounds_ms)
+        for cell, stages in found.items()
+        for stage, rounds_ms in stages.items()
     ]
 
 
@@ -90,14 +70,3 @@ def _call(
         return {"vad": vad_ms, **latency_ms}
 
     return one
-
-
-def _repeats(call: Callable[[], Stages]) -> int:
-    """Return how often a call fits into the budget; the first call of a shape tells whether it is worth another."""
-    for _ in range(2):
-        started_s = time.perf_counter()
-        call()
-        fit = int(BUDGET_S / (time.perf_counter() - started_s))
-        if fit < LEAST_REPEATS:
-            return LEAST_REPEATS
-    return min(fit, MOST_REPEATS)

@@ -90,7 +90,7 @@ class Profile(Record):
     audio: tuple[str, ...] = ()
     """Names of the recordings that were replayed."""
     audio_s: float = 0.0
-    """Of audio heard."""
+    """Of audio that went through the pipeline."""
     rows: tuple[Row, ...]
     sensors: tuple[Sensor, ...] = ()
     notes: tuple[str, ...] = ()
@@ -140,6 +140,6 @@ def readable(name: str) -> str:
 
 
 Progress = Callable[[str], None]
-"""Told what is being measured."""
+"""Takes a line about what is being measured."""
 
 _header = TypeAdapter(dict[str, object])

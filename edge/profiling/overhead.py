@@ -13,13 +13,14 @@ from itertools import chain
 from pathlib import Path
 from statistics import median
 
+from edge.arrays import percentile_interval
 from edge.bundle import Bundle
 from edge.capture import FileSource
 from edge.control import TimingServer
 from edge.errors import UsageError
 from edge.outputs import JsonLines
 from edge.pipeline import Pipeline
-from edge.profiling.compare import interval, medians
+from edge.profiling.compare import LEVEL, medians
 from edge.profiling.facts import model_facts
 from edge.profiling.measurements import Progress, Row, rounded
 from edge.recognizer import Recognizer
@@ -33,7 +34,7 @@ ATTACHES_S = 60.0
 
 @dataclass(frozen=True)
 class Overhead:
-    """What it came to."""
+    """The profiler's own cost."""
 
     rows: tuple[Row, ...]
     """``off`` and ``on``: CPU time of this process to go through the recordings; ``tell``: of it for each utterance, to
@@ -58,8 +59,8 @@ class _Ready(Recognizer):
             super().load(voiceprints)
 
 
-class _Told:
-    """Tells a server, and keeps the CPU time of that in milliseconds."""
+class _TimedSending:
+    """An observer that sends to a server, and keeps the CPU time of that in milliseconds."""
 
     def __init__(self, server: TimingServer) -> None:
         self._server = server
@@ -94,14 +95,14 @@ def measure_overhead(
     with _watched_server(recognizer) as server:
         for number in range(rounds):
             progress(f"with and without the profiler, round {number + 1} of {rounds}")
-            told = _Told(server)
+            sending = _TimedSending(server)
             off_ms.append([])
             on_ms.append([])
             for pair in range(PAIRS):
-                sides: list[tuple[list[float], Observer | None]] = [(off_ms[-1], None), (on_ms[-1], told)]
+                sides: list[tuple[list[float], Observer | None]] = [(off_ms[-1], None), (on_ms[-1], sending)]
                 for samples, observe in sides if pair % 2 else sides[::-1]:
                     samples.append(_cpu_ms(files, recognizer, fast, observe))
-            tell_ms.append(told.samples_ms)
+            tell_ms.append(sending.samples_ms)
     return _overhead(off_ms, on_ms, tell_ms, recognizer.encoder.provider)
 
 
@@ -112,13 +113,13 @@ def _overhead(
         [100 * (on / off - 1) for off, on in zip(offs, ons, strict=True)]
         for offs, ons in zip(off_ms, on_ms, strict=True)
     ]
-    low, high = interval(medians(percents))
+    low, high = percentile_interval(medians(percents), LEVEL)
     measured = {"off": off_ms, "on": on_ms} | ({"tell": tell_ms} if all(tell_ms) else {})
     rows = [
         Row(part="overhead", stage=stage, rounds=tuple(map(rounded, samples))) for stage, samples in measured.items()
     ]
-    told_ms = sum(chain(*tell_ms))
-    return Overhead(tuple(rows), median(chain(*percents)), low, high, 100 * told_ms / sum(chain(*off_ms)), provider)
+    sent_ms = sum(chain(*tell_ms))
+    return Overhead(tuple(rows), median(chain(*percents)), low, high, 100 * sent_ms / sum(chain(*off_ms)), provider)
 
 
 @contextmanager

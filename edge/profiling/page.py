@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edge.profiling.compare import Comparison
-from edge.profiling.markup import element, table, text
+from edge.profiling.markup import element, text
 from edge.profiling.measurements import Profile
 from edge.profiling.plots import length_plot, share_plot, spread_plot
 from edge.profiling.tables import TextTable, comparison_table, facts_table, profile_tables
@@ -55,4 +57,10 @@ def _figures(profile: Profile) -> list[str]:
 
 
 def _table(shown: TextTable) -> str:
-    return table(shown.heads, shown.rows, shown.numbers_from, shown.bold)
+    def line(kind: str, cells: Sequence[str], **attributes: str) -> str:
+        classes = ["number" if index >= shown.numbers_from else "name" for index in range(len(cells))]
+        filled = (element(kind, text(cell) or " ", class_=name) for cell, name in zip(cells, classes, strict=True))
+        return element("tr", *filled, **attributes)
+
+    rows = [line("td", row, class_="bold" if index in shown.bold else "plain") for index, row in enumerate(shown.rows)]
+    return element("table", element("thead", line("th", shown.heads)), element("tbody", *rows))

@@ -74,7 +74,7 @@ def built_in_signal(utterances_s: Sequence[float] = BUILT_IN_S) -> Waveform:
 def replay(files: Sequence[Path], bundle: Bundle, settings: Settings, plays: int, progress: Progress) -> Replay:
     """Play each file ``plays`` times, in real time, as ``affectd run`` would; its events go to the null device.
 
-    A file that breaks off is a note; what was heard of it counts.
+    A file that breaks off is a note; what was played of it counts.
     """
     rounds: list[tuple[Timing, ...]] = []
     notes: list[str] = []

@@ -41,7 +41,7 @@ def parse_tegrastats(line: str) -> Readings:
 
 
 def parse_nvidia_smi(line: str) -> Readings:
-    """Return the readings in a CSV line of ``nvidia-smi``; what a GPU does not tell is left out."""
+    """Return the readings in a CSV line of ``nvidia-smi``; what a GPU does not report is left out."""
     readings = {}
     for name, text in zip(NVIDIA_FIELDS.values(), line.split(","), strict=False):
         try:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import astuple, dataclass
 from typing import IO, Any
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
@@ -20,24 +19,8 @@ from edge.vad import to_pcm
 
 HANGS_S = 600.0
 """Compiling for TensorRT takes minutes."""
+PEAK_MEMORY = "peak memory"
 GREETING_SAMPLES = SAMPLE_RATE_HZ // 4
-
-
-@dataclass(frozen=True)
-class Start:
-    """One fresh process."""
-
-    ready_ms: float
-    """From the start of the process to READY, every length warm."""
-    first_inference_ms: float
-    """Of the shortest length, before anything is warm, in another fresh process."""
-    first_utterance_ms: float | None
-    """Inference of the first utterance after READY; None if the model takes no voice out of the built-in signal."""
-    peak_mb: float | None
-    """Resident memory after that utterance; None where there is no /proc."""
-
-
-STAGES = ("cold start", "first inference", "first utterance", "peak memory")
 
 
 def start_rows(settings: Settings, starts: int, progress: Progress) -> list[Row]:
@@ -46,20 +29,30 @@ def start_rows(settings: Settings, starts: int, progress: Progress) -> list[Row]
     Raises:
         ModelError: it does not start.
     """
-    found: list[tuple[float | None, ...]] = []
+    found: dict[str, list[float]] = {}
     for number in range(starts):
         progress(f"cold start {number + 1} of {starts}")
-        found.append(astuple(measure_start(settings)))
-    rows = []
-    for stage, samples in zip(STAGES, zip(*found, strict=True), strict=True):
-        rounds = tuple(rounded([sample]) for sample in samples if sample is not None)
-        if rounds:
-            rows.append(Row(part="start", stage=stage, unit="MB" if stage == "peak memory" else "ms", rounds=rounds))
-    return rows
+        for stage, sample in measure_start(settings).items():
+            found.setdefault(stage, []).append(sample)
+    return [
+        Row(
+            part="start",
+            stage=stage,
+            unit="MB" if stage == PEAK_MEMORY else "ms",
+            rounds=tuple(rounded([sample]) for sample in samples),
+        )
+        for stage, samples in found.items()
+    ]
 
 
-def measure_start(settings: Settings) -> Start:
-    """Start the command once, let it hear one utterance on standard input, and end it."""
+def measure_start(settings: Settings) -> dict[str, float]:
+    """Start the command once, play one utterance to its standard input, and end it.
+
+    Returns:
+        ``cold start``, from the start of the process to READY with every length warm; ``first inference`` of the
+        shortest length in another fresh process, before anything is warm; ``first utterance``, its inference after
+        READY, unless no voice is found in the built-in signal; ``peak memory``, resident after it, where /proc is.
+    """
     signal = built_in_signal((1.5,))
     command = [sys.executable, "-m", "edge", "run", *_options(settings)]
     command += ["--source", "-", "--rate", str(SAMPLE_RATE_HZ), "--fast", "--json"]
@@ -81,8 +74,10 @@ def measure_start(settings: Settings) -> Start:
         finally:
             timer.cancel()
             process.kill()
-    latency_ms = utterance.get("latency_ms") if utterance else None
-    return Start(ready_ms, _first_inference_ms(settings), latency_ms["encoder"] if latency_ms else None, memory_mb)
+    measured = {"cold start": ready_ms, "first inference": _first_inference_ms(settings)}
+    if utterance and "latency_ms" in utterance:
+        measured["first utterance"] = utterance["latency_ms"]["encoder"]
+    return measured if memory_mb is None else measured | {PEAK_MEMORY: memory_mb}
 
 
 def _first_inference_ms(settings: Settings) -> float:
@@ -110,7 +105,7 @@ def _write(stream: IO[bytes] | None, samples: Waveform) -> None:
     try:
         stream.write(to_pcm(samples))
         stream.flush()
-    except BrokenPipeError:  # it has ended, and standard error tells why
+    except BrokenPipeError:  # it has ended, and the reason is on standard error
         pass
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.arrays import percentile_interval
 from edge.errors import UsageError
-from edge.profiling.compare import Verdict, change_of, compare, interval, medians, rounds_of
+from edge.profiling.compare import LEVEL, Verdict, change_of, compare, medians, rounds_of
 from edge.profiling.facts import Machine, Model
 from edge.profiling.measurements import Profile, Row, read_profile, rounded
 from edge.profiling.stages import pipeline_rows
@@ -40,7 +41,7 @@ def test_drawn_medians_stay_within_the_samples(measured: list[list[float]]) -> N
     assert drawn.shape == (50,)
     assert drawn.min() >= min(every)
     assert drawn.max() <= max(every)
-    low, high = interval(drawn)
+    low, high = percentile_interval(drawn, LEVEL)
     assert drawn.min() <= low <= high <= drawn.max()
     np.testing.assert_array_equal(drawn, medians(measured, draws=50))
 
