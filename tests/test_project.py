@@ -63,12 +63,13 @@ def test_commands_can_be_called(project: dict[str, Any]) -> None:
         assert callable(getattr(importlib.import_module(module), function))
 
 
-def test_a_wheel_holds_every_module_and_the_bundle(project: dict[str, Any]) -> None:
+def test_a_wheel_holds_every_module_the_bundles_and_the_configs(project: dict[str, Any]) -> None:
     for package in PACKAGES:
         for module in (ROOT / package).rglob("*.py"):
             assert (module.parent / "__init__.py").is_file(), f"setuptools does not find {module.relative_to(ROOT)}"
     patterns = project["tool"]["setuptools"]["package-data"]["edge"]
-    data = [path for path in (ROOT / "edge" / "bundles").rglob("*") if path.is_file()]
+    folders = ("bundles", "configs", "configs/heads")
+    data = [path for name in folders for path in (ROOT / "edge" / name).rglob("*") if path.is_file()]
     for path in (ROOT / "edge" / "py.typed", *data):
         name = path.relative_to(ROOT / "edge").as_posix()
         assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), f"{name} is not in package-data"

@@ -1,6 +1,6 @@
 """A training recipe: one TOML file says which corpora, encoder, head and schedule make a model."""
 
-from calibrate.recipe.recipe import HEADS, Recipe, read_recipe, read_toml
+from calibrate.recipe.recipe import Recipe, read_recipe, read_toml
 from calibrate.recipe.sections import (
     AugmentationRecipe,
     CorpusRecipe,
@@ -12,7 +12,6 @@ from calibrate.recipe.sections import (
 )
 
 __all__ = [
-    "HEADS",
     "AugmentationRecipe",
     "CorpusRecipe",
     "EncoderRecipe",

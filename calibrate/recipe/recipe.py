@@ -21,13 +21,13 @@ from calibrate.recipe.sections import (
     SplitRecipe,
 )
 from edge.errors import UsageError, nearest
+from edge.shipped import find_config
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-HEADS = Path(__file__).resolve().parents[2] / "configs" / "heads"
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
@@ -96,12 +96,7 @@ class Recipe(Section):
         """
         if name is None:
             return self
-        path = Path(name)
-        if path.suffix != ".toml":
-            shipped = sorted(path.stem for path in HEADS.glob("*.toml"))
-            if name not in shipped:
-                raise UsageError(f"--head {name!r} is not one of {', '.join(shipped)}{nearest(name, shipped)}")
-            path = HEADS / f"{name}.toml"
+        path = find_config(name, "--head", "heads")
         return self._changed(read_toml(path, HeadFile).model_dump(), f"--head {name}")
 
     def _changed(self, sections: Mapping[str, Mapping[str, Any]], reason: str) -> Recipe:
@@ -140,11 +135,12 @@ def read_recipe(path: Path, head: str | None = None) -> Recipe:
 
 
 def read_toml(path: Path, kind: type[Kind]) -> Kind:
-    """Read and validate a recipe of some kind.
+    """Read and validate a recipe of some kind: a file, or the bare name of one that comes with affectd.
 
     Raises:
         UsageError: the file cannot be read, or a key or value is not valid; names the key and the nearest valid one.
     """
+    path = find_config(path, "recipe")
     try:
         return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calibrate.recipe import HEADS, AugmentationRecipe, Recipe, read_recipe
+from calibrate.recipe import AugmentationRecipe, Recipe, read_recipe
 from calibrate.training.augment import augment
 from edge.errors import UsageError
+from edge.shipped import CONFIGS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -168,7 +169,7 @@ def test_layers_to_fine_tune_are_chosen_on_the_command_line(recipe_of: Callable[
         recipe.with_finetune(3)
 
 
-@pytest.mark.parametrize("path", sorted(HEADS.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((CONFIGS / "heads").glob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_heads_take_the_place_of_a_recipes(path: Path, recipe_of: Callable[..., Recipe]) -> None:
     recipe = recipe_of()
     changed = recipe.with_head(path.stem)

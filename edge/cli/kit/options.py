@@ -84,7 +84,7 @@ Provider = Annotated[
 Config = Annotated[
     Path | None,
     typer.Option(
-        help="Settings file.",
+        help="Settings file, or one that comes with affectd: gpu, jetson.",
         metavar="FILE",
         show_default="~/.config/affectd/config.toml if it exists",
         rich_help_panel="Settings",
@@ -156,6 +156,7 @@ def load(config: Path | None, assignments: Sequence[str] | None, options: dict[s
     """
     from edge.folders import config_folder
     from edge.settings import load_settings
+    from edge.shipped import find_config
 
     overrides: dict[str, Any] = {}
     for assignment in assignments or ():
@@ -164,5 +165,7 @@ def load(config: Path | None, assignments: Sequence[str] | None, options: dict[s
             raise UsageError(f"--set {assignment!r} is not SECTION.KEY=VALUE")
         overrides[key.strip()] = value
     overrides |= {key: value for key, value in options.items() if value is not None}
+    if config:
+        return load_settings(find_config(config, "--config"), overrides=overrides)
     users = config_folder() / "config.toml"
-    return load_settings(config or (users if users.exists() else None), overrides=overrides)
+    return load_settings(users if users.exists() else None, overrides=overrides)
