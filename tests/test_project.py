@@ -63,6 +63,11 @@ def test_commands_can_be_called(project: dict[str, Any]) -> None:
         assert callable(getattr(importlib.import_module(module), function))
 
 
+def test_the_version_is_in_one_place(project: dict[str, Any]) -> None:
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "edge.__version__"}
+
+
 def test_a_wheel_holds_every_module_the_bundles_and_the_configs(project: dict[str, Any]) -> None:
     for package in PACKAGES:
         for module in (ROOT / package).rglob("*.py"):
