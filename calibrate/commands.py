@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,45 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.dataset import read_parts, require_speakers
-from calibrate.experiments.crossvalidation import cross_validate
 from calibrate.recipe import read_recipe
 from calibrate.speakers import household, verification_report
-from calibrate.speakers.adaptation import Gain, evaluate_adaptation
 from calibrate.speakers.verification import HOUSEHOLD
 from calibrate.speakers.verification_run import verify_speakers
-from calibrate.splits import split_named
 from edge.bundle import Bundle
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
-
-
-def measure_adaptation(
-    run: Path, data: Path, out: Path, split: str, encoder: str | None, *, cache: Path, threads: int
-) -> None:
-    """Measure adaptation; see the command's help."""
-    torch.set_num_threads(threads)
-    show_gains(evaluate_adaptation(run, data, out, split=split_named(split), encoder=encoder, cache=cache), out)
-
-
-def validate_recipe(
-    recipe_path: Path, data: Path, out: Path, encoder: str | None, *, folds: int, cache: Path, threads: int
-) -> None:
-    """Cross-validate a recipe; see the command's help."""
-    torch.set_num_threads(threads)
-    show_gains(cross_validate(read_recipe(recipe_path), data, out, encoder, cache, folds), out)
-
-
-def show_gains(gains: Sequence[Gain], out: Path) -> None:
-    """Print UA by enrolment clips as a table."""
-    counts = sorted({gain.clips for gain in gains})
-    table = Table("corpus", "enrolment", *map(str, counts), title="UA by enrolment clips")
-    rows: dict[tuple[str, str], list[str]] = {}
-    for gain in sorted(gains, key=lambda gain: gain.clips):
-        rows.setdefault((gain.corpus, gain.condition), []).append(f"{gain.ua['profile']:.3f}")
-    for (corpus, condition), cells in rows.items():
-        table.add_row(corpus, condition, *cells)
-    Console().print(table)
-    print(f"report written to {out}")
 
 
 def measure_verification(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from calibrate.corpora.base import Utterance, read_rows
-from edge.errors import UsageError, nearest
+from edge.errors import UsageError, nearest, one_of
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -35,10 +35,7 @@ def split_named(name: str) -> Split:
     Raises:
         UsageError: there is none.
     """
-    for split in SPLITS:
-        if split == name:
-            return split
-    raise UsageError(f"split {name!r} is not one of {', '.join(SPLITS)}{nearest(name, SPLITS)}")
+    return one_of("split", name, SPLITS)
 
 
 @dataclass(frozen=True)

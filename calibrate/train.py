@@ -64,7 +64,7 @@ def _report_training(run: Run, validation: Part, folder: Path, cache: Path) -> N
     if not processes.is_main():
         return
     training_picture(folder / "log.csv").write(folder)
-    splits = run.recipe.splits.file or "a seeded draw"
+    splits = run.recipe.splits.origin
     model = f"torch{run.recipe.head.stranger}"
     protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, {model}"
     stage = "validation speakers" if folder.name != FROZEN_NAME else "validation speakers, before fine-tuning"

@@ -169,7 +169,7 @@ def protocol_of(models: Sequence[TrainedModel], recipe: Recipe, part: Part, spli
     if not seen and len(claims) == 1:
         seen = claims.pop()
     names = " against ".join(model.name for model in models)
-    return f"{split} speakers of {recipe.splits.file or 'a seeded draw'}{seen}; what is spoken in each file; {names}"
+    return f"{split} speakers of {recipe.splits.origin}{seen}; what is spoken in each file; {names}"
 
 
 def chunks(count: int) -> Iterator[Rows]:

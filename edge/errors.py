@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+Choice = TypeVar("Choice", bound=str)
 
 
 class AffectdError(Exception):
@@ -48,3 +51,16 @@ def nearest(value: str, allowed: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest allowed word, or an empty string when none is close."""
     close = difflib.get_close_matches(value, list(allowed), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def one_of(what: str, value: str, allowed: Sequence[Choice], *others: str) -> Choice:
+    """Return a value that is allowed; ``others`` are named along with these, but were dealt with before.
+
+    Raises:
+        UsageError: it is not, with what is.
+    """
+    for each in allowed:
+        if each == value:
+            return each
+    names: list[str] = [*allowed, *others]
+    raise UsageError(f"{what} {value!r} is not one of {', '.join(names)}{nearest(value, names)}")

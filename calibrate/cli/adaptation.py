@@ -25,6 +25,9 @@ def adaptation(
     debug: Debug = False,
 ) -> None:
     """Measure what a few enrolment clips of a person are worth: UA against their number and kind, in 20 draws."""
-    from calibrate.commands import measure_adaptation
+    from calibrate.experiments.adaptation import measure_adaptation
+    from calibrate.workspace import Workspace
 
-    measure_adaptation(run, data, out, split, encoder, cache=cache, threads=threads)
+    report = measure_adaptation(Workspace(data, cache, threads).open(), run, split=split, encoder=encoder)
+    report.write(out)
+    report.show(out=out)

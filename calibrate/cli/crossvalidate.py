@@ -28,6 +28,9 @@ def crossvalidate(
 
     Only training and validation speakers are read. The report is that of the adaptation command.
     """
-    from calibrate.commands import validate_recipe
+    from calibrate.experiments.crossvalidation import cross_validate
+    from calibrate.workspace import Workspace
 
-    validate_recipe(recipe, data, out, encoder, folds=folds, cache=cache, threads=threads)
+    report = cross_validate(Workspace(data, cache, threads).open(), recipe, folds=folds, encoder=encoder)
+    report.write(out)
+    report.show(out=out)

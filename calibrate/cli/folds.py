@@ -53,9 +53,12 @@ def folds(
     Every speaker of the corpus takes part, the fixed test speakers too: these figures are for comparison with others,
     not for choosing by; that is what crossvalidate is for.
     """
-    from calibrate.experiments.protocols import measure_protocol
+    from calibrate.experiments.folds import measure_folds
+    from calibrate.workspace import Workspace
 
-    measure_protocol(
-        recipe, data, out, split=split, corpus=corpus, training=training, labels=labels, folds=k, seeds=seeds,
-        encoder=encoder, cache=cache, threads=threads, json_only=json, head=head,
+    report = measure_folds(
+        Workspace(data, cache, threads).open(), recipe, split=split, corpus=corpus, training=training, labels=labels,
+        folds=k, seeds=seeds, encoder=encoder, head=head,
     )  # fmt: skip
+    report.write(out)
+    report.show(json, out)

@@ -30,7 +30,9 @@ def generalise(
     Choose a recipe by the speakers who are not in the fixed test part; those who are have columns of their own.
     """
     from calibrate.experiments.generalisation import measure_generalisation
+    from calibrate.workspace import Workspace
 
-    measure_generalisation(
-        recipe, data, out, encoder=encoder, seeds=seeds, cache=cache, threads=threads, json_only=json
-    )
+    workspace = Workspace(data, cache, threads).open()
+    report = measure_generalisation(workspace, recipe, encoder=encoder, seeds=seeds)
+    report.write(out)
+    report.show(json, out)

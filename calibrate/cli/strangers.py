@@ -36,7 +36,9 @@ def strangers(
     own MFCC; enrolment is that of the device. All have the same eight clips.
     """
     from calibrate.experiments.strangers import measure_strangers
+    from calibrate.workspace import Workspace
 
-    measure_strangers(
-        recipe, data, out, head=head, folds=folds, encoder=encoder, cache=cache, threads=threads, json_only=json
-    )
+    workspace = Workspace(data, cache, threads).open()
+    report = measure_strangers(workspace, recipe, head=head, folds=folds, encoder=encoder)
+    report.write(out)
+    report.show(json, out)

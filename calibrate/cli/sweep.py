@@ -52,8 +52,11 @@ def sweep(
     alone. Each training is kept, so that a sweep that was stopped goes on where it was.
     """
     from calibrate.experiments.sweep import measure_sweep
+    from calibrate.workspace import Workspace
 
-    measure_sweep(
-        recipe, data, out, rates=rate or [], batches=batch or [], split=split, corpus=corpus, seeds=seeds, head=head,
-        encoder=encoder, cache=cache, threads=threads, json_only=json,
+    report = measure_sweep(
+        Workspace(data, cache, threads).open(), recipe, out, rates=rate or [], batches=batch or [], split=split,
+        corpus=corpus, seeds=seeds, head=head, encoder=encoder,
     )  # fmt: skip
+    report.write(out)
+    report.show(json, out)

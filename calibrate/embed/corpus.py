@@ -20,14 +20,14 @@ from accelerate import PartialState
 
 from calibrate import processes
 from calibrate.embed.embedders import Embedder, open_embedder
-from calibrate.embed.listing import COLUMNS, cells, fingerprint, list_utterances, one_of
+from calibrate.embed.listing import COLUMNS, cells, fingerprint, list_utterances
 from calibrate.embed.store import EMBEDDINGS, UNREADABLE, Shard, Store
 from calibrate.encoders.batches import KINDS, Batching, cut_to_middle, duration_s, encode, encode_batches
 from calibrate.progress import progress_bar
 from calibrate.workspace import Workspace
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.errors import AudioFileError
+from edge.errors import AudioFileError, one_of
 from edge.segmenter import spoken
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from calibrate.cache import content_of
 from calibrate.corpora import CORPORA, Utterance, read_corpus
 from calibrate.corpora.base import audio_files
 from calibrate.corpora.labels import LABELS, to_label
-from edge.errors import UsageError, nearest
+from edge.errors import UsageError, one_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +58,3 @@ def fingerprint(utterances: Sequence[Utterance], folder: Path) -> str:
     for utterance in utterances:
         digest.update(json.dumps([*cells(utterance, folder), content_of(utterance.path)]).encode())
     return digest.hexdigest()
-
-
-def one_of(what: str, value: str, allowed: Sequence[str]) -> None:
-    """Refuse what is not allowed.
-
-    Raises:
-        UsageError: with what is.
-    """
-    if value not in allowed:
-        raise UsageError(f"{what} {value!r} is not one of {', '.join(allowed)}{nearest(value, allowed)}")

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from calibrate.dataset import read_parts, require_speakers
 from calibrate.experiments import compare
-from calibrate.experiments.crossvalidation import Retrainer, speaker_folds
+from calibrate.experiments.retraining import Retrainer
+from calibrate.experiments.selection import held_out_folds
 from calibrate.recipe import Recipe, read_recipe
 from calibrate.run import RUN_NAME
 from calibrate.trained import Answers, is_trained, open_trained, protocol_of
@@ -86,10 +87,8 @@ def held_out_answers(recipe: Recipe, data: Path, encoder: str, cache: Path, fold
     parts = read_parts(recipe, data)
     trainer = Retrainer(recipe, encoder, cache, [parts["train"], parts["validation"]])
     whole = trainer.whole
-    fold_of = speaker_folds(whole, folds, recipe.seed)
     probabilities = np.empty((len(whole.labels), len(recipe.labels)), np.float32)
-    for fold in range(folds):
-        held = np.array([fold_of[str(speaker)] == fold for speaker in whole.speakers])
+    for held in held_out_folds(whole, folds, recipe.seed):
         test = whole.select(held)
         run, source = trainer.train(whole.select(~held), test, recipe.seed)
         probabilities[held] = run.probabilities(test, source)[1]

@@ -1,224 +1,55 @@
-"""Cross-validation over speakers: every training and validation speaker is heard once by a model that never was trained
-on them. Choices are made on these figures, so that the test speakers stay unread."""
+"""Cross-validation over speakers: each training and validation speaker is tested once, by a model that was trained
+without them. Choices are made on these figures, so that the test speakers stay unread."""
 
 from __future__ import annotations
 
-import copy
-import functools
-import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from calibrate.dataset import Part, Rows, read_parts
-from calibrate.recipe import Recipe
-from calibrate.run import Run, build_run
-from calibrate.speakers.adaptation import PROTOCOL, Gain, Method, measure, write_adaptation
-from calibrate.speakers.factor_model import embed_part, fit_population, learned_regulars
-from calibrate.splits import make_splits
-from calibrate.train import finetune_run
-from calibrate.training.clip_mfcc import ClipVectors, clip_mfcc
-from calibrate.training.heads import Classifier
-from calibrate.training.sources import BatchFeatures, FeatureSource
-from calibrate.training.trainer import train_classifier
-from edge.errors import UsageError
-from edge.head import Head
+from calibrate.dataset import Part, read_parts
+from calibrate.experiments.enrolment import METHODS, PROTOCOL, Gain, enrolment_report, measure
+from calibrate.experiments.retraining import Retrainer
+from calibrate.experiments.selection import held_out_folds
+from calibrate.recipe import read_recipe
+from calibrate.report import Report
+from calibrate.speakers.factor_model import embed_part, fit_population, learned_regulars, strangers_head
+from calibrate.workspace import Workspace
 
-HELD_BACK = (0.875, 0.125, 0.0)
-"""Shares of the speakers that train, validate and test, where training listens to validation."""
-LOGGED = 10
-"""Where it does not, one of so many training utterances is validated on."""
+WeightedGain = tuple[int, Gain]
+"""A gain and how many speakers it was measured on."""
 
 
-class JoinedFeatures:
-    """Features of several parts as if they were one; each part keeps its cache.
-
-    What is spoken in them is embedded at once, whole files and their augmented copies of a part when first wanted.
-    """
-
-    learns: nn.Module | None = None
-
-    def __init__(self, source: FeatureSource, parts: Sequence[Part]) -> None:
-        read = [source.clean(part, spoken_only=True) for part in parts]
-        self.parts = [part for part, _ in read]
-        self._spoken = [features for _, features in read]
-        self._whole = functools.cache(lambda index: source.clean(self.parts[index])[1])
-        self._draw = functools.cache(lambda index: source.augmented(self.parts[index]))
-        self._starts = np.cumsum([0, *(len(part.paths) for part in self.parts)])
-        self._rows = {path: row for row, path in enumerate(path for part in self.parts for path in part.paths)}
-
-    @property
-    def whole(self) -> Part:
-        """All readable utterances."""
-        return join_parts(self.parts)
-
-    def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
-        """See ``FeatureSource``."""
-        tables = self._spoken.__getitem__ if spoken_only else self._whole
-        return part, self._gather(self._of(part), lambda index, rows: tables(index)[rows])
-
-    def augmented(self, part: Part) -> BatchFeatures:
-        """See ``FeatureSource``."""
-        mine = self._of(part)
-        return lambda rows, rng: self._gather(mine[rows], lambda index, within: self._draw(index)(within, rng))
-
-    def _gather(self, wanted: Rows, read: Callable[[int, Rows], Tensor]) -> Tensor:
-        gathered = torch.empty(len(wanted), *self._spoken[0].shape[1:])
-        for index, (start, end) in enumerate(pairwise(self._starts)):
-            here = np.flatnonzero((start <= wanted) & (wanted < end))
-            if len(here):
-                gathered[here] = read(index, wanted[here] - start)
-        return gathered
-
-    def _of(self, part: Part) -> Rows:
-        return np.array([self._rows[path] for path in part.paths], np.int64)
-
-
-class Retrainer:
-    """Trains a recipe anew for each choice of speakers; features of the frozen encoder are computed once.
-
-    Args:
-        recipe: to train by.
-        encoder: over the recipe's.
-        cache: folder for features of the frozen encoder.
-        parts: all utterances that may be trained or tested on.
-    """
-
-    def __init__(self, recipe: Recipe, encoder: str | None, cache: Path, parts: Sequence[Part]) -> None:
-        self.recipe = recipe
-        self.cache = cache
-        self._run = build_run(recipe, encoder or recipe.encoder.name)
-        self._frozen = JoinedFeatures(self._run.source(cache), parts)
-        self._scratch = tempfile.TemporaryDirectory(prefix="affectd-")
-        self.whole = self._frozen.whole
-
-    @functools.cached_property
-    def clips(self) -> ClipVectors:
-        """Mean MFCC of all utterances, for heads that read them."""
-        return clip_mfcc(self.whole.paths, self.cache, self.recipe.head.speaker_dim)
-
-    @property
-    def encoder_name(self) -> str:
-        """Hub name or folder of the encoder."""
-        return self._run.encoder_name
-
-    @property
-    def log(self) -> Path:
-        """``log.csv`` of the last training."""
-        return Path(self._scratch.name, "log.csv")
-
-    def with_recipe(self, recipe: Recipe) -> Retrainer:
-        """Return a trainer of another recipe, of the same encoder and augmentation, on the same features."""
-        other = copy.copy(self)
-        other.recipe = recipe
-        return other
-
-    def train(self, train: Part, validation: Part | None, seed: int) -> tuple[Run, FeatureSource]:
-        """Return a run trained on a part, temperature 1, and where the features of its encoder come from.
-
-        Without a validation part of its own, see ``set_aside``.
-        """
-        recipe, scratch = self.recipe, Path(self._scratch.name)
-        if validation is None:
-            train, validation = set_aside(recipe, train, seed)
-        torch.manual_seed(seed)
-        layers, width = self._frozen.clean(validation, spoken_only=True)[1].shape[1:]
-        speakers = np.unique(train.speakers).tolist()
-        classifier = Classifier(recipe.head, layers, width, len(recipe.labels), speakers)
-        run = replace(self._run, recipe=recipe, classifier=classifier, speakers=speakers)
-        if recipe.head.speaker == "mfcc":
-            run.measure_speakers(train, self.clips)
-        parts = (train, validation)
-        if recipe.schedule.epochs:
-            train_classifier(run.classifier, self._frozen, parts, recipe.schedule, scratch, seed=seed)
-        if not recipe.encoder.finetune:
-            return run, self._frozen
-        run.encoder = copy.deepcopy(self._run.encoder)
-        finetune_run(run, parts, scratch, seed=seed)
-        return run, run.source(scratch)
-
-
-def set_aside(recipe: Recipe, train: Part, seed: int) -> tuple[Part, Part]:
-    """Split a training part into what trains and what is validated on.
-
-    An eighth of the speakers where the recipe's schedule listens to validation; otherwise nobody, and a tenth of the
-    training utterances stands in, for the log.
-    """
-    schedules = [recipe.schedule, recipe.finetune] if recipe.encoder.finetune else [recipe.schedule]
-    if not any(schedule.patience or schedule.stop_after for schedule in schedules):
-        return train, train.select(np.arange(len(train.paths)) % LOGGED == 0)
-    held: set[str] = set()
-    for corpus in np.unique(train.corpora):
-        mine = train.select(train.corpora == corpus)
-        if len(np.unique(mine.speakers)) > 1:
-            splits = make_splits(mine.utterances, HELD_BACK, seed)
-            held |= {speaker for speaker, split in splits.items() if split == "validation"}
-    if not held:
-        raise UsageError("the recipe's schedule needs validation speakers, and every corpus has one speaker only")
-    aside = np.isin(train.speakers, list(held))
-    return train.select(~aside), train.select(aside)
-
-
-def join_parts(parts: Sequence[Part]) -> Part:
-    """Return the utterances of all parts as one."""
-    utterances = [utterance for part in parts for utterance in part.utterances]
-    return Part(utterances, np.concatenate([part.labels for part in parts]), parts[0].origins)
-
-
-def cross_validate(recipe: Recipe, data: Path, out: Path, encoder: str | None, cache: Path, folds: int) -> list[Gain]:
-    """Train a recipe without each fold of speakers, measure adaptation on these, and write a report to ``out``.
+def cross_validate(workspace: Workspace, recipe_path: Path, *, folds: int, encoder: str | None) -> Report:
+    """Train a recipe without each fold of speakers, and measure adaptation on these.
 
     Raises:
         UsageError: a corpus has fewer speakers than folds.
     """
-    parts = read_parts(recipe, data)
-    trainer = Retrainer(recipe, encoder, cache, [parts["train"], parts["validation"]])
+    recipe = read_recipe(recipe_path)
+    parts = read_parts(recipe, workspace.data)
+    trainer = Retrainer(recipe, encoder, workspace.cache, [parts["train"], parts["validation"]])
     whole = trainer.whole
-    fold_of = speaker_folds(whole, folds, recipe.seed)
-    gains: list[list[tuple[int, Gain]]] = []
+    gains: list[WeightedGain] = []
     speaker_gains: dict[str, float] = {}
-    for fold in range(folds):
-        held = np.array([fold_of[str(speaker)] == fold for speaker in whole.speakers])
+    for held in held_out_folds(whole, folds, recipe.seed):
         found, by_speaker = _measure_fold(trainer, whole.select(~held), whole.select(held))
-        gains.append(found)
+        gains += found
         speaker_gains |= by_speaker
-    pooled = _mean([row for rows in gains for row in rows])
-    splits = recipe.splits.file or "a seeded draw"
     protocol = (
-        f"{folds} folds over the {len(fold_of)} training and validation speakers of {splits}, each heard by a model "
-        f"that was trained without them; folds weighted by their speakers; temperatures 1; {PROTOCOL}"
+        f"{folds} folds over the {len(np.unique(whole.speakers))} training and validation speakers of "
+        f"{recipe.splits.origin}, each heard by a model that was trained without them; folds weighted by their "
+        f"speakers; temperatures 1; {PROTOCOL}"
     )
-    write_adaptation(out, pooled, speaker_gains, protocol)
-    return pooled
+    return enrolment_report(_mean(gains), speaker_gains, protocol)
 
 
-def speaker_folds(part: Part, folds: int, seed: int) -> dict[str, int]:
-    """Deal the speakers of each corpus out to folds; returns speaker to fold.
-
-    Raises:
-        UsageError: a corpus has fewer speakers than folds.
-    """
-    rng = np.random.default_rng(seed)
-    fold_of: dict[str, int] = {}
-    for corpus in np.unique(part.corpora):
-        speakers = np.unique(part.speakers[part.corpora == corpus])
-        if len(speakers) < folds:
-            raise UsageError(f"{corpus} has {len(speakers)} speakers to train on, too few for {folds} folds")
-        fold_of |= {str(speaker): index % folds for index, speaker in enumerate(rng.permutation(speakers))}
-    return fold_of
-
-
-def _measure_fold(trainer: Retrainer, train: Part, held: Part) -> tuple[list[tuple[int, Gain]], dict[str, float]]:
+def _measure_fold(trainer: Retrainer, train: Part, held: Part) -> tuple[list[WeightedGain], dict[str, float]]:
     recipe = trainer.recipe
     run, source = trainer.train(train, None, recipe.seed)
-    output = run.classifier.output
-    head = Head(output.weight.detach().numpy(), output.bias.detach().numpy(), temperature=1.0)
+    head = strangers_head(run)
     train, embeddings = embed_part(run, train, source)
     population = fit_population(embeddings, train, recipe.labels, head.weight, learned_regulars(run))
     gains, speakers = measure(population, head, *embed_part(run, held, source))
@@ -226,14 +57,13 @@ def _measure_fold(trainer: Retrainer, train: Part, held: Part) -> tuple[list[tup
     return [(counts[gain.corpus], gain) for gain in gains], speakers
 
 
-def _mean(gains: Sequence[tuple[int, Gain]]) -> list[Gain]:
-    rows: dict[tuple[object, ...], list[tuple[int, Gain]]] = defaultdict(list)
+def _mean(gains: Sequence[WeightedGain]) -> list[Gain]:
+    rows: dict[tuple[object, ...], list[WeightedGain]] = defaultdict(list)
     for count, gain in gains:
         rows[gain.corpus, gain.condition, gain.clips].append((count, gain))
     pooled = []
     for same in rows.values():
         weights = [count for count, _ in same]
-        methods: list[Method] = list(same[0][1].ua)
-        ua = {method: float(np.average([gain.ua[method] for _, gain in same], weights=weights)) for method in methods}
+        ua = {method: float(np.average([gain.ua[method] for _, gain in same], weights=weights)) for method in METHODS}
         pooled.append(Gain(same[0][1].corpus, same[0][1].condition, same[0][1].clips, ua))
     return pooled

@@ -1,27 +1,24 @@
-"""Generalisation across corpora: train on all corpora of a recipe but one, hear that one, every way."""
+"""Generalisation across corpora: train on all corpora of a recipe but one, and evaluate on that one."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from rich.console import Console
-from rich.table import Table
 
-from calibrate.dataset import Part, read_parts
-from calibrate.experiments.crossvalidation import Retrainer
+from calibrate.dataset import Part, Rows, read_parts
+from calibrate.experiments.retraining import Retrainer
+from calibrate.experiments.selection import split_of
 from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
-from calibrate.splits import SPLITS
+from calibrate.report import Note, Report, Table, rounded, spread
+from calibrate.splits import Split
+from calibrate.workspace import Workspace
 from edge.errors import UsageError
 
-NAME = "generalisation"
 COLUMNS = ("left out", "taught by", "speakers", "UA", "UA, taught", "test speakers", "UA", "UA, taught")
 PROTOCOL = (
     "for each corpus in turn, trained on the train speakers of all others, with the others' validation speakers as "
@@ -33,7 +30,7 @@ PROTOCOL = (
 
 
 @dataclass(frozen=True)
-class Unheard:
+class Outcome:
     """What one set of speakers of a corpus left out came to, a value a seed."""
 
     speakers: int
@@ -52,70 +49,48 @@ class LeftOut:
     taught_by: list[str]
     untaught: list[str]
     """Labels of the corpus that nobody trained on."""
-    others: Unheard
+    others: Outcome
     """Its train and validation speakers."""
-    test: Unheard
+    test: Outcome
     """Its fixed test speakers."""
 
 
-def measure_generalisation(
-    recipe_path: Path,
-    data: Path,
-    out: Path,
-    *,
-    encoder: str | None,
-    seeds: int,
-    cache: Path,
-    threads: int,
-    json_only: bool,
-) -> None:
-    """Leave each corpus out in turn, write the report to ``out`` and show it.
+def measure_generalisation(workspace: Workspace, recipe_path: Path, *, encoder: str | None, seeds: int) -> Report:
+    """Leave each corpus of a recipe out in turn, and train so many times each.
 
     Raises:
         UsageError: the recipe has one corpus only.
     """
-    torch.set_num_threads(threads)
     recipe = read_recipe(recipe_path)
-    parts = read_parts(recipe, data)
-    trainer = Retrainer(recipe, encoder, cache, [part for split in SPLITS if (part := parts[split]).utterances])
+    parts = read_parts(recipe, workspace.data)
+    trainer = Retrainer(recipe, encoder, workspace.cache, [part for part in parts.values() if part.utterances])
     corpora = list(dict.fromkeys(trainer.whole.corpora.tolist()))
     if len(corpora) < 2:
         raise UsageError(f"the recipe has no corpus but {corpora[0]}; leaving one out takes at least two")
-    roles = {utterance.path: split for split in SPLITS for utterance in parts[split].utterances}
-    found = []
+    used = range(recipe.seed, recipe.seed + seeds)
     with progress_bar() as progress:
-        for corpus in progress.track(corpora, description="leaving out"):
-            found.append(leave_out(trainer, corpus, roles, range(recipe.seed, recipe.seed + seeds)))
-    protocol = f"{recipe.name}: {PROTOCOL} (seeds {recipe.seed} to {recipe.seed + seeds - 1}); splits: " + (
-        recipe.splits.file or "a seeded draw"
-    )
-    write_generalisation(out, found, protocol)
-    if json_only:
-        print(json.dumps(as_json(found, protocol)))
-        return
-    table = Table(*COLUMNS, title=f"{recipe.name}: corpora left out")
-    for row in rows(found):
-        table.add_row(*row)
-    Console().print(table)
-    print(f"report written to {out}")
+        tracked = progress.track(corpora, description="leaving out")
+        found = [leave_out(trainer, corpus, split_of(parts), used) for corpus in tracked]
+    protocol = f"{recipe.name}: {PROTOCOL} (seeds {used[0]} to {used[-1]}); splits: {recipe.splits.origin}"
+    return generalisation_report(found, f"{recipe.name}: corpora left out", protocol)
 
 
-def leave_out(trainer: Retrainer, corpus: str, roles: Mapping[Path, str], seeds: Sequence[int]) -> LeftOut:
-    """Train without a corpus and hear it, once a seed.
+def leave_out(trainer: Retrainer, corpus: str, splits: Mapping[Path, Split], seeds: Sequence[int]) -> LeftOut:
+    """Train without a corpus and evaluate on it, once a seed.
 
     Args:
         trainer: of the recipe.
         corpus: to leave out.
-        roles: path to part of the split.
+        splits: of each file.
         seeds: of the head and of the draws.
     """
     whole = trainer.whole
-    role = np.array([roles[path] for path in whole.paths])
+    split = np.array([splits[path] for path in whole.paths])
     mine = whole.corpora == corpus
-    train, validation = (whole.select(~mine & (role == split)) for split in ("train", "validation"))
+    train, validation = (whole.select(~mine & (split == name)) for name in ("train", "validation"))
     if not train.utterances:
         raise UsageError(f"without {corpus} no speaker of the corpora is in the train split")
-    tests = [whole.select(mine & (role != "test")), whole.select(mine & (role == "test"))]
+    tests = [whole.select(mine & (split != "test")), whole.select(mine & (split == "test"))]
     taught = np.unique(train.labels)
     results: list[list[tuple[float, float]]] = [[], []]
     for seed in seeds:
@@ -123,9 +98,9 @@ def leave_out(trainer: Retrainer, corpus: str, roles: Mapping[Path, str], seeds:
         for part, result in zip(tests, results, strict=True):
             if part.utterances:
                 readable, probabilities = run.probabilities(part, source)
-                result.append(_both(readable, probabilities.argmax(axis=1), taught))
+                result.append(_both_ua(readable, probabilities.argmax(axis=1), taught))
     others, test = (
-        Unheard(len(np.unique(part.speakers)), len(part.labels), [ua for ua, _ in result], [ua for _, ua in result])
+        Outcome(len(np.unique(part.speakers)), len(part.labels), [ua for ua, _ in result], [ua for _, ua in result])
         for part, result in zip(tests, results, strict=True)
     )
     labels = trainer.recipe.labels
@@ -133,65 +108,40 @@ def leave_out(trainer: Retrainer, corpus: str, roles: Mapping[Path, str], seeds:
     return LeftOut(corpus, list(dict.fromkeys(train.corpora.tolist())), untaught, others, test)
 
 
-def _both(part: Part, predicted: np.ndarray, taught: np.ndarray) -> tuple[float, float]:
+def _both_ua(part: Part, predicted: Rows, taught: Rows) -> tuple[float, float]:
     """Return UA over all labels of a part, and over those taught."""
     known = np.isin(part.labels, taught)
     over_taught = unweighted_accuracy(predicted[known], part.labels[known]) if known.any() else float("nan")
     return unweighted_accuracy(predicted, part.labels), over_taught
 
 
+def generalisation_report(found: Sequence[LeftOut], title: str, protocol: str) -> Report:
+    """Return the report that is ``generalisation.md`` and ``.json``."""
+    notes = [
+        Note(
+            f"{row.corpus}: nobody else has {', '.join(row.untaught)}, which count as 0 in UA and not in UA, taught.",
+            medium="file",
+        )
+        for row in found
+        if row.untaught
+    ]
+    content = rounded({"corpora": [asdict(row) for row in found]})
+    files = ("generalisation.md", "generalisation.json")
+    return Report(files, title, protocol, content, (Table(COLUMNS, rows(found)), *notes))
+
+
 def rows(found: Sequence[LeftOut]) -> list[list[str]]:
     """Return the cells under ``COLUMNS``, and a last row of means over the corpora."""
     cells = []
     for row in found:
-        heard = [
-            cell
-            for unheard in (row.others, row.test)
-            for cell in (str(unheard.speakers), spread(unheard.ua), spread(unheard.taught_ua))
-        ]
-        cells.append([row.corpus, ", ".join(row.taught_by), *heard])
-    means = [
-        _mean_of([getattr(getattr(row, which), figure) for row in found])
-        for which in ("others", "test")
-        for figure in ("ua", "taught_ua")
-    ]
-    return [*cells, ["mean", "", "", *means[:2], "", *means[2:]]]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return ``mean ± standard deviation``, a dash for nothing."""
-    if not values:
-        return "-"
-    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
-
-
-def markdown(found: Sequence[LeftOut], protocol: str) -> str:
-    """Return the report as Markdown."""
-    lines = ["# Corpora left out", "", f"Protocol: {protocol}.", "", "| " + " | ".join(COLUMNS) + " |"]
-    lines += ["|---" * len(COLUMNS) + "|", *("| " + " | ".join(row) + " |" for row in rows(found))]
-    lines += [
-        f"\n{row.corpus}: nobody else has {', '.join(row.untaught)}, which count as 0 in UA and not in UA, taught."
-        for row in found
-        if row.untaught
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def as_json(found: Sequence[LeftOut], protocol: str) -> dict[str, Any]:
-    """Return all figures, a value a seed."""
-    described = {"protocol": protocol, "corpora": [asdict(row) for row in found]}
-    rounded: dict[str, Any] = json.loads(json.dumps(described), parse_float=lambda text: round(float(text), 4))
-    return rounded
-
-
-def write_generalisation(out: Path, found: Sequence[LeftOut], protocol: str) -> None:
-    """Write ``generalisation.md`` and ``.json`` to ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{NAME}.md").write_text(markdown(found, protocol), encoding="utf-8")
-    (out / f"{NAME}.json").write_text(json.dumps(as_json(found, protocol), indent=2) + "\n", encoding="utf-8")
+        figures = [(str(set_.speakers), spread(set_.ua), spread(set_.taught_ua)) for set_ in (row.others, row.test)]
+        cells.append([row.corpus, ", ".join(row.taught_by), *figures[0], *figures[1]])
+    others = [_mean_of([row.others.ua for row in found]), _mean_of([row.others.taught_ua for row in found])]
+    test = [_mean_of([row.test.ua for row in found]), _mean_of([row.test.taught_ua for row in found])]
+    return [*cells, ["mean", "", "", *others, "", *test]]
 
 
 def _mean_of(corpora: Sequence[Sequence[float]]) -> str:
     """Return the mean over corpora, and its deviation over seeds; of the corpora that have figures."""
-    heard = [values for values in corpora if values]
-    return spread([float(np.mean(values)) for values in zip(*heard, strict=True)])
+    known = [values for values in corpora if values]
+    return spread([float(np.mean(values)) for values in zip(*known, strict=True)])

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from calibrate.dataset import Part, read_parts
-from calibrate.experiments.crossvalidation import Retrainer, join_parts, set_aside
+from calibrate.experiments.retraining import Retrainer, set_aside
+from calibrate.experiments.selection import join_parts
 from calibrate.experiments.transfer_figures import Outcome, Side, Training, Transfer
 from calibrate.experiments.transfer_report import as_json, show, write_transfer
 from calibrate.experiments.transfer_rounds import (

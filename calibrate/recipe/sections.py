@@ -47,6 +47,11 @@ class SplitRecipe(Section):
     """CSV of ``corpus,speaker,split`` relative to the data folder; empty draws speakers by ``fractions``."""
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
 
+    @property
+    def origin(self) -> str:
+        """Where the split comes from, for protocols."""
+        return self.file or "a seeded draw"
+
 
 class EncoderRecipe(Section):
     """The pretrained encoder and what is taken from it."""

@@ -35,6 +35,12 @@ def population_of(run: Run, train: Part, validation: Part, source: FeatureSource
     return with_temperature(population, *embed_part(run, validation, source), seed=run.recipe.seed)
 
 
+def strangers_head(run: Run, temperature: float = 1.0) -> Head:
+    """Return the head of a run as the device applies it to those it does not know."""
+    output = run.classifier.output
+    return Head(output.weight.detach().cpu().numpy(), output.bias.detach().cpu().numpy(), temperature)
+
+
 def learned_regulars(run: Run) -> Head | None:
     """Return the head for regulars that learnt along with the embedding; None where the recipe has none."""
     head = run.classifier.regulars

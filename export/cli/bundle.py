@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from edge.cli.kit.entry import examples
-from export.cli.options import Debug, EncoderName, Threads, one_of
+from edge.errors import one_of
+from export.cli.options import Debug, EncoderName, Threads
 
 EXAMPLES = examples(
     "affectd-export bundle runs/default --data data --out bundles/mine",
@@ -75,7 +76,7 @@ def bundle(
     if not parts["test"].paths:
         raise UsageError(f"{data}: no test speakers, and an export is checked on them")
     protocol = (
-        f"`affectd-export bundle`: test speakers of {recipe.splits.file or 'a seeded draw'}, never trained on; "
+        f"`affectd-export bundle`: test speakers of {recipe.splits.origin}, never trained on; "
         f"what is spoken in each file, through the device's code; {chosen}, CPU; {len(recipe.labels)} labels; "
         "no adaptation."
     )

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from edge.cli.kit.entry import examples
-from export.cli.options import Debug, EncoderName, Threads, one_of
+from edge.errors import one_of
+from export.cli.options import Debug, EncoderName, Threads
 
 TEACHER = "HuBERT-large shape"
 

@@ -62,7 +62,7 @@ def distil(
     train, validation = readable(with_unlabelled(parts["train"], unlabelled or [])), readable(parts["validation"])
     student = train_student(teacher, (train, validation), described, out, cache, start=start or "", resume=resume)
     figures = evaluate_run(student, validation, cache)
-    splits = student.recipe.splits.file or "a seeded draw"
+    splits = student.recipe.splits.origin
     protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, torch"
     report = figures_report(figures, student.recipe.labels, protocol, f"{described.name}: validation speakers")
     report.write(out / "validation")

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from calibrate import commands
 from calibrate.dataset import read_parts
-from calibrate.experiments.crossvalidation import JoinedFeatures, Retrainer, set_aside, speaker_folds
+from calibrate.experiments.crossvalidation import cross_validate
+from calibrate.experiments.retraining import JoinedFeatures, Retrainer, set_aside
+from calibrate.experiments.selection import held_out_folds
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
+from calibrate.workspace import Workspace
 from edge.errors import UsageError
 
 Write = Callable[..., Path]
@@ -21,7 +23,10 @@ def test_every_speaker_but_the_test_speakers_is_held_out_once(
 ) -> None:
     recipe = recipe_file(head={"kind": "dense", "dim": 8, "regulars": 0.5})
     out = tmp_path / "out"
-    commands.validate_recipe(recipe, data, out, str(encoders["whisper"]), folds=3, cache=tmp_path / "cache", threads=1)
+    workspace = Workspace(data, tmp_path / "cache").open()
+    found = cross_validate(workspace, recipe, folds=3, encoder=str(encoders["whisper"]))
+    found.write(out)
+    found.show()
     assert "UA by enrolment clips" in capsys.readouterr().out
     report = json.loads((out / "adaptation.json").read_text())
     assert set(report["speaker_gains"]) == {"ravdess-01", "ravdess-02", "ravdess-03", "ravdess-04", "ravdess-05"} | {
@@ -61,11 +66,13 @@ def test_joined_features_are_those_of_the_parts(
 
 def test_folds_deal_out_each_corpus(recipe_of: Callable[..., Recipe], data: Path) -> None:
     part = read_parts(recipe_of(), data)["train"]
-    fold_of = speaker_folds(part, 2, seed=0)
-    assert sorted(fold for name, fold in fold_of.items() if name.startswith("ravdess")) == [0, 0, 1, 1]
-    assert sorted(fold for name, fold in fold_of.items() if name.startswith("office")) == [0, 1]
+    folds = held_out_folds(part, 2, seed=0)
+    assert np.array_equal(np.sum(folds, axis=0), np.ones(len(part.paths))), "everyone is held out once"
+    for held in folds:
+        speakers = np.unique(part.speakers[held]).tolist()
+        assert [name.partition("-")[0] for name in speakers] == ["office", "ravdess", "ravdess"]
     with pytest.raises(UsageError, match="office has 2 speakers to train on, too few for 3 folds"):
-        speaker_folds(part, 3, seed=0)
+        held_out_folds(part, 3, seed=0)
 
 
 def test_a_fine_tuned_encoder_learns_anew_for_every_fold(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from calibrate.cli.app import main
-from calibrate.experiments.generalisation import LeftOut, Unheard, as_json, markdown, rows, spread
+from calibrate.experiments.generalisation import LeftOut, Outcome, generalisation_report, rows
+from calibrate.report import spread
 from helpers.calling import exit_code
 
 Call = Callable[..., int]
@@ -44,10 +45,10 @@ def test_each_corpus_is_left_out_in_turn(
     assert (office["others"]["speakers"], office["test"]["speakers"]) == (3, 1)
     for row in (ravdess, office):
         assert row["untaught"] == []
-        for heard in (row["others"], row["test"]):
-            assert len(heard["ua"]) == 2
-            assert heard["ua"] == heard["taught_ua"]
-            assert np.mean(heard["ua"]) > 0.5, "chance is 1/3, and the tones are alike"
+        for outcome in (row["others"], row["test"]):
+            assert len(outcome["ua"]) == 2
+            assert outcome["ua"] == outcome["taught_ua"]
+            assert np.mean(outcome["ua"]) > 0.5, "chance is 1/3, and the tones are alike"
     first = (tmp_path / "report" / "generalisation.json").read_bytes()
     assert call(recipe, *where, "--seeds", 2, "--json") == 0
     assert json.loads(capsys.readouterr().out) == report
@@ -64,21 +65,22 @@ def test_a_fine_tuned_encoder_generalises_or_not(
     assert [len(row["others"]["ua"]) for row in report["corpora"]] == [1, 1]
 
 
-def test_what_nobody_taught_is_told(call: Call) -> None:
+def test_what_nobody_taught_is_said(call: Call) -> None:
     found = [
         LeftOut(
-            "a", ["b"], ["disgust"], Unheard(4, 40, [0.4, 0.5], [0.5, 0.6]), Unheard(1, 10, [0.3, 0.3], [0.4, 0.4])
+            "a", ["b"], ["disgust"], Outcome(4, 40, [0.4, 0.5], [0.5, 0.6]), Outcome(1, 10, [0.3, 0.3], [0.4, 0.4])
         ),
-        LeftOut("b", ["a"], [], Unheard(2, 20, [0.6, 0.7], [0.6, 0.7]), Unheard(0, 0, [], [])),
+        LeftOut("b", ["a"], [], Outcome(2, 20, [0.6, 0.7], [0.6, 0.7]), Outcome(0, 0, [], [])),
     ]
-    text = markdown(found, "p")
+    report = generalisation_report(found, "tiny", "p")
+    text = report.markdown()
     assert "a: nobody else has disgust, which count as 0 in UA and not in UA, taught." in text
     assert "b: nobody" not in text
     cells = rows(found)
     assert cells[0] == ["a", "b", "4", "0.450 ± 0.071", "0.550 ± 0.071", "1", "0.300 ± 0.000", "0.400 ± 0.000"]
     assert cells[1][-2:] == ["-", "-"], "no fixed test speakers"
     assert cells[2] == ["mean", "", "", "0.550 ± 0.071", "0.600 ± 0.071", "", "0.300 ± 0.000", "0.400 ± 0.000"]
-    assert as_json(found, "p")["corpora"][1]["test"] == {"speakers": 0, "utterances": 0, "ua": [], "taught_ua": []}
+    assert report.values["corpora"][1]["test"] == {"speakers": 0, "utterances": 0, "ua": [], "taught_ua": []}
     assert spread([0.5]) == "0.500"
 
 

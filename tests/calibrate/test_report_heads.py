@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import export.cli
+import export.cli.app
 from calibrate.cli.app import main
 from calibrate.dataset import read_parts
 from calibrate.recipe import Recipe
@@ -97,7 +97,7 @@ def test_a_run_keeps_its_head(
     assert ("strangers are told as the mean of all" in protocol) == told
     if told:
         command = ("affectd-export", "bundle", run, "--data", corpora, "--out", tmp_path / "bundle", "--threads", 1)
-        assert exit_code(export.cli.main, monkeypatch, *command) == ModelError.exit_code
+        assert exit_code(export.cli.app.main, monkeypatch, *command) == ModelError.exit_code
         stderr = capsys.readouterr().err
         assert "the head is told who speaks" in stderr
         assert not (tmp_path / "bundle").exists()

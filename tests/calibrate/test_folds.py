@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from calibrate.cli.app import main
-from calibrate.experiments.protocols import EMOTIONS, with_labels
+from calibrate.experiments.folds import EMOTIONS, with_labels
 from calibrate.recipe import Recipe
 from helpers.calling import exit_code
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibrate.speakers.adaptation import CONDITIONS, Gain, adaptation_table, enrolments, measure, write_adaptation
+from calibrate.experiments.enrolment import CONDITIONS, Gain, enrolment_report, enrolments, measure
 from helpers.factors import World
 
 
@@ -59,7 +59,7 @@ def test_profiles_help_where_the_naive_mean_harms(measured: tuple[list[Gain], di
 
 def test_the_report_has_table_plot_and_figures(tmp_path: Path, measured: tuple[list[Gain], dict[str, float]]) -> None:
     gains, speakers = measured
-    write_adaptation(tmp_path / "out", gains, speakers, "of a test")
+    enrolment_report(gains, speakers, "of a test").write(tmp_path / "out")
     table = (tmp_path / "out" / "adaptation.md").read_text()
     assert "| world | one-sided |" in table
     assert "Protocol: of a test." in table
@@ -70,6 +70,6 @@ def test_the_report_has_table_plot_and_figures(tmp_path: Path, measured: tuple[l
 
 def test_who_loses_is_named() -> None:
     row = Gain("world", "unlabelled", 8, {"none": 0.5, "naive": 0.4, "profile": 0.6})
-    table = adaptation_table([row], {"anna": 0.1, "ben": -0.05}, "of a test")
+    table = enrolment_report([row], {"anna": 0.1, "ben": -0.05}, "of a test").markdown()
     assert "| world | unlabelled | 0.600 (0.400) |" in table
     assert "1 of 2 speakers lose more than 3 points of UA; the least gain is -5.0 points, ben." in table

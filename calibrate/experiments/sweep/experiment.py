@@ -1,4 +1,4 @@
-"""The sweep: a recipe trained over a grid of learning rates and batch sizes, chosen by validation alone.
+"""Training over the grid.
 
 Every training is kept in a file of its own under ``trainings/``, named after all that decides its outcome: a sweep that
 was stopped goes on where it was, and a wider grid adds to a narrower one.
@@ -18,17 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from calibrate.corpora import Utterance
 from calibrate.dataset import Part, read_parts
 from calibrate.evaluate import by_corpus
-from calibrate.experiments.crossvalidation import Retrainer
-from calibrate.experiments.protocols import parts_for
-from calibrate.experiments.sweep_report import LAST_EPOCHS, Epoch, Training, as_json, show, summarise, write_sweep
+from calibrate.experiments.retraining import Retrainer
+from calibrate.experiments.selection import corpus_names, only, parts_around
+from calibrate.experiments.sweep.report import LAST_EPOCHS, Epoch, Training, summarise, sweep_report
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
+from calibrate.report import Report
 from calibrate.splits import SPLITS, protocol_folds
 from calibrate.training.heads import Classifier
-from edge.errors import UsageError, nearest
+from calibrate.workspace import Workspace
+from edge.errors import UsageError, one_of
 
 TRAININGS = "trainings"
 MEANING = {
@@ -42,9 +43,9 @@ Sides = tuple[Part, Part, Part]
 
 
 def measure_sweep(
+    workspace: Workspace,
     recipe_path: Path,
-    data: Path,
-    out: Path,
+    kept: Path,
     *,
     rates: Sequence[float],
     batches: Sequence[int],
@@ -53,31 +54,39 @@ def measure_sweep(
     seeds: int,
     head: str | None,
     encoder: str | None,
-    cache: Path,
-    threads: int,
-    json_only: bool,
-) -> None:
-    """Train over the grid, write table, curves and heat map to ``out`` and show them; see the command's help."""
-    torch.set_num_threads(threads)
-    if split not in MEANING:
-        raise UsageError(f"--split {split!r} is not one of {', '.join(MEANING)}{nearest(split, MEANING)}")
+) -> Report:
+    """Train over the grid.
+
+    Args:
+        workspace: data and cache.
+        recipe_path: of the recipe.
+        kept: folder that keeps the trainings.
+        rates: of learning; empty: the recipe's.
+        batches: utterances a step; empty: the recipe's.
+        split: ``speaker`` or ``random``, see ``MEANING``.
+        corpus: to train and test on; None: all of the recipe.
+        seeds: trainings of each, and draws of the random split.
+        head: of configs/heads, over the recipe's.
+        encoder: over the recipe's.
+    """
+    one_of("--split", split, tuple(MEANING))
     recipe = read_recipe(recipe_path, head).with_finetune(0)
-    whole, trainer = _opened(recipe, data, corpus, encoder, cache)
+    whole, trainer = _trainer(recipe, workspace, corpus, encoder)
     grid = product(rates or [recipe.schedule.learning_rate], batches or [recipe.schedule.batch])
     used = range(recipe.seed, recipe.seed + seeds)
     found = []
     with progress_bar() as progress:
         for (rate, batch), seed in progress.track(list(product(grid, used)), description="sweep"):
             changed = recipe.with_schedule({RATE: rate, BATCH: batch})
-            kept = out / TRAININGS / f"{_key(changed, trainer, whole, split, seed)}.json"
-            if not kept.is_file():
-                sides = split_sides(whole, recipe, data, split, seed)
+            path = kept / TRAININGS / f"{_key(changed, trainer, whole, split, seed)}.json"
+            if not path.is_file():
+                sides = split_sides(whole, recipe, workspace.data, split, seed)
                 training = train_once(trainer.with_recipe(changed), sides, seed)
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                partial = kept.with_suffix(".partial")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial = path.with_suffix(".partial")
                 partial.write_text(json.dumps(asdict(training)) + "\n")
-                partial.replace(kept)
-            found.append(Training.read(kept))
+                partial.replace(path)
+            found.append(Training.read(path))
     named = recipe.name if head is None else f"{recipe.name} with head {head}"
     protocol = (
         f"recipe {named} on {', '.join(np.unique(whole.corpora))}: {MEANING[split]}; {len(recipe.labels)} labels; "
@@ -85,13 +94,7 @@ def measure_sweep(
         f"over the corpora, validation is of the last {LAST_EPOCHS} epochs, the test hears the weights after the last; "
         f"what is spoken in each file; chosen by the mean validation UA, never by the test{recipe.head.stranger}"
     )
-    rows = summarise(found)
-    write_sweep(out, rows, found, protocol)
-    if json_only:
-        print(json.dumps(as_json(rows, found, protocol)))
-    else:
-        show(rows, named)
-        print(f"report written to {out}")
+    return sweep_report(summarise(found), found, f"{named}: learning rates and batch sizes", protocol)
 
 
 def split_sides(whole: Part, recipe: Recipe, data: Path, split: str, seed: int) -> Sides:
@@ -106,7 +109,7 @@ def split_sides(whole: Part, recipe: Recipe, data: Path, split: str, seed: int) 
     else:
         parts = read_parts(recipe, data)
         sides = (parts["train"].utterances, parts["validation"].utterances, parts["test"].utterances)
-    train, validation, test = (_only(whole, side) for side in sides)
+    train, validation, test = (only(whole, side) for side in sides)
     for name, part in zip(SPLITS, (train, validation, test), strict=True):
         if not part.utterances:
             raise UsageError(f"no speaker of the corpora is in the {name} split")
@@ -153,36 +156,31 @@ def first_layer(classifier: Classifier, layers: Tensor, part: Part) -> tuple[flo
     """
     dense = next(module for module in (*classifier.hidden, classifier.project) if isinstance(module, nn.Linear))
     own = classifier.features(layers)
-    told = torch.zeros_like(own)
+    personal = torch.zeros_like(own)
     if classifier.speaker is not None:
-        told = classifier.speaker(classifier.rows_of(part.speakers))
-    heard, known = (dense(each).var(0).sum() for each in (own, told))
+        personal = classifier.speaker(classifier.rows_of(part.speakers))
+    spoken, known = (dense(each).var(0).sum() for each in (own, personal))
     idle = 0.0
     if classifier.after is not None:
-        on = (dense(own + told) > 0).float().mean(0)
+        on = (dense(own + personal) > 0).float().mean(0)
         idle = float(((on == 0) | (on == 1)).float().mean())
-    return float(known / (heard + known)), idle
+    return float(known / (spoken + known)), idle
 
 
-def _opened(recipe: Recipe, data: Path, corpus: str | None, encoder: str | None, cache: Path) -> tuple[Part, Retrainer]:
+def _trainer(recipe: Recipe, workspace: Workspace, corpus: str | None, encoder: str | None) -> tuple[Part, Retrainer]:
     """Return the utterances to train and test on, and what trains."""
-    parts = read_parts(recipe, data)
-    names = list(dict.fromkeys(str(name) for split in SPLITS for name in parts[split].corpora))
-    if corpus is not None and corpus not in names:
-        raise UsageError(f"--corpus {corpus}: the recipe has {', '.join(names)}{nearest(corpus, names)}")
-    used = parts_for(recipe, data, corpus) if corpus else [part for part in parts.values() if part.utterances]
-    trainer = Retrainer(recipe, encoder, cache, used)
+    parts = read_parts(recipe, workspace.data)
+    corpus_names(parts, corpus)
+    used = [part for part in parts.values() if part.utterances]
+    if corpus is not None:
+        used = parts_around(recipe, workspace.data, corpus)
+    trainer = Retrainer(recipe, encoder, workspace.cache, used)
     whole = trainer.whole
     return (whole.select(whole.corpora == corpus) if corpus else whole), trainer
 
 
 def _key(recipe: Recipe, trainer: Retrainer, whole: Part, split: str, seed: int) -> str:
-    """Return a name for a training: what is in the recipe, who encodes, what is heard, and how it is split."""
-    heard = [str(path) for path in whole.paths]
-    described = json.dumps([recipe.model_dump(mode="json"), trainer.encoder_name, heard, split, seed])
+    """Return a name for a training: what is in the recipe, the encoder, the files, and how they are split."""
+    paths = [str(path) for path in whole.paths]
+    described = json.dumps([recipe.model_dump(mode="json"), trainer.encoder_name, paths, split, seed])
     return hashlib.sha256(described.encode()).hexdigest()[:16]
-
-
-def _only(part: Part, utterances: Sequence[Utterance]) -> Part:
-    wanted = set(utterances)
-    return part.select(np.array([utterance in wanted for utterance in part.utterances], bool))

@@ -1,0 +1,215 @@
+"""What enrolment gains: UA of speakers never trained on, against the number and kind of their enrolment clips."""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Literal, get_args
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from calibrate.dataset import Part, Rows
+from calibrate.metrics import unweighted_accuracy
+from calibrate.report import Note, Picture, Report, Table, points
+from calibrate.report.blocks import Block
+from calibrate.report.cells import Cell
+from edge.adapt import VoiceProfile, adapted_probabilities
+from edge.arrays import Matrix
+from edge.head import Head
+from edge.population import Population
+
+Condition = Literal["unlabelled", "one-sided", "neutral", "labelled"]
+Method = Literal["none", "naive", "profile"]
+CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+METHODS: tuple[Method, ...] = get_args(Method)
+CLIPS = (0, 1, 2, 4, 8, 16)
+DRAWS = 20
+MUCH = 0.03
+"""UA whose loss the report counts."""
+NAIVE_CLIPS = 3.0
+"""The baseline subtracts ``Σ (z - mean) / (clips + NAIVE_CLIPS)``."""
+PROTOCOL = (
+    f"mean of {DRAWS} seeded draws of enrolment clips, tested on the speaker's other clips; of each clip what the "
+    "device's segmenter keeps; torch; UA is the mean recall over the corpus's labels, its speakers pooled; none, naive "
+    "and profile see the same test clips. unlabelled: drawn at random; one-sided: all of one emotion, mean over the "
+    "emotions; neutral: known to be neutral; labelled: drawn at random, labels known. At least one clip of every "
+    "emotion stays in the test, so that the smallest emotions enrol with fewer clips than the column says"
+)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """UA of one corpus under one kind of enrolment."""
+
+    corpus: str
+    condition: Condition
+    clips: int
+    ua: dict[Method, float]
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """One draw: rows that enrol, and rows that are tested."""
+
+    key: tuple[int, int]
+    """The draw, and the emotion of a one-sided enrolment or -1."""
+    enrolled: Rows
+    tested: Rows
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Predictions for what one speaker is tested on in one draw."""
+
+    key: tuple[int, int]
+    """Of the draw."""
+    true: Rows
+    """``int64[tested]``."""
+    predicted: dict[Method, Rows]
+
+
+def measure(
+    population: Population,
+    head: Head,
+    part: Part,
+    embeddings: Matrix,
+    clips: Sequence[int] = CLIPS,
+    draws: int = DRAWS,
+) -> tuple[list[Gain], dict[str, float]]:
+    """Return UA per corpus, condition and number of clips, and per speaker what 8 unlabelled clips gain in UA.
+
+    Args:
+        population: of the run.
+        head: for strangers.
+        part: utterances of speakers never trained on.
+        embeddings: ``float32[n, dim]``, theirs.
+        clips: numbers of enrolment clips.
+        draws: seeded draws to take the mean of.
+    """
+    gains = []
+    speaker_gains: dict[str, float] = {}
+    for corpus in np.unique(part.corpora):
+        mine = np.flatnonzero(part.corpora == corpus)
+        for condition in CONDITIONS:
+            for count in clips:
+                pooled: dict[tuple[int, int], list[Answer]] = defaultdict(list)
+                for speaker in np.unique(part.speakers[mine]):
+                    rows = mine[part.speakers[mine] == speaker]
+                    answers = [
+                        _answer(population, head, embeddings[rows], part.labels[rows], draw, condition)
+                        for draw in enrolments(part.labels[rows], condition, count, draws, str(speaker))
+                    ]
+                    for answer in answers:
+                        pooled[answer.key].append(answer)
+                    if (condition, count) == ("unlabelled", 8) and answers:
+                        gained = [_ua([answer], "profile") - _ua([answer], "none") for answer in answers]
+                        speaker_gains[str(speaker)] = float(np.mean(gained))
+                ua = {method: float(np.mean([_ua(each, method) for each in pooled.values()])) for method in METHODS}
+                gains.append(Gain(str(corpus), condition, count, ua))
+    return gains, speaker_gains
+
+
+def enrolments(labels: Rows, condition: Condition, count: int, draws: int, speaker: str) -> Iterator[Enrolment]:
+    """Draw enrolments of one speaker with labels ``int64[n]``, neutral being 0; see ``PROTOCOL``."""
+    everything = np.arange(len(labels))
+    for draw in range(draws):
+        rng = np.random.default_rng([draw, count, zlib.crc32(speaker.encode())])
+        if condition in ("unlabelled", "labelled"):
+            pools = {-1: everything}
+        else:
+            emotions = np.unique(labels) if condition == "one-sided" else [0]
+            pools = {int(emotion): np.flatnonzero(labels == emotion) for emotion in emotions}
+        for emotion, pool in pools.items():
+            if len(pool) > 1:
+                enrolled = rng.permutation(pool)[: min(count, len(pool) - 1)]
+                yield Enrolment((draw, emotion), enrolled, np.setdiff1d(everything, enrolled))
+
+
+def _answer(
+    population: Population, head: Head, embeddings: Matrix, labels: Rows, draw: Enrolment, condition: Condition
+) -> Answer:
+    """Return the predictions of every method for one speaker and draw."""
+    enrolled, tested = embeddings[draw.enrolled], embeddings[draw.tested]
+    known = condition in ("neutral", "labelled")
+    names = [population.labels[label] if known else None for label in labels[draw.enrolled]]
+    profile = VoiceProfile.estimate(population, enrolled, names)
+    offset = (enrolled - population.mean).sum(axis=0) / (len(enrolled) + NAIVE_CLIPS)
+    probabilities: dict[Method, Matrix] = {
+        "none": head.probabilities(tested),
+        "naive": head.probabilities(tested - offset),
+        "profile": adapted_probabilities(head, population, profile, tested),
+    }
+    predicted = {method: shares.argmax(axis=1) for method, shares in probabilities.items()}
+    return Answer(draw.key, labels[draw.tested], predicted)
+
+
+def _ua(answers: Sequence[Answer], method: Method) -> float:
+    """Return UA of a method, speakers pooled."""
+    predicted = np.concatenate([answer.predicted[method] for answer in answers])
+    return unweighted_accuracy(predicted, np.concatenate([answer.true for answer in answers]))
+
+
+def enrolment_report(gains: Sequence[Gain], speakers: dict[str, float], protocol: str) -> Report:
+    """Return the report that is ``adaptation.md``, ``.json`` and ``.png``.
+
+    Args:
+        gains: UA by corpus, condition and clips.
+        speakers: what 8 unlabelled clips gain each in UA.
+        protocol: how the figures came about.
+    """
+    corpora = list(dict.fromkeys(gain.corpus for gain in gains))
+    counts = sorted({gain.clips for gain in gains})
+    groups = {
+        (corpus, condition): sorted(_of(gains, corpus, condition), key=lambda gain: gain.clips)
+        for corpus, condition in dict.fromkeys((gain.corpus, gain.condition) for gain in gains)
+    }
+    columns = ("corpus", "enrolment", *map(str, counts))
+    both: list[Sequence[Cell]] = []
+    profiles: list[Sequence[Cell]] = []
+    for names, row in groups.items():
+        both.append((*names, *(f"{gain.ua['profile']:.3f} ({gain.ua['naive']:.3f})" for gain in row)))
+        profiles.append((*names, *(gain.ua["profile"] for gain in row)))
+    blocks: list[Block] = [
+        Table(columns, both, caption="in brackets naive mean subtraction", medium="file"),
+        Table(columns, profiles, medium="terminal"),
+    ]
+    if speakers:
+        worse = sum(gain < -MUCH for gain in speakers.values())
+        name, least = min(speakers.items(), key=lambda item: item[1])
+        blocks.append(
+            Note(
+                f"With 8 unlabelled clips {worse} of {len(speakers)} speakers lose more than 3 points of UA; "
+                f"the least gain is {points(least)} points, {name}.",
+                medium="file",
+            )
+        )
+    blocks.append(Picture("adaptation.png", "UA", partial(_draw, gains=gains), (4.2 * len(corpora), 3.8)))
+    content = {"gains": [asdict(gain) for gain in gains], "speaker_gains": speakers}
+    return Report(("adaptation.md", "adaptation.json"), "UA by enrolment clips", protocol, content, blocks)
+
+
+def _of(gains: Sequence[Gain], corpus: str, condition: Condition) -> list[Gain]:
+    return [gain for gain in gains if (gain.corpus, gain.condition) == (corpus, condition)]
+
+
+def _draw(figure: Figure, gains: Sequence[Gain]) -> None:
+    """Draw UA against the number of clips: a panel a corpus, a line a kind of enrolment, dots for naive."""
+    corpora = list(dict.fromkeys(gain.corpus for gain in gains))
+    ticks = sorted({gain.clips for gain in gains})
+    panels = figure.subplots(1, len(corpora), squeeze=False)[0]
+    for axes, corpus in zip(panels, corpora, strict=True):
+        for index, condition in enumerate(CONDITIONS):
+            row = _of(gains, corpus, condition)
+            counts = [gain.clips for gain in row]
+            axes.plot(counts, [gain.ua["profile"] for gain in row], f"C{index}.-", label=condition)
+            axes.plot(counts, [gain.ua["naive"] for gain in row], f"C{index}:", linewidth=1)
+        axes.set_xscale("symlog", base=2, linthresh=1)
+        axes.set_xticks(ticks, list(map(str, ticks)))
+        axes.set_title(corpus)
+        axes.set_xlabel("enrolment clips")
+    panels[0].set_ylabel("UA, dotted: naive mean subtraction")
+    panels[0].legend()
