@@ -101,7 +101,7 @@ def figures(
     predicted = probabilities.argmax(axis=1)
     present = np.unique(true)
     precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=present, zero_division=0)
-    speaker_ua = _ua_by(speakers, predicted, true)
+    speaker_ua = ua_by(speakers, predicted, true)
     worst = sorted(speaker_ua.values())[: max(1, round(len(speaker_ua) / 10))]
     return Figures(
         utterances=len(true),
@@ -117,11 +117,11 @@ def figures(
             for row, label in enumerate(present)
         },
         confusion=confusion_matrix(true, predicted, labels=range(len(labels))).tolist(),
-        gender_ua=_ua_by([gender or "" for gender in genders or ()], predicted, true),
+        gender_ua=ua_by([gender or "" for gender in genders or ()], predicted, true),
     )
 
 
-def _ua_by(groups: Sequence[str], predicted: Indices, true: Indices) -> dict[str, float]:
+def ua_by(groups: Sequence[str] | npt.NDArray[np.str_], predicted: Indices, true: Indices) -> dict[str, float]:
     """Return UA of each group that has a name."""
     names = np.asarray(groups, np.str_)
     return {

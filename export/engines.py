@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from edge.arrays import Matrix
+from edge.arrays import unit
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Buckets
 from edge.bundle import Bundle
@@ -104,7 +104,7 @@ def _build(encoder: Encoder, reference: Encoder, engines: Engines, samples: int)
             raise ModelError(f"{where}: onnxruntime cannot load TensorRT's libraries, see its own messages above")
         inputs = {"waveform": waveform[None], "lengths": np.array([len(waveform)], np.int64)}
         (found,) = session.run([encoder.output], inputs)
-        cosine = _cosine(found[0], reference.embed([waveform], samples)[0])
+        cosine = float(unit(found[0]) @ unit(reference.embed([waveform], samples)[0]))
         if not cosine >= LEAST_COSINE:
             raise ModelError(f"{where}: the engine's cosine to the CPU is {cosine:.4f}, needed is {LEAST_COSINE}")
     except ModelError:
@@ -114,10 +114,6 @@ def _build(encoder: Encoder, reference: Encoder, engines: Engines, samples: int)
         shutil.rmtree(folder, ignore_errors=True)
         raise ModelError(f"{where}: TensorRT builds no engine: {error}") from None
     return cosine
-
-
-def _cosine(found: Matrix, expected: Matrix) -> float:
-    return float(found @ expected / (np.linalg.norm(found) * np.linalg.norm(expected)))
 
 
 def _parts(folder: Path) -> int:

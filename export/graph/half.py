@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
+from export.graph.nodes import following, leading, value_types
 
 LARGEST = float(np.finfo(np.float16).max)
 LOWEST_MASK = -3e4
@@ -55,48 +56,27 @@ def half_nodes(graph: onnx.GraphProto) -> set[int]:
     """
     nodes = list(graph.node)
     varying = {value.name for value in graph.input} | {
-        name for index in _following(nodes, {value.name for value in graph.input}) for name in nodes[index].output
+        name for index in following(nodes, {value.name for value in graph.input}) for name in nodes[index].output
     }
     weights = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
     constant = weights | {name for node in nodes for name in node.output} - varying
-    nonlinear = _following(nodes, outputs_of(nodes, lambda node: node.op_type in _NONLINEAR))
-    front = _leading(nodes, lambda index: nodes[index].op_type == "Log" and index not in nonlinear)
+    nonlinear = following(nodes, _outputs_of(nodes, lambda node: node.op_type in _NONLINEAR))
+    front = leading(nodes, lambda index: nodes[index].op_type == "Log" and index not in nonlinear)
     learned = {
         index
         for index, node in enumerate(nodes)
         if node.op_type in _LEARNED and index not in front and constant.intersection(node.input)
     }
-    body = learned | _following(nodes, {name for index in learned for name in nodes[index].output})
-    goes_on = _leading(nodes, lambda index: nodes[index].op_type in _ACROSS_TIME)
+    body = learned | following(nodes, {name for index in learned for name in nodes[index].output})
+    goes_on = leading(nodes, lambda index: nodes[index].op_type in _ACROSS_TIME)
     sums = {index for index in body if nodes[index].op_type in _SUMS}
-    after = _following(nodes, {name for index in sums - goes_on for name in nodes[index].output})
+    after = following(nodes, {name for index in sums - goes_on for name in nodes[index].output})
     return {index for index in body - front - sums - after if nodes[index].op_type not in _NEVER_HALF}
 
 
-def outputs_of(nodes: Sequence[onnx.NodeProto], chosen: Callable[[onnx.NodeProto], bool]) -> set[str]:
+def _outputs_of(nodes: Sequence[onnx.NodeProto], chosen: Callable[[onnx.NodeProto], bool]) -> set[str]:
     """Return the values that the chosen nodes put out."""
     return {name for node in nodes if chosen(node) for name in node.output}
-
-
-def _following(nodes: Sequence[onnx.NodeProto], values: set[str]) -> set[int]:
-    """Return the nodes that depend on one of the values; nodes are in the order of computing."""
-    reached, found = set(values), set()
-    for index, node in enumerate(nodes):
-        if reached.intersection(node.input):
-            found.add(index)
-            reached.update(node.output)
-    return found
-
-
-def _leading(nodes: Sequence[onnx.NodeProto], chosen: Callable[[int], bool]) -> set[int]:
-    """Return the chosen nodes and all that they depend on."""
-    needed: set[str] = set()
-    found = set()
-    for index in reversed(range(len(nodes))):
-        if chosen(index) or needed.intersection(nodes[index].output):
-            found.add(index)
-            needed.update(nodes[index].input)
-    return found
 
 
 def _raise_masks(graph: onnx.GraphProto) -> None:
@@ -142,15 +122,6 @@ def _convert(model: onnx.ModelProto, half: set[int]) -> None:
         nodes.append(helper.make_node("Cast", [f"{name}_half"], [name], name=f"{name}_cast", to=TensorProto.FLOAT))
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def value_types(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the element type of every value by name, as ``onnx.TensorProto`` numbers them."""
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
-    types: dict[str, int] = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    for value in (*graph.value_info, *graph.input, *graph.output):
-        types[value.name] = value.type.tensor_type.elem_type
-    return types
 
 
 def _retarget(node: onnx.NodeProto) -> None:

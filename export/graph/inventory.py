@@ -1,22 +1,32 @@
-"""What a graph is made of: operators, where they come from, and in which type its products are computed."""
+"""What is in a graph: operators, where they come from, and in which type its convolutions and products are computed.
+
+A multiply-add is two operations, and those of int8 products count like float ones, so that a share of the float32 peak
+compares precisions.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
-from export.graph.flops import node_flops
-from export.graph.quantise import front_end
+from export.graph.nodes import STANDARD, front_end, inner_session, opset_of, value_types
 
-STANDARD = ("", "ai.onnx")
 INTEGER = ("MatMulInteger", "ConvInteger")
-PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
+PRECISIONS: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
+PRODUCTS = ("MatMul", "MatMulInteger", "Gemm")
+CONVOLUTIONS = ("Conv", "ConvInteger")
 TRACE = b'File "'
 """With this begins what an exporter notes of the code that made a node."""
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Inventory:
             else:
                 flops[precision_of[node.output[0]]] += count
         return cls(
-            opset=next(opset.version for opset in model.opset_import if opset.domain in STANDARD),
+            opset=opset_of(model),
             operators=dict(names.most_common()),
             flops=dict(flops.most_common()),
             front_flops=front_flops,
@@ -64,6 +74,24 @@ class Inventory:
         return self.flops.get(precision, 0) / max(1, sum(self.flops.values()))
 
 
+def graph_flops(path: Path, samples: int) -> int:
+    """Return the operations of an encoder for one waveform of this many samples."""
+    return sum(flops for _, flops in node_flops(path, samples))
+
+
+def node_flops(path: Path, samples: int) -> list[tuple[onnx.NodeProto, int]]:
+    """Return the convolutions and matrix products of an encoder, each with its operations for one waveform.
+
+    Shape inference leaves the attention's shapes open, since they are computed within the graph; so they are read
+    from a run.
+    """
+    model = onnx.load(path)
+    nodes = [node for node in model.graph.node if node.op_type in PRODUCTS + CONVOLUTIONS]
+    feed = {"waveform": np.zeros((1, samples), np.float32), "lengths": np.array([samples], np.int64)}
+    shapes = _shapes(model, {name for node in nodes for name in (*node.input[:2], node.output[0])}, feed)
+    return [(node, _node_flops(node, *(shapes[name] for name in (*node.input[:2], node.output[0])))) for node in nodes]
+
+
 def count_traces(folder: Path) -> int:
     """Return the lines of stack traces in the graphs of a bundle, which tell of the machine that built them."""
     return sum(path.read_bytes().count(TRACE) for path in sorted(folder.glob("*.onnx")))
@@ -71,9 +99,7 @@ def count_traces(folder: Path) -> int:
 
 def _precisions(model: onnx.ModelProto) -> dict[str, str]:
     """Return for the output of every node in which precision the node computes, were it a product."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    types = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.input)}
-    types |= {tensor.name: tensor.data_type for tensor in inferred.initializer}
+    types = value_types(model, strict=False)
     dequantised = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     return {
         node.output[0]: "int8"
@@ -82,3 +108,22 @@ def _precisions(model: onnx.ModelProto) -> dict[str, str]:
         for node in model.graph.node
         if node.input
     }
+
+
+def _shapes(model: onnx.ModelProto, names: set[str], feed: Mapping[str, Any]) -> dict[str, Shape]:
+    known: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    known |= {name: array.shape for name, array in feed.items()}
+    wanted = sorted(names - set(known))
+    if not wanted:
+        return known
+    session = inner_session(model, wanted)
+    inputs = {node.name for node in session.get_inputs()}
+    arrays = session.run(wanted, {name: array for name, array in feed.items() if name in inputs})
+    return known | {name: array.shape for name, array in zip(wanted, arrays, strict=True)}
+
+
+def _node_flops(node: onnx.NodeProto, left: Shape, right: Shape, output: Shape) -> int:
+    if node.op_type in CONVOLUTIONS:
+        return 2 * prod(output) * prod(right[1:])
+    transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return 2 * prod(output) * left[-2 if transposed else -1]

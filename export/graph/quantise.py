@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
@@ -18,6 +17,7 @@ from edge.audio import Waveform
 from edge.buckets import Buckets, pad
 from edge.errors import ModelError
 from export.graph.encoder_graph import PRODUCER, quiet_libraries
+from export.graph.nodes import front_end, inner_session
 
 HALF_MINIMUM = 50_000
 """Smaller tensors are not worth a cast."""
@@ -82,13 +82,7 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
 
 def activation_extremes(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Extremes]:
     """Return the extremes of inner values ``float32[batch, ..., channels]`` of a graph, each feed an utterance."""
-    opened_up = onnx.ModelProto.FromString(model.SerializeToString())
-    del opened_up.graph.output[:]
-    opened_up.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # more would sum in another order, and the same run give other bytes
-    session = onnxruntime.InferenceSession(opened_up.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = inner_session(model, names)
     found: dict[str, Extremes] = {}
     for feed in feeds:
         for name, value in zip(names, session.run(names, feed), strict=True):
@@ -150,17 +144,6 @@ def store_half(model: onnx.ModelProto) -> None:
         graph.initializer.remove(tensor)
         graph.initializer.append(half)
         graph.node.insert(0, cast)
-
-
-def front_end(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Return the nodes that a logarithm depends on: Fourier transform and mel filters, whose values span 80 dB."""
-    wanted: set[str] = set()
-    found = []
-    for node in reversed(graph.node):
-        if node.op_type == "Log" or wanted.intersection(node.output):
-            found.append(node)
-            wanted.update(node.input)
-    return found
 
 
 def _prepared(source: Path) -> onnx.ModelProto:

@@ -16,8 +16,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from edge.bundle import Bundle
 from edge.errors import AffectdError, UsageError
+from edge.profiling.facts import usable_cores
 from export.measure import accuracy, activity, buckets, encoders, length, opensmile, people, streams
-from export.measure.machine import Machine, cores, load
+from export.measure.machine import Machine, load
 from export.measure.plan import Plan, label
 from export.measure.report import Report, Section
 
@@ -64,7 +65,7 @@ def measure(options: argparse.Namespace, command: str) -> Report:
     plan = Plan(
         bundles=bundles,
         rounds=1 if options.quick else options.rounds,
-        threads=tuple(options.threads or dict.fromkeys((1, cores()))),
+        threads=tuple(options.threads or dict.fromkeys((1, usable_cores()))),
         data=options.data,
         recipe=options.recipe,
         cache=options.cache,

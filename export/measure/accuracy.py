@@ -15,9 +15,9 @@ from edge.audio import Waveform
 from edge.recognizer import Recognizer
 from export.bundle.check import opened
 from export.measure import opensmile
+from export.measure.opensmile import train_and_test, train_and_test_each
 from export.measure.plan import Plan, label
 from export.measure.report import Section, Table, Target
-from export.measure.svm import train_and_test, train_and_test_each
 from export.rounds import Timing, alternate, digits, limited
 
 TIMED_CLIPS = 60

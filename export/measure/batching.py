@@ -1,15 +1,28 @@
-"""Ways to group utterances into padded batches. Imports what the device has, so that memory can be measured bare."""
+"""Ways to group utterances into padded batches, and the peak memory of each in a fresh process that holds nothing else.
+
+``python -m export.measure.batching`` is that process, so this imports only what the device has. Its arguments are the
+bundle's folder and the strategy; standard input is a JSON list of lengths in samples. Prints JSON.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from edge.arrays import Matrix
 from edge.audio import Waveform
 from edge.buckets import Batch, Buckets
+from edge.bundle import Bundle
 from edge.encoder import Encoder
+from edge.profiling import facts
+from edge.recognizer import Recognizer
+from edge.settings import EncoderSettings
 
 Strategy = Callable[[Sequence[int], Buckets, int], list[Batch]]
 """Lengths in samples in the order of arrival, the bundle's buckets and the largest batch, to batches."""
@@ -62,5 +75,31 @@ def embed(encoder: Encoder, waveforms: Sequence[Waveform], batches: Sequence[Bat
 
 
 def waste(lengths: Sequence[int], batches: Sequence[Batch]) -> float:
-    """Return the share of what the encoder hears that is padding."""
+    """Return the share of what the encoder computes that is padding."""
     return 1 - sum(lengths) / sum(len(batch.indices) * batch.samples for batch in batches)
+
+
+def peak_mb(bundle: Bundle, strategy: str, lengths: Sequence[int]) -> dict[str, float]:
+    """Return the peaks ``loaded``, when the encoder is warm and the audio there, and ``run`` of a fresh process."""
+    command = [sys.executable, "-m", "export.measure.batching", str(bundle.folder), strategy]
+    found = subprocess.run(command, input=json.dumps(lengths), capture_output=True, text=True, check=True)
+    peaks: dict[str, float] = json.loads(found.stdout)
+    return peaks
+
+
+def main() -> None:
+    """Run a strategy once."""
+    folder, strategy = sys.argv[1:]
+    lengths: list[int] = json.loads(sys.stdin.read())
+    settings = EncoderSettings(provider="cpu")
+    recognizer = Recognizer(Bundle.load(Path(folder)), settings)
+    recognizer.load()
+    rng = np.random.default_rng(0)
+    waveforms = [rng.uniform(-0.1, 0.1, length).astype(np.float32) for length in lengths]
+    loaded = facts.peak_mb(os.getpid()) or 0.0
+    embed(recognizer.encoder, waveforms, STRATEGIES[strategy](lengths, recognizer.buckets, settings.max_batch))
+    print(json.dumps({"loaded": loaded, "run": facts.peak_mb(os.getpid()) or 0.0}))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,10 +13,8 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import Batch
 from edge.recognizer import Recognizer
 from export.bundle.check import opened
-from export.measure.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_LONGEST, UNPADDED, embed, waste
-from export.measure.lengths import LENGTHS_S
-from export.measure.memory import peak_mb
-from export.measure.plan import Plan, conversation, label
+from export.measure.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_LONGEST, UNPADDED, embed, peak_mb, waste
+from export.measure.plan import LENGTHS_S, Plan, conversation, label
 from export.measure.report import Section, Table, Target
 from export.rounds import Timing, alternate, digits, limited
 
@@ -77,7 +75,7 @@ def _waveforms(plan: Plan) -> tuple[list[Waveform], str]:
         paths = [path for part in plan.parts().values() for path in part.paths]
         return [read_audio(path) for path in plan.some(paths, CLIPS)], "drawn from all corpora of the recipe"
     lengths_s = LENGTHS_S[:3] if plan.quick else LENGTHS_S
-    return [conversation(length_s) for length_s in lengths_s], "of the lengths in export/measure/lengths.py"
+    return [conversation(length_s) for length_s in lengths_s], "of the lengths in export/measure/plan.py"
 
 
 def _rows(recognizer: Recognizer, waveforms: list[Waveform], rounds: int) -> dict[str, Row]:

@@ -15,8 +15,8 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from edge.audio import Waveform
 from edge.bundle import Bundle
 from export.bundle.check import opened
-from export.bundle.latency import SHAPES, ShapedEncoder
-from export.graph.flops import graph_flops, module_flops
+from export.bundle.latency import SHAPES, ShapedEncoder, module_flops
+from export.graph.inventory import graph_flops
 from export.measure import opensmile
 from export.measure.machine import GEMM_SIZE, Gemm
 from export.measure.plan import Plan, conversation, label

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+
+from edge.profiling.facts import this_machine
 
 PACKAGES = (
     "numpy",
@@ -39,9 +42,10 @@ class Machine:
     @classmethod
     def here(cls) -> Machine:
         """Describe this machine."""
+        here = this_machine()
         return cls(
-            cpu=_cpu_field("model name") or platform.processor() or platform.machine(),
-            cores=cores(),
+            cpu=here.cpu,
+            cores=here.cores,
             instructions=tuple(flag for flag in INSTRUCTIONS if flag in _flags()),
             memory_gb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
             system=f"{platform.system()} {platform.machine()}",
@@ -67,11 +71,6 @@ class Gemm:
         np.matmul(self.left, self.right)
 
 
-def cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def load() -> float:
     """Return how many processes wanted to run, on average over the last minute."""
     return round(os.getloadavg()[0], 2)
@@ -85,12 +84,8 @@ def _version(package: str) -> str:
 
 
 def _flags() -> list[str]:
-    return (_cpu_field("flags") or _cpu_field("Features")).split()
-
-
-def _cpu_field(name: str) -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        found = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), "")
+        return []
+    return found[1].split() if found else []

@@ -12,8 +12,7 @@ import numpy as np
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.recognizer import Recognizer
 from export.bundle.check import opened
-from export.measure.lengths import LENGTHS_S
-from export.measure.plan import Plan, conversation, label
+from export.measure.plan import LENGTHS_S, Plan, conversation, label
 from export.measure.report import Section, Table
 from export.rounds import Timing, digits
 
@@ -22,7 +21,7 @@ UTTERANCES = 16
 """Of each stream and round."""
 HEADER = ("streams", "handed over", "latency ms", "p99 ms", "n", "audio s per s")
 NOTES = """\
-Every stream has {utterances} utterances of real lengths (`export/measure/lengths.py`), one after the other without a
+Every stream has {utterances} utterances of real lengths (`export/measure/plan.py`), one after the other without a
 pause, which no speaker does; all streams share one recogniser. *Separately*: a thread for each stream hands over its
 next utterance when the last one is done, and latency is that of an utterance, waiting for a core included.
 *Together*: the next utterance of every stream goes into one call, as `affectd run` batches what waits, and latency

@@ -27,8 +27,8 @@ from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError, UsageError
 from edge.settings import EncoderSettings
 from export.graph.encoder_graph import PRODUCER
-from export.graph.filterbank import filterbank
 from export.graph.parity import padding_error
+from export.speaker.filterbank import filterbank
 from export.speaker.published import PublishedEncoder
 
 PREFIX = "foreign_"

@@ -11,7 +11,8 @@ from onnx import TensorProto
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError
-from export.graph.filterbank import MELS, Window
+from export.graph.nodes import opset_of
+from export.speaker.filterbank import MELS, Window
 
 LEAST_OPSET = 12
 """Of the front end."""
@@ -54,7 +55,7 @@ class PublishedEncoder:
                 f"in exports that sherpa-onnx reads. The metadata is {metadata or 'empty'}"
             )
         source, target = _ends(path, model)
-        opset = _opset(model)
+        opset = opset_of(model)
         normalise = metadata.get("feature_normalize_type", "")
         wanted: dict[str, tuple[str, tuple[str, ...]]] = {
             "sample_rate": (metadata.get("sample_rate", ""), (str(SAMPLE_RATE_HZ),)),
@@ -112,10 +113,6 @@ def _normalize_samples(metadata: Mapping[str, str], framework: str) -> str:
     """Return 1 for samples of ±1 and 0 for those of 16 bits, as all WeSpeaker models take; early exports misname it."""
     default = "0" if framework == "wespeaker" else ""
     return metadata.get("normalize_samples", metadata.get("normalize_features", default))
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | None]:

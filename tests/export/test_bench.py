@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from transformers import HubertConfig
 
 from edge.bundle import Bundle
+from edge.profiling.facts import usable_cores as cores
 from export.measure import __main__ as command
 from export.measure import encoders, opensmile
-from export.measure.machine import Machine, cores
+from export.measure.machine import Machine
 from export.measure.plan import Plan
 from export.measure.report import Report, Section, Table, Target
 from export.rounds import Timing, alternate, digits

@@ -12,9 +12,8 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.errors import UsageError
 from export.measure import opensmile
-from export.measure.opensmile import Functionals
+from export.measure.opensmile import Features, Functionals, train_and_test, train_and_test_each
 from export.measure.plan import Plan
-from export.measure.svm import Features, train_and_test, train_and_test_each
 from helpers.signals import silence, speech_like
 
 CORPORA = ("one", "two")

@@ -7,8 +7,7 @@ from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Batch, Buckets
 from edge.bundle import Bundle
 from export.bundle.check import opened
-from export.measure.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_LONGEST, UNPADDED, embed, waste
-from export.measure.memory import peak_mb
+from export.measure.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_LONGEST, UNPADDED, embed, peak_mb, waste
 from export.measure.plan import Plan
 from export.measure.streams import separately, together
 from helpers.signals import speech_like

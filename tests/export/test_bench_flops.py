@@ -10,7 +10,7 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2Model, WhisperConfig
 
 from edge.audio import SAMPLE_RATE_HZ
 from export.bundle.latency import SHAPES, ShapedEncoder
-from export.graph.flops import graph_flops
+from export.graph.inventory import graph_flops
 from export.measure import encoders
 from export.measure.encoders import WhisperPeer
 

@@ -5,7 +5,7 @@ import torch
 import torchaudio
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graph.filterbank import MELS, Window, filterbank
+from export.speaker.filterbank import MELS, Window, filterbank
 from helpers.signals import silence, speech_like
 
 WINDOWS: tuple[Window, ...] = ("povey", "hamming")

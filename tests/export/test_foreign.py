@@ -19,8 +19,8 @@ from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from edge.speaker import VoiceCalibration
 from export.cli.app import main
-from export.graph.filterbank import Window
 from export.graph.parity import padding_error
+from export.speaker.filterbank import Window
 from export.speaker.foreign import adapt_speaker_encoder
 from helpers.signals import silence, speech_like
 

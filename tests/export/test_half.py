@@ -9,7 +9,8 @@ from edge.buckets import Buckets
 from edge.encoder import Encoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
-from export.graph.half import to_half, value_types
+from export.graph.half import to_half
+from export.graph.nodes import value_types
 from export.graph.parity import bucketed_embeddings, least_cosine, padding_error
 from helpers.graphs import DIM, float_graph
 from helpers.signals import speech_like

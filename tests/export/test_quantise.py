@@ -20,8 +20,9 @@ from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from export.graph import quantise
 from export.graph.encoder_graph import OPSET, EmbeddingGraph
+from export.graph.nodes import front_end
 from export.graph.parity import batch_error, bucketed_embeddings, least_cosine, padding_errors, torch_embeddings
-from export.graph.quantise import activation_extremes, calibration_feeds, front_end, quantise_int8, store_half
+from export.graph.quantise import activation_extremes, calibration_feeds, quantise_int8, store_half
 from helpers.signals import speech_like
 
 ROOT = Path(__file__).resolve().parents[2]

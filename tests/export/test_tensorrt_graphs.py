@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.buckets import Buckets
-from export.graph.half import to_half, value_types
+from export.graph.half import to_half
+from export.graph.nodes import value_types
 from helpers.graphs import float_graph
 from helpers.signals import speech_like
 from helpers.tensorrt import OPSETS, bucket_graph, dynamic_values, unsupported

@@ -17,6 +17,7 @@ from onnx import TensorProto
 from edge.encoder import session_options
 from edge.settings import EncoderSettings
 from edge.tensorrt import fix_shapes
+from export.graph.nodes import opset_of, value_types
 
 OPSETS = range(9, 25)
 """TensorRT 10.15; of the exporter's opset 20, only Gelu is newer than what TensorRT 8.6 took."""
@@ -83,16 +84,12 @@ def _is_static(value: onnx.ValueInfoProto) -> bool:
 
 def unsupported(model: onnx.ModelProto) -> list[str]:
     """Return why TensorRT would not take all of a graph, one reason for each node; empty when it would."""
-    opsets = {opset.domain: opset.version for opset in model.opset_import}
-    reasons = [f"opset {opsets.get('')}"] if opsets.get("") not in OPSETS else []
+    reasons = [] if opset_of(model) in OPSETS else [f"opset {opset_of(model)}"]
     return [*reasons, *_unsupported_nodes(model)]
 
 
 def _unsupported_nodes(model: onnx.ModelProto) -> Iterator[str]:
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    types: dict[str, int] = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    for value in (*graph.value_info, *graph.input, *graph.output):
-        types[value.name] = value.type.tensor_type.elem_type
+    graph, types = model.graph, value_types(model, strict=False)
     constant = {tensor.name for tensor in graph.initializer}
     constant |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
     for node in graph.node:
