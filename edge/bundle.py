@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from edge.audio import SAMPLE_RATE_HZ
+from edge.buckets import Buckets
 from edge.errors import ModelError, nearest
 from edge.head import Head
 from edge.population import POPULATION_NAME, Population
@@ -136,6 +137,11 @@ class Bundle:
     def speaker_hash(self) -> str:
         """SHA-256 of the speaker encoder, or ``none``: voiceprints of two encoders never mix."""
         return self.manifest.files[SPEAKER_NAME].sha256 if self.manifest.speaker else NO_SPEAKER_HASH
+
+    @property
+    def buckets(self) -> Buckets:
+        """The lengths that the encoders run at."""
+        return Buckets(self.manifest.buckets_s)
 
     @property
     def calibration(self) -> VoiceCalibration | None:

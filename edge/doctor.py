@@ -12,7 +12,6 @@ import numpy as np
 
 from edge import __version__
 from edge.audio import SAMPLE_RATE_HZ, Waveform
-from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.capture.devices import list_devices
 from edge.errors import AffectdError, AudioDeviceError, ModelError
@@ -103,7 +102,7 @@ def _provider(settings: EncoderSettings) -> str:
     if choice.provider != "tensorrt":
         return f"{choice.provider}: {choice.why}"
     engines = Engines.of(bundle.encoder_path, settings)
-    buckets = Buckets(bundle.manifest.buckets_s).samples
+    buckets = bundle.buckets.samples
     missing = engines.missing(buckets)
     if missing:
         raise ModelError(

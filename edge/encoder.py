@@ -13,6 +13,7 @@ import onnxruntime
 from edge.arrays import Matrix, unit
 from edge.audio import Waveform
 from edge.buckets import Buckets, pad
+from edge.bundle import Bundle
 from edge.errors import ModelError
 from edge.providers import PROVIDERS, ProviderRequest, check_provider, choose_provider, provider_requests
 from edge.settings import EncoderSettings
@@ -40,6 +41,11 @@ class Encoder:
         self._session: onnxruntime.InferenceSession | None = None
         self._engines: dict[int, onnxruntime.InferenceSession] = {}
 
+    @classmethod
+    def of(cls, bundle: Bundle, settings: EncoderSettings) -> Encoder:
+        """Return the encoder of a bundle, not yet loaded."""
+        return cls(bundle.encoder_path, bundle.manifest.encoder.embedding_dim, bundle.buckets, settings)
+
     @property
     def wanted(self) -> str:
         """The provider that the settings ask for."""
@@ -51,6 +57,17 @@ class Encoder:
         Raises:
             ModelError: the graph does not load, breaks the contract, or runs on another provider than required.
         """
+        self.open()
+        for samples in self.buckets:
+            try:
+                embedding = self.embed([np.zeros(samples, np.float32)], samples)
+            except Exception as error:  # onnxruntime raises its own unrelated classes
+                raise ModelError(f"{self.path}: fails at {samples} samples: {error}") from None
+            if embedding.shape != (1, self.dim):
+                raise ModelError(f"{self.path}: gives {self.output}s {embedding.shape} instead of (1, {self.dim})")
+
+    def open(self) -> None:
+        """Open the session without running anything; the errors are those of ``load``."""
         session = self._open_best()
         inputs = {node.name: node.type for node in session.get_inputs()}
         outputs = [node.name for node in session.get_outputs()]
@@ -61,13 +78,6 @@ class Encoder:
         self.provider = session.get_providers()[0]
         check_provider(self.wanted, self.provider, self.why, self.settings.require_provider)
         self._session = session
-        for samples in self.buckets:
-            try:
-                embedding = self.embed([np.zeros(samples, np.float32)], samples)
-            except Exception as error:  # the same classes
-                raise ModelError(f"{self.path}: fails at {samples} samples: {error}") from None
-            if embedding.shape != (1, self.dim):
-                raise ModelError(f"{self.path}: gives {self.output}s {embedding.shape} instead of (1, {self.dim})")
 
     def options(self) -> onnxruntime.SessionOptions:
         """Return the options that ``load`` opens the session with."""
@@ -102,7 +112,7 @@ class Encoder:
         if choice.provider == "tensorrt":
             try:
                 return self._open_engines()
-            except Exception as error:  # onnxruntime raises its own unrelated classes
+            except Exception as error:  # the same
                 self.why = f"TensorRT fails: {_first_line(error)}"
         if choice.provider != "cpu":
             try:
@@ -150,6 +160,14 @@ class SpeakerEncoder(Encoder):
     """
 
     output = "voiceprint"
+
+    @classmethod
+    def of(cls, bundle: Bundle, settings: EncoderSettings) -> SpeakerEncoder:
+        """Return the speaker encoder of a bundle, not yet loaded; raises ModelError if it has none."""
+        speaker = bundle.manifest.speaker
+        if speaker is None:
+            raise ModelError(f"{bundle.folder}: has no speaker encoder, so it recognises nobody; bind a speaker")
+        return cls(bundle.speaker_path, speaker.voiceprint_dim, bundle.buckets, settings)
 
     @property
     def wanted(self) -> str:

@@ -10,10 +10,8 @@ import numpy as np
 
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
-from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.encoder import Encoder, SpeakerEncoder
-from edge.errors import ModelError
 from edge.settings import EncoderSettings
 
 
@@ -41,9 +39,8 @@ class Recognizer:
 
     def __init__(self, bundle: Bundle, settings: EncoderSettings) -> None:
         self.bundle, self.settings = bundle, settings
-        manifest = bundle.manifest
-        self.buckets = Buckets(manifest.buckets_s)
-        self.encoder = Encoder(bundle.encoder_path, manifest.encoder.embedding_dim, self.buckets, settings)
+        self.buckets = bundle.buckets
+        self.encoder = Encoder.of(bundle, settings)
         self.speaker_encoder: SpeakerEncoder | None = None
 
     def load(self, voiceprints: bool = False) -> None:
@@ -104,11 +101,7 @@ class Recognizer:
 
     def _load_speaker_encoder(self) -> SpeakerEncoder:
         if self.speaker_encoder is None:
-            bundle = self.bundle
-            if bundle.manifest.speaker is None:
-                raise ModelError(f"{bundle.folder}: has no speaker encoder, so it recognises nobody; bind a speaker")
-            dim = bundle.manifest.speaker.voiceprint_dim
-            encoder = SpeakerEncoder(bundle.speaker_path, dim, self.buckets, self.settings)
+            encoder = SpeakerEncoder.of(self.bundle, self.settings)
             encoder.load()
             self.speaker_encoder = encoder
         return self.speaker_encoder

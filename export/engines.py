@@ -16,7 +16,6 @@ import onnxruntime
 
 from edge.arrays import unit
 from edge.audio import SAMPLE_RATE_HZ
-from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.doctor import self_test_waveform
 from edge.encoder import Encoder
@@ -50,9 +49,9 @@ def build_engines(bundle: Bundle, settings: EncoderSettings, rebuild: bool, tell
             like the CPU.
     """
     _check_possible(bundle)
-    buckets, dim = Buckets(bundle.manifest.buckets_s), bundle.manifest.encoder.embedding_dim
-    encoder = Encoder(bundle.encoder_path, dim, buckets, settings)
-    reference = Encoder(bundle.encoder_path, dim, buckets, settings.model_copy(update={"provider": "cpu"}))
+    buckets = bundle.buckets
+    encoder = Encoder.of(bundle, settings)
+    reference = Encoder.of(bundle, settings.model_copy(update={"provider": "cpu"}))
     reference.load()
     engines = Engines.of(bundle.encoder_path, settings)
     if rebuild:

@@ -192,10 +192,8 @@ def _load(candidates: Sequence[Candidate], progress: Progress) -> dict[int, Enco
     encoders = {}
     for index, candidate in enumerate(candidates):
         progress(f"loading {candidate.name}")
-        manifest = candidate.bundle.manifest
         settings = candidate.settings.model_copy(update={"require_provider": True})
-        buckets = Buckets(manifest.buckets_s)
-        encoder = Encoder(candidate.bundle.encoder_path, manifest.encoder.embedding_dim, buckets, settings)
+        encoder = Encoder.of(candidate.bundle, settings)
         try:
             encoder.load()
         except ModelError as error:
@@ -215,8 +213,7 @@ def _inference_ms(encoder: Encoder, cell: Cell) -> Stages:
 
 def _typical(candidate: Candidate) -> int:
     """Return the bucket that batches were compared at."""
-    buckets = Buckets(candidate.bundle.manifest.buckets_s)
-    return cells(buckets, (2,))[-1][0]
+    return cells(candidate.bundle.buckets, (2,))[-1][0]
 
 
 def _toml(value: str | int) -> str:

@@ -82,17 +82,13 @@ def peak_mb(pid: int) -> float | None:
 
     Not ``getrusage``: its peak includes that of the process which this one was forked from.
     """
-    for line in _text(Path(f"/proc/{pid}/status")).splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return None
+    kilobytes = _field(Path(f"/proc/{pid}/status"), "VmHWM")
+    return int(kilobytes.split()[0]) / 1024 if kilobytes else None
 
 
 def _cpu() -> str:
-    for line in _text(Path("/proc/cpuinfo")).splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return value.strip()
+    if model := _field(Path("/proc/cpuinfo"), "model name"):
+        return model
     board = _text(Path("/proc/device-tree/model")).strip("\0\n ")
     return board or platform.processor() or platform.machine()
 
@@ -103,10 +99,8 @@ def _governor() -> str | None:
 
 
 def _memory_mb() -> int | None:
-    for line in _text(Path("/proc/meminfo")).splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) // 1024
-    return None
+    kilobytes = _field(Path("/proc/meminfo"), "MemTotal")
+    return int(kilobytes.split()[0]) // 1024 if kilobytes else None
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
@@ -117,6 +111,12 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _field(path: Path, name: str) -> str:
+    """Return the first value of a ``name: value`` file of the kernel's, empty if there is none."""
+    pairs = (line.partition(":") for line in _text(path).splitlines())
+    return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
 
 
 def _text(path: Path) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -133,20 +133,15 @@ def _watched_server(recognizer: Recognizer) -> Iterator[TimingServer]:
     except OSError as error:
         raise UsageError(f"nobody can attach: {error}") from None
     command = [sys.executable, "-m", "edge", "profile", "--attach", str(os.getpid()), "--json", "-"]
-    try:
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
-            until_s = time.monotonic() + ATTACHES_S
-            while not server.watched:
-                if client.poll() is not None or time.monotonic() > until_s:
-                    client.kill()
-                    raise UsageError("affectd profile --attach does not attach")
-                time.sleep(0.05)
-            try:
-                yield server
-            finally:
-                server.close()
-    finally:
-        server.close()
+    # The server closes first, which ends the client.
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client, closing(server):
+        until_s = time.monotonic() + ATTACHES_S
+        while not server.watched:
+            if client.poll() is not None or time.monotonic() > until_s:
+                client.kill()
+                raise UsageError("affectd profile --attach does not attach")
+            time.sleep(0.05)
+        yield server
 
 
 def _cpu_ms(files: Sequence[Path], recognizer: Recognizer, settings: Settings, observe: Observer | None) -> float:

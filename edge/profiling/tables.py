@@ -1,4 +1,4 @@
-"""A report in words, the same on a terminal and on a page: heads and rows of plain text."""
+"""A profile as tables of plain text, the same on a terminal and on a page."""
 
 from __future__ import annotations
 
@@ -68,31 +68,21 @@ def facts_table(profile: Profile) -> TextTable:
 def profile_tables(profile: Profile, every_length: bool) -> list[TextTable]:
     """Return the tables of the figures; ``every_length`` also breaks the pipeline's stages down by length."""
     tables = []
-    start = profile.of("start")
-    if start:
-        tables.append(_quantile_table(TITLES["start"], start))
-    pipeline = [row for row in profile.of("pipeline") if every_length or row.bucket_s is None]
-    if pipeline:
-        tables.append(_quantile_table(TITLES["pipeline"], pipeline))
-    if profile.of("direct"):
-        tables.append(_direct_table(profile.of("direct")))
-    for part in ("sweep", "overhead"):
-        rows = [row for row in profile.rows if row.part == part]
+    for part, title in TITLES.items():
+        rows = [row for row in profile.rows if row.part == part and _is_shown(row, every_length)]
         if rows:
-            tables.append(_quantile_table(TITLES[part], rows))
+            tables.append(_direct_table(title, rows) if part == "direct" else _quantile_table(title, rows))
     return tables
 
 
 def comparison_table(comparison: Comparison, every_length: bool) -> TextTable:
     """Return the change of each row; those beyond noise are bold. ``every_length`` as for ``profile_tables``."""
-
-    def shown(row: Row) -> bool:
-        return every_length or row.part != "pipeline" or row.bucket_s is None
-
-    changes = [change for change in comparison.changes if shown(change.new)]
+    changes = [change for change in comparison.changes if _is_shown(change.new, every_length)]
     rows = [_change_cells(change) for change in changes]
     for alone, word in ((comparison.only_old, "gone"), (comparison.only_new, "new")):
-        for row in filter(shown, alone):
+        for row in alone:
+            if not _is_shown(row, every_length):
+                continue
             median = f"{_figure(row.quantile(0.5))} {row.unit}"
             then, now = (median, "—") if word == "gone" else ("—", median)
             rows.append((f"{row.part}: {row.name}", then, now, "", "", word))
@@ -100,6 +90,10 @@ def comparison_table(comparison: Comparison, every_length: bool) -> TextTable:
     bold = frozenset(index for index, change in enumerate(changes) if change.verdict in beyond)
     heads = ("median of", "then", "now", "change", f"{LEVEL:.0%} interval", "verdict")
     return TextTable("Change", heads, tuple(rows), bold)
+
+
+def _is_shown(row: Row, every_length: bool) -> bool:
+    return every_length or row.part != "pipeline" or row.bucket_s is None
 
 
 def _quantile_table(title: str, rows: Sequence[Row]) -> TextTable:
@@ -118,7 +112,7 @@ def _quantile_table(title: str, rows: Sequence[Row]) -> TextTable:
     return TextTable(title, heads, cells, bold)
 
 
-def _direct_table(rows: Sequence[Row]) -> TextTable:
+def _direct_table(title: str, rows: Sequence[Row]) -> TextTable:
     """Return a line for each length and batch: the encoder in full, the other stages' medians."""
     by_key = {(row.bucket_s, row.batch, row.stage): row for row in rows}
     others = list(dict.fromkeys(row.stage for row in rows if row.stage != "encoder"))
@@ -137,7 +131,7 @@ def _direct_table(rows: Sequence[Row]) -> TextTable:
             )
         )
     heads = ("encoder", *QUANTILES, "n", "RTF", *(f"{stage} p50" for stage in others))
-    return TextTable(TITLES["direct"], heads, tuple(cells))
+    return TextTable(title, heads, tuple(cells))
 
 
 def _change_cells(change: Change) -> tuple[str, ...]:

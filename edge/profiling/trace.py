@@ -83,7 +83,8 @@ def trace_replay(file: Path, bundle: Bundle, settings: Settings) -> dict[str, ob
         household = Household(bundle, playing.speakers)
         household.load()
         if household.wants_voiceprints:
-            speaker_encoder = _traced_speaker_encoder(recognizer, spans, Path(folder))
+            speaker_encoder = _TracedSpeakerEncoder(SpeakerEncoder.of(bundle, playing.encoder), spans, Path(folder))
+            speaker_encoder.load()
             recognizer.speaker_encoder = speaker_encoder
             encoders.append(speaker_encoder)
         source, output = _TracedSource(open_source(playing.capture), spans), _TracedOutput(JsonLines(nowhere), spans)
@@ -141,18 +142,6 @@ class _TracedEncoder(Encoder):
 
 class _TracedSpeakerEncoder(_TracedEncoder, SpeakerEncoder):
     """The same for voiceprints."""
-
-
-def _traced_speaker_encoder(recognizer: Recognizer, spans: Spans, folder: Path) -> _TracedSpeakerEncoder:
-    """Return the recogniser's speaker encoder, loaded and traced; the bundle has one."""
-    bundle = recognizer.bundle
-    assert bundle.manifest.speaker is not None
-    plain = SpeakerEncoder(
-        bundle.speaker_path, bundle.manifest.speaker.voiceprint_dim, recognizer.buckets, recognizer.settings
-    )
-    encoder = _TracedSpeakerEncoder(plain, spans, folder)
-    encoder.load()
-    return encoder
 
 
 class _TracedSource:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from edge import doctor
-from edge.buckets import Buckets
 from edge.bundle import Bundle
 from edge.capture.devices import Device
 from edge.doctor import Check, Verdict, diagnose, self_test_waveform
@@ -77,7 +76,7 @@ def test_tensorrt_without_engines_is_broken_and_not_compiled(
     assert command in checks["self-test"].found
     assert not gpu.opened
     settings = load_settings(environment={}, overrides={"encoder.provider": "tensorrt"}).settings.encoder
-    Encoder(bundle.encoder_path, 3, Buckets(bundle.manifest.buckets_s), settings).load()
+    Encoder.of(bundle, settings).load()
     checks = diagnosis(bundle_folder, **{"encoder.provider": "tensorrt"})
     assert {check.verdict for check in checks.values()} == {Verdict.GOOD}
     assert checks["provider"].found.startswith("tensorrt: it was asked for; 3 engines in ")

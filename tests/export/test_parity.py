@@ -34,7 +34,7 @@ SETTINGS = EncoderSettings(provider="cpu", threads=1)
 @pytest.fixture
 def loudness(bundle: Bundle) -> Encoder:
     """Embeds (mean |x|, mean x², 1) of the valid samples; buckets of 1, 2 and 4 s."""
-    encoder = Encoder(bundle.encoder_path, 3, Buckets(bundle.manifest.buckets_s), SETTINGS)
+    encoder = Encoder.of(bundle, SETTINGS)
     encoder.load()
     return encoder
 
