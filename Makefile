@@ -44,7 +44,7 @@ check: .venv-dev/installed ## Lint, check the format, the types and who imports 
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/mypy
-	.venv-dev/bin/lint-imports --no-logo --contract layers --contract device
+	.venv-dev/bin/lint-imports --no-logo
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.measure $(ARGS)
