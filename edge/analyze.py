@@ -13,10 +13,10 @@ from edge.errors import AudioFileError, UsageError
 from edge.event import Event, wall_clock
 from edge.people.conversation import Conversation
 from edge.people.household import Household
-from edge.pipeline import new_segmenter, utterance_event
 from edge.recognizer import Recognizer
 from edge.segmenter import Segment, spoken
 from edge.settings import Settings
+from edge.stream import new_segmenter, utterance_event
 
 CHUNK_UTTERANCES = 64
 CHUNK_S = 300.0

@@ -42,14 +42,19 @@ class Recognizer:
         self.buckets = bundle.buckets
         self.encoder = Encoder.of(bundle, settings)
         self.speaker_encoder: SpeakerEncoder | None = None
+        self._loaded = False
 
     def load(self, voiceprints: bool = False) -> None:
         """Open the encoder's session and warm every bucket; with ``voiceprints`` the speaker encoder's as well.
 
+        What is loaded already stays as it is, so that engines can share a recogniser.
+
         Raises:
             ModelError: a graph does not load, or voiceprints are wanted from a bundle without a speaker encoder.
         """
-        self.encoder.load()
+        if not self._loaded:
+            self.encoder.load()
+            self._loaded = True
         if voiceprints:
             self._load_speaker_encoder()
 

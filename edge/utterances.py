@@ -1,41 +1,25 @@
-"""Utterances on their way to the encoder, and the bounded queue in which they wait for it."""
+"""The bounded queue in which the utterances of all streams wait for the encoder."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from edge.event import Event, wall_clock
-from edge.segmenter import Segment
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """A segment on its way to the encoder."""
-
-    source: str
-    segment: Segment
-    capture_ms: float
-    """From the sample that decided the segment to its arrival in the queue."""
-    queued_at_s: float
-    """``time.monotonic()`` of that arrival."""
-    heard_s: float
-    """Audio since the segment before this one."""
-    vad_ms: float
-    """Time to find the segment in it."""
+from edge.stream import Utterance
 
 
 class UtteranceQueue:
-    """Hand-over from the listening thread. Iterating waits for what is next and ends after ``close``.
+    """Hand-over to the thread that recognises: it iterates over events, and over lists of the utterances that wait.
 
-    What is next is an event, or all utterances that wait, up to ``max_batch``, oldest first. When the queue is full,
-    ``put`` drops the oldest utterance, whose ``skipped`` event comes out instead; with ``wait`` it waits for room.
+    Putting an utterance of a live stream never waits: when ``max_utterances`` of live streams are waiting, the oldest
+    one of the stream that has most of them is dropped, and its ``skipped`` event comes out instead. An utterance of a
+    stream that can wait does, until fewer than ``max_utterances`` are in the queue.
     """
 
-    def __init__(self, max_utterances: int, max_batch: int, wait: bool) -> None:
-        self._max_utterances, self._max_batch, self._wait = max_utterances, max_batch, wait
+    def __init__(self, max_utterances: int, max_batch: int) -> None:
+        self._max_utterances, self._max_batch = max_utterances, max_batch
         self._waiting: deque[Utterance] = deque()
         self._events: deque[Event] = deque()
         self._closed = False
@@ -43,15 +27,15 @@ class UtteranceQueue:
         self._changed = threading.Condition()
 
     def put(self, item: Utterance | Event) -> None:
-        """Add an utterance, or an event, which overtakes the utterances; after ``close`` nothing happens."""
+        """Add an utterance, or an event, which overtakes the utterances."""
         with self._changed:
             if isinstance(item, Event):
                 self._events.append(item)
             else:
-                if self._wait:
+                if item.stream.can_wait:
                     self._changed.wait_for(lambda: self._closed or len(self._waiting) < self._max_utterances)
-                elif len(self._waiting) == self._max_utterances:
-                    self._events.append(_skipped_event(self._waiting.popleft(), self._max_utterances))
+                else:
+                    self._make_room(item)
                 self._waiting.append(item)
             self._changed.notify_all()
 
@@ -77,8 +61,19 @@ class UtteranceQueue:
                 self._changed.notify_all()
             yield item
 
+    def _make_room(self, newcomer: Utterance) -> None:
+        live = [utterance for utterance in self._waiting if not utterance.stream.can_wait]
+        if len(live) < self._max_utterances:
+            return
+        waiting = Counter(utterance.stream for utterance in live)
+        # Of streams with equally many, that of the newcomer, or else the one whose utterance has waited longest.
+        busiest = max(waiting, key=lambda stream: (waiting[stream], stream is newcomer.stream))
+        oldest = next(utterance for utterance in live if utterance.stream is busiest)
+        self._waiting.remove(oldest)
+        self._events.append(_skipped_event(oldest, len(live) - live.index(oldest)))
 
-def _skipped_event(utterance: Utterance, waiting: int) -> Event:
+
+def _skipped_event(utterance: Utterance, newer: int) -> Event:
     segment = utterance.segment
     return Event(
         "skipped",
@@ -87,5 +82,5 @@ def _skipped_event(utterance: Utterance, waiting: int) -> Event:
         start_s=segment.start_s,
         end_s=segment.end_s,
         dropped_s=segment.dropped_s,
-        message=f"the encoder is too slow: {waiting} newer utterances were waiting",
+        message=f"the encoder is too slow: {newer} newer utterances were waiting",
     )

@@ -14,9 +14,9 @@ from edge.cli.kit.display import progress_bar
 from edge.cli.kit.signals import stop_on_signals
 from edge.errors import AudioFileError
 from edge.people.enrolment import Enrolment, Omission, listen
-from edge.pipeline import new_segmenter
 from edge.recognizer import Recognizer
 from edge.settings import Settings
+from edge.stream import new_segmenter
 
 
 class Stop:

@@ -40,16 +40,18 @@ def run(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> 
     """
     from edge.bundle import Bundle
     from edge.capture import open_source
+    from edge.engine import Engine
     from edge.outputs import open_output
-    from edge.pipeline import Pipeline
     from edge.recognizer import Recognizer
 
     settings = loaded.settings
     recognizer = Recognizer(Bundle.load(settings.encoder.bundle_folder), settings.encoder)
     with _timing_server(recognizer) as server:
-        pipeline = Pipeline(open_source(settings.capture), recognizer, [open_output(json)], settings, server.tell)
-        with stop_on_signals(pipeline.stop):
-            print(f"affectd: {pipeline.run()}", file=sys.stderr)
+        engine = Engine(
+            [open_source(settings.capture)], recognizer, [open_output(json)], settings, observers=[server.tell]
+        )
+        with stop_on_signals(engine.stop):
+            print(f"affectd: {engine.run()}", file=sys.stderr)
 
 
 @contextmanager

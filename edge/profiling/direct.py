@@ -9,11 +9,11 @@ from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import BLOCK_S
 from edge.doctor import self_test_waveform
 from edge.people.conversation import Conversation
-from edge.pipeline import new_segmenter
 from edge.profiling.measurements import Progress, Row
 from edge.profiling.turns import Stages, cell_row, measure_in_turn
 from edge.recognizer import Recognizer
 from edge.settings import Settings
+from edge.stream import new_segmenter
 
 
 def direct_rows(

@@ -17,9 +17,9 @@ from edge.arrays import percentile_interval
 from edge.bundle import Bundle
 from edge.capture import FileSource
 from edge.control import TimingServer
+from edge.engine import Engine
 from edge.errors import UsageError
 from edge.outputs import JsonLines
-from edge.pipeline import Pipeline
 from edge.profiling.compare import LEVEL, medians
 from edge.profiling.facts import model_facts
 from edge.profiling.measurements import Progress, Row, rounded
@@ -50,15 +50,6 @@ class Overhead:
     """Execution provider in use."""
 
 
-class _Ready(Recognizer):
-    """A recogniser that is loaded already."""
-
-    def load(self, voiceprints: bool = False) -> None:
-        """Do it once."""
-        if not self.encoder.provider:
-            super().load(voiceprints)
-
-
 class _TimedSending:
     """An observer that sends to a server, and keeps the CPU time of that in milliseconds."""
 
@@ -87,7 +78,7 @@ def measure_overhead(
             "speakers": settings.speakers.model_copy(update={"refine": False}),
         }
     )
-    recognizer = _Ready(bundle, fast.encoder)
+    recognizer = Recognizer(bundle, fast.encoder)
     _cpu_ms(files, recognizer, fast, None)
     off_ms: list[list[float]] = []
     on_ms: list[list[float]] = []
@@ -149,6 +140,5 @@ def _cpu_ms(files: Sequence[Path], recognizer: Recognizer, settings: Settings, o
     started_s = time.process_time()
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         for file in files:
-            observers = (observe,) if observe else ()
-            Pipeline(FileSource(file), recognizer, [JsonLines(nowhere)], settings, *observers).run()
+            Engine([FileSource(file)], recognizer, [JsonLines(nowhere)], settings, [observe] if observe else []).run()
     return (time.process_time() - started_s) * 1e3

@@ -17,9 +17,9 @@ from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, open_audio
 from edge.bundle import Bundle
 from edge.capture import open_source
 from edge.doctor import self_test_waveform
+from edge.engine import Engine
 from edge.errors import AudioFileError
 from edge.outputs import JsonLines
-from edge.pipeline import Pipeline
 from edge.profiling.measurements import Progress
 from edge.recognizer import Recognizer
 from edge.settings import Settings
@@ -85,15 +85,15 @@ def replay(files: Sequence[Path], bundle: Bundle, settings: Settings, plays: int
             progress(f"playing {file.name} in real time, {number + 1} of {plays * len(files)}")
             timings: list[Timing] = []
             playing = for_replay(settings, file)
-            pipeline = Pipeline(
-                open_source(playing.capture),
+            engine = Engine(
+                [open_source(playing.capture)],
                 Recognizer(bundle, playing.encoder),
                 [JsonLines(nowhere)],
                 playing,
-                timings.append,
+                observers=[timings.append],
             )
             try:
-                summary = pipeline.run()
+                summary = engine.run()
                 if summary.skipped or summary.dropped_s:
                     notes.append(f"{file.name}: {summary.skipped} utterances skipped, {summary.dropped_s:.1f} s lost")
             except AudioFileError as error:

@@ -23,10 +23,10 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.capture import Block, Source, open_source
 from edge.encoder import Encoder, SpeakerEncoder
+from edge.engine import Engine
 from edge.event import Event
 from edge.outputs import JsonLines, Output
 from edge.people.household import Household
-from edge.pipeline import Pipeline
 from edge.profiling.replay import for_replay
 from edge.recognizer import Recognizer
 from edge.settings import Settings
@@ -88,7 +88,7 @@ def trace_replay(file: Path, bundle: Bundle, settings: Settings) -> dict[str, ob
             recognizer.speaker_encoder = speaker_encoder
             encoders.append(speaker_encoder)
         source, output = _TracedSource(open_source(playing.capture), spans), _TracedOutput(JsonLines(nowhere), spans)
-        Pipeline(source, recognizer, [output], playing, timings.append).run()
+        Engine([source], recognizer, [output], playing, observers=[timings.append]).run()
         for encoder in encoders:
             encoder.add_profile()
     _add_utterances(spans, timings)

@@ -107,7 +107,7 @@ def test_a_missing_onnxruntime_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("edge.analyze", "edge.pipeline", "edge.recognizer", "edge.encoder"):
+    for name in ("edge.analyze", "edge.engine", "edge.recognizer", "edge.encoder"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert call("analyze", conversation.path, "--bundle", bundle_folder) == 3

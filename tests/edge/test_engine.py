@@ -1,7 +1,7 @@
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -11,99 +11,29 @@ import soundfile
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
-from edge.capture import Block, FileSource, LiveSource, PcmSource, Source
+from edge.capture import FileSource, LiveSource, PcmSource, Source
 from edge.encoder import Encoder
+from edge.engine import Engine
 from edge.errors import AudioFileError, ModelError, StoreError
 from edge.event import Event
+from edge.outputs import EventIterator
 from edge.people import refine as refine_module
 from edge.people.household import Household
 from edge.people.store import SpeakerStore
-from edge.pipeline import Pipeline, Summary
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import EncoderSettings, Settings, SpeakerSettings
+from edge.summary import Summary
 from edge.timing import STAGES, Timing
 from edge.vad import to_pcm
 from helpers.conversation import Conversation
 from helpers.household import anna, enrol
+from helpers.running import Gated, Played, Recorder, encoder, turns
 from helpers.signals import silence, speech_like
-
-BLOCK_SAMPLES = 800
-
-
-class Played:
-    """A source that delivers a waveform without waiting; ``at_end`` may raise, and ``ended`` tells when it is over."""
-
-    name = "played"
-
-    def __init__(
-        self,
-        samples: Waveform,
-        at_end: Callable[[], None] = lambda: None,
-        lost_s: float = 0.0,
-        can_wait: bool = True,
-    ) -> None:
-        self.samples, self.at_end, self.lost_s, self.can_wait = samples, at_end, lost_s, can_wait
-        self.ended, self.closed, self.opened = threading.Event(), False, False
-
-    def blocks(self) -> Iterator[Block]:
-        self.opened = True
-        for start in range(0, len(self.samples), BLOCK_SAMPLES):
-            if self.closed:
-                return
-            yield Block(self.samples[start : start + BLOCK_SAMPLES], time.monotonic(), 0.0 if start else self.lost_s)
-        self.ended.set()
-        self.at_end()
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Recorder:
-    """An output that keeps what it gets, and calls back."""
-
-    def __init__(self, on_event: Callable[[Event], None] = lambda event: None) -> None:
-        self.name = "recorder"
-        self.events: list[Event] = []
-        self.on_event = on_event
-
-    def open(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def write(self, event: Event) -> None:
-        self.events.append(event)
-        self.on_event(event)
-
-    def of(self, event_type: str) -> list[Event]:
-        return [event for event in self.events if event.type == event_type]
-
-
-class Gated(Recognizer):
-    """A recogniser that is slow: it waits for a gate before each utterance."""
-
-    gate: threading.Event
-
-    def encode(self, waveforms: Sequence[Waveform], voiceprints: bool = False) -> list[Encoding]:
-        assert self.gate.wait(30)
-        return super().encode(waveforms, voiceprints)
-
-
-def encoder(**encoder: int) -> Settings:
-    return Settings(encoder=EncoderSettings(**encoder))
-
-
-def turns(count: int) -> Waveform:
-    parts = [silence(0.5)]
-    for seed in range(count):
-        parts += [speech_like(0.8, seed), silence(0.8, seed=seed)]
-    return np.concatenate(parts)
 
 
 def run(source: Played, bundle: Bundle, settings: Settings) -> tuple[Summary, Recorder]:
     recorder = Recorder()
-    return Pipeline(source, Recognizer(bundle, settings.encoder), [recorder], settings).run(), recorder
+    return Engine([source], Recognizer(bundle, settings.encoder), [recorder], settings).run(), recorder
 
 
 def test_a_conversation_becomes_events(conversation: Conversation, bundle: Bundle) -> None:
@@ -141,7 +71,7 @@ def test_an_observer_learns_where_the_time_of_each_utterance_went(conversation: 
     timings: list[Timing] = []
     recorder, settings = Recorder(), encoder()
     source = Played(conversation.samples, lost_s=1.0)
-    Pipeline(source, Recognizer(bundle, settings.encoder), [recorder], settings, timings.append).run()
+    Engine([source], Recognizer(bundle, settings.encoder), [recorder], settings, [timings.append]).run()
     events = recorder.of("utterance")
     for timing, event in zip(timings, events, strict=True):
         assert set(timing.stage_ms) == set(STAGES)
@@ -170,7 +100,7 @@ def test_a_slow_encoder_never_blocks_capture_and_skips_the_oldest(bundle: Bundle
     recognizer.gate = source.ended  # opens only when capture got to its end with nothing recognised yet
     recorder = Recorder()
 
-    summary = Pipeline(source, recognizer, [recorder], encoder(queue_utterances=2)).run()
+    summary = Engine([source], recognizer, [recorder], encoder(queue_utterances=2)).run()
 
     skipped, utterances = recorder.of("skipped"), recorder.of("utterance")
     assert len(skipped) + len(utterances) == 8
@@ -190,7 +120,7 @@ def test_what_waits_runs_as_one_batch_and_is_said_in_order(bundle: Bundle, monke
     recognizer.gate = source.ended
     recorder = Recorder()
 
-    Pipeline(source, recognizer, [recorder], encoder()).run()
+    Engine([source], recognizer, [recorder], encoder()).run()
 
     batches = batches[len(recognizer.buckets.samples) :]
     assert sum(batches) == 4
@@ -217,10 +147,10 @@ def test_a_source_that_can_wait_loses_nothing_whatever_the_settings(kind: str, b
     recognizer = Gated(bundle, EncoderSettings())
     recognizer.gate = threading.Event()
     source = sources(kind, turns(6), tmp_path)
-    pipeline = Pipeline(source, recognizer, [recorder := Recorder()], encoder(queue_utterances=1))
+    engine = Engine([source], recognizer, [recorder := Recorder()], encoder(queue_utterances=1))
     threading.Timer(0.3, recognizer.gate.set).start()
 
-    assert pipeline.run().utterances == 6
+    assert engine.run().utterances == 6
     assert not recorder.of("skipped")
 
 
@@ -237,7 +167,7 @@ def test_a_live_source_never_waits_for_the_encoder(kind: str, bundle: Bundle, tm
     short = np.concatenate([np.concatenate([speech_like(0.6, seed), silence(0.6, seed=seed)]) for seed in range(4)])
     recognizer = UntilTheEnd(bundle, EncoderSettings())
     recorder = Recorder()
-    summary = Pipeline(sources(kind, short, tmp_path), recognizer, [recorder], encoder(queue_utterances=1)).run()
+    summary = Engine([sources(kind, short, tmp_path)], recognizer, [recorder], encoder(queue_utterances=1)).run()
 
     assert summary.utterances + summary.skipped == 4
     assert summary.skipped == len(recorder.of("skipped")) >= 2
@@ -249,11 +179,11 @@ def test_an_error_of_the_source_reaches_the_caller_after_what_was_heard(bundle: 
 
     settings = encoder()
     speech_without_end = np.concatenate([silence(0.5), speech_like(1.0)])
-    pipeline = Pipeline(
-        Played(speech_without_end, fail), Recognizer(bundle, settings.encoder), [recorder := Recorder()], settings
+    engine = Engine(
+        [Played(speech_without_end, fail)], Recognizer(bundle, settings.encoder), [recorder := Recorder()], settings
     )
     with pytest.raises(AudioFileError, match="broke off"):
-        pipeline.run()
+        engine.run()
     assert [event.type for event in recorder.events] == ["status", "utterance"]
 
 
@@ -261,7 +191,7 @@ def test_the_model_is_ready_before_the_source_opens(bundle: Bundle) -> None:
     settings = Settings(encoder=EncoderSettings(provider="cuda", require_provider=True))
     source = Played(turns(1))
     with pytest.raises(ModelError, match="'cuda' was wanted, CPUExecutionProvider is in use"):
-        Pipeline(source, Recognizer(bundle, settings.encoder), [Recorder()], settings).run()
+        Engine([source], Recognizer(bundle, settings.encoder), [Recorder()], settings).run()
     assert not source.opened
 
 
@@ -269,9 +199,9 @@ def test_stop_flushes_what_was_being_said(bundle: Bundle) -> None:
     settings = encoder()
     source = Played(np.concatenate([silence(0.5), speech_like(2.0)]))
     recorder = Recorder()
-    pipeline = Pipeline(source, Recognizer(bundle, settings.encoder), [recorder], settings)
-    source.at_end = pipeline.stop
-    pipeline.run()
+    engine = Engine([source], Recognizer(bundle, settings.encoder), [recorder], settings)
+    source.at_end = engine.stop
+    engine.run()
     (event,) = recorder.of("utterance")
     assert event.end_s == pytest.approx(2.5, abs=0.1)
     assert recorder.events[-1].message == "stopped"
@@ -280,10 +210,10 @@ def test_stop_flushes_what_was_being_said(bundle: Bundle) -> None:
 def test_stop_ends_an_endless_source(bundle: Bundle) -> None:
     settings = encoder()
     endless = Played(_Endless(turns(1)))
-    pipeline: Pipeline
-    recorder = Recorder(lambda event: pipeline.stop() if event.type == "utterance" else None)
-    pipeline = Pipeline(endless, Recognizer(bundle, settings.encoder), [recorder], settings)
-    assert pipeline.run().utterances >= 1
+    engine: Engine
+    recorder = Recorder(lambda event: engine.stop() if event.type == "utterance" else None)
+    engine = Engine([endless], Recognizer(bundle, settings.encoder), [recorder], settings)
+    assert engine.run().utterances >= 1
     assert recorder.events[-1].message == "stopped"
 
 
@@ -307,7 +237,7 @@ def test_a_reader_that_went_away_closes_the_source(bundle: Bundle) -> None:
     settings = encoder()
     source = Played(turns(2))
     with pytest.raises(BrokenPipeError):
-        Pipeline(source, Recognizer(bundle, settings.encoder), [Recorder(broken)], settings).run()
+        Engine([source], Recognizer(bundle, settings.encoder), [Recorder(broken)], settings).run()
     assert source.closed
 
 
@@ -356,7 +286,7 @@ def test_people_are_named_as_soon_as_they_are_enrolled_and_refined_if_they_agree
     recorder = Recorder()
     recognizer = Recognizer(bundle, settings.encoder.model_copy(update={"max_batch": 1}))
     one_at_a_time = settings.model_copy(update={"encoder": recognizer.settings})
-    Pipeline(Played(np.concatenate(said)), recognizer, [recorder], one_at_a_time, enrol_anna).run()
+    Engine([Played(np.concatenate(said))], recognizer, [recorder], one_at_a_time, [enrol_anna]).run()
 
     names = [event.speaker.name if event.speaker else None for event in recorder.of("utterance")]
     assert names == [None, None, "Anna", "Anna", "Anna", "Anna"]
@@ -386,3 +316,67 @@ def test_a_store_that_cannot_be_read_is_an_error_before_anything_is_heard(bundle
     with pytest.raises(StoreError, match=r"speakers\.db"):
         run(source, bundle, settings)
     assert not source.opened
+
+
+def test_an_observer_that_fails_is_dropped_with_one_warning(
+    conversation: Conversation, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    called: list[str] = []
+    timings: list[Timing] = []
+
+    def broken(timing: Timing) -> None:
+        called.append("broken")
+        raise ValueError("out of order")
+
+    settings = encoder()
+    recognizer = Recognizer(bundle, settings.encoder)
+    recorder = Recorder()
+    Engine([Played(conversation.samples)], recognizer, [recorder], settings, [broken, timings.append]).run()
+    assert called == ["broken"]
+    assert len(timings) == len(recorder.of("utterance")) == 3
+    assert len(caplog.records) == 1
+    assert "observes no more" in caplog.text
+
+
+def test_a_broken_output_is_reported_to_the_others_and_in_the_summary(
+    conversation: Conversation, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(event: Event) -> None:
+        if event.type == "utterance":
+            raise OSError(28, "No space left on device")
+
+    settings = encoder(max_batch=1)
+    broken, recorder = Recorder(fail), Recorder()
+    broken.name = "disk"
+    engine = Engine([Played(conversation.samples)], Recognizer(bundle, settings.encoder), [broken, recorder], settings)
+    summary = engine.run()
+    assert len(recorder.of("utterance")) == 3
+    assert caplog.messages == ["output disk failed: No space left on device"]
+    assert summary.lost_events == {"disk": len(recorder.events) - 1}
+    assert str(summary).endswith(f", {len(recorder.events) - 1} events lost by disk")
+
+
+def test_events_can_be_iterated_over_in_the_same_process(conversation: Conversation, bundle: Bundle) -> None:
+    settings = encoder()
+    events = EventIterator()
+    engine = Engine([Played(conversation.samples)], Recognizer(bundle, settings.encoder), [events], settings)
+    running = threading.Thread(target=engine.run)
+    running.start()
+    assert tuple(event.emotion for event in events if event.type == "utterance") == conversation.emotions
+    running.join(30)
+    assert not running.is_alive()
+
+
+def test_who_stops_to_iterate_holds_nothing_up(bundle: Bundle) -> None:
+    settings = encoder()
+    events = EventIterator()
+    source = Played(_Endless(turns(1)))
+    engine = Engine([source], Recognizer(bundle, settings.encoder), [events], settings)
+    running = threading.Thread(target=engine.run)
+    running.start()
+    assert next(events).type == "status"
+    engine.stop()
+    events.stop()
+    running.join(30)
+    assert not running.is_alive()
+    assert list(events) == []

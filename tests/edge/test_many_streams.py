@@ -1,0 +1,111 @@
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from edge.audio import SAMPLE_RATE_HZ
+from edge.bundle import Bundle
+from edge.capture import FileSource
+from edge.engine import Engine
+from edge.errors import AudioFileError
+from edge.event import Event
+from edge.people.conversation import Conversation, Recognition
+from edge.recognizer import Encoding, Recognizer
+from edge.settings import EncoderSettings
+from helpers.conversation import Conversation as Recording
+from helpers.running import Gated, Played, Recorder, encoder, turns
+from helpers.signals import silence
+
+
+def by_source(events: Sequence[Event]) -> dict[str, list[Event]]:
+    return {source: [event for event in events if event.source == source] for source in {e.source for e in events}}
+
+
+@pytest.fixture
+def recognizer(bundle: Bundle) -> Recognizer:
+    return Recognizer(bundle, EncoderSettings())
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_many_files_at_once_each_with_a_conversation_of_its_own(
+    count: int, conversation: Recording, recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks: dict[int, list[float]] = {}
+    recognize = Conversation.recognize
+
+    def spy(self: Conversation, encoding: Encoding, start_s: float, end_s: float) -> Recognition:
+        clocks.setdefault(id(self), []).append(start_s)
+        return recognize(self, encoding, start_s, end_s)
+
+    monkeypatch.setattr(Conversation, "recognize", spy)
+    files = [tmp_path / f"{number}.wav" for number in range(count)]
+    for file in files:
+        soundfile.write(file, conversation.samples / 4, SAMPLE_RATE_HZ)
+    recorder = Recorder()
+    engine = Engine([FileSource(file) for file in files], recognizer, [recorder], encoder(queue_utterances=2))
+    summary = engine.run()
+
+    events = by_source(recorder.events)
+    assert set(events) == {file.name for file in files}
+    for own in events.values():
+        assert [event.type for event in own] == ["status", *["utterance"] * 3, "status"]
+        assert [event.start_s for event in own[1:-1]] == pytest.approx(
+            [start_s for start_s, _ in conversation.turns_s], abs=0.15
+        )
+        assert own[0].message is not None
+        assert own[0].message.startswith("ready")
+        assert own[-1].message == "stopped"
+    assert len(clocks) == count
+    assert all(starts_s == sorted(starts_s) and len(starts_s) == 3 for starts_s in clocks.values())
+    assert (summary.utterances, summary.skipped) == (3 * count, 0)
+    assert summary.audio_s == pytest.approx(count * len(conversation.samples) / SAMPLE_RATE_HZ)
+
+
+def test_a_busy_live_source_costs_the_others_nothing(bundle: Bundle) -> None:
+    busy = Played(turns(12), can_wait=False, name="busy")
+    calm = Played(turns(1), can_wait=False, name="calm")
+    recognizer = Gated(bundle, EncoderSettings())
+    recognizer.gate = busy.ended
+    recorder = Recorder()
+    summary = Engine([busy, calm], recognizer, [recorder], encoder(queue_utterances=3, max_batch=2)).run()
+    skipped = recorder.of("skipped")
+    assert summary.skipped == len(skipped) >= 5
+    assert {event.source for event in skipped} == {"busy"}
+    assert [event.source for event in recorder.of("utterance")].count("calm") == 1
+
+
+def test_the_others_go_on_when_a_source_fails(recognizer: Recognizer) -> None:
+    failed, recorder = threading.Event(), Recorder()
+
+    def fail() -> None:
+        raise AudioFileError("torn.wav: broke off")
+
+    recorder.on_event = lambda event: failed.set() if event.type == "error" else None
+    torn = Played(turns(1), fail, name="torn")
+    whole = Played(turns(2), lambda: bool(failed.wait(30)) or None, name="whole")
+    with pytest.raises(AudioFileError, match="broke off"):
+        Engine([torn, whole], recognizer, [recorder], encoder()).run()
+    (error,) = recorder.of("error")
+    assert (error.source, error.message) == ("torn", "torn.wav: broke off")
+    assert [event.source for event in recorder.of("utterance")].count("whole") == 2
+    assert [event.source for event in recorder.of("utterance")].count("torn") == 1
+
+
+def test_stop_ends_all_sources(recognizer: Recognizer) -> None:
+    sources = [Played(silence(3600.0), name=name) for name in "ab"]
+    engine: Engine
+    recorder = Recorder(lambda event: engine.stop())
+    engine = Engine(sources, recognizer, [recorder], encoder())
+    engine.run()
+    assert all(source.closed for source in sources)
+    assert sorted(event.source for event in recorder.of("status") if event.message == "stopped") == ["a", "b"]
+
+
+def test_engines_share_a_recogniser_that_is_loaded_once(recognizer: Recognizer) -> None:
+    recognizer.load()
+    session = recognizer.encoder._session
+    for _ in range(2):
+        assert Engine([Played(turns(1))], recognizer, [Recorder()], encoder()).run().utterances == 1
+    assert recognizer.encoder._session is session
