@@ -37,7 +37,7 @@ def measure(request: ProfileRequest, settings: Settings, progress: Progress) -> 
 
     Raises:
         UsageError: no such ``affectd run`` to attach to, or a file that cannot be written.
-        AffectdError: what the pipeline itself raises, see ``edge.pipeline``.
+        AffectdError: what the pipeline itself raises, see ``edge.engine``.
     """
     modes = ((request.attach, _attached), (request.sweep, _swept), (request.overhead, _overhead))
     mode = next((mode for wanted, mode in modes if wanted), _replayed)
