@@ -27,14 +27,14 @@ def show(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) ->
 
     The command line wins over AFFECTD_SECTION_KEY in the environment, then the settings file, then the default.
     """
-    from edge.settings import Settings
-
     rows: dict[str, dict[str, Any]] = {}
-    for section, values in loaded.settings:
-        for key, value in values:
-            description = Settings.model_fields[section].default.__class__.model_fields[key].description
-            name = f"{section}.{key}"
-            rows[name] = {"value": value, "origin": loaded.origins[name], "description": description}
+    for key, origin in loaded.origins.items():
+        section, *number, name = key.split(".")
+        values = getattr(loaded.settings, section)
+        if number:
+            values = values[int(number[0])]
+        description = type(values).model_fields[name].description
+        rows[key] = {"value": getattr(values, name), "origin": origin, "description": description}
     if json:
         print_json(rows)
         return

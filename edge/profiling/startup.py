@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from edge.errors import ModelError
 from edge.profiling.facts import peak_mb
 from edge.profiling.measurements import Progress, Row, rounded
 from edge.profiling.replay import built_in_signal
-from edge.settings import Settings
+from edge.settings import SECTIONS, Settings
 from edge.vad import to_pcm
 
 HANGS_S = 600.0
@@ -95,9 +96,9 @@ def _first_inference_ms(settings: Settings) -> float:
 
 def _options(settings: Settings) -> list[str]:
     """Return every setting as an option, so that neither a file nor the environment matters."""
-    values = {f"{section}.{key}": value for section, table in settings for key, value in table}
+    values = {f"{section}.{key}": value for section in SECTIONS for key, value in getattr(settings, section)}
     texts = {key: ",".join(value) if isinstance(value, tuple) else str(value) for key, value in values.items()}
-    return [option for key, text in texts.items() for option in ("--set", f"{key}={text}")]
+    return ["--config", os.devnull, *(option for key, text in texts.items() for option in ("--set", f"{key}={text}"))]
 
 
 def _write(stream: IO[bytes] | None, samples: Waveform) -> None:

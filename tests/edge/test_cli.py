@@ -11,7 +11,7 @@ from edge import __version__
 from edge.capture import devices
 from edge.capture.devices import Device
 from edge.errors import AffectdError, AudioDeviceError, ModelError, StoreError, UsageError
-from edge.settings import setting_keys
+from edge.settings import SourceSettings, setting_keys
 from helpers.conversation import Conversation
 
 Call = Callable[..., int]
@@ -205,3 +205,22 @@ def test_config_shows_where_each_value_is_from(
     assert all(row["description"] for row in rows.values())
     assert call("config", "show") == 0
     assert "vad.above_noise_db" in capsys.readouterr().out
+
+
+def test_config_shows_the_entries_of_lists(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "two.toml"
+    file.write_text("[[sources]]\nname = 'hall'\n[[sources]]\nspeakers = ['anna']\n")
+    monkeypatch.setenv("AFFECTD_SOURCES_0_DEVICE", "USB")
+    assert call("config", "show", "--json", "--config", file) == 0
+    rows = json.loads(capsys.readouterr().out)
+    entries = [f"sources.{number}.{key}" for number in (0, 1) for key in SourceSettings.model_fields]
+    assert list(rows) == [*setting_keys(), *entries]
+    assert (rows["sources.0.device"]["value"], rows["sources.0.device"]["origin"]) == (
+        "USB",
+        "environment AFFECTD_SOURCES_0_DEVICE",
+    )
+    assert rows["sources.1.speakers"]["value"] == ["anna"]
+    assert call("config", "show", "--config", file) == 0
+    assert "sources.1.realtime" in capsys.readouterr().out

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import UsageError
-from edge.settings import ENV_PREFIX, LoadedSettings, Settings, load_settings, setting_keys
+from edge.settings import (
+    ENV_PREFIX,
+    LoadedSettings,
+    OutputSettings,
+    Settings,
+    SourceSettings,
+    load_settings,
+    setting_keys,
+)
+from edge.settings.reference import settings_markdown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,7 +32,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-WORDS = st.sampled_from(KEYS) | st.text()
+ENTRY_KEYS = ["sources.0.source", "sources.0.speakers", "outputs.0.type", "sources.1.name"]
+WORDS = st.sampled_from([*KEYS, *ENTRY_KEYS]) | st.text()
 quick = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -36,12 +47,22 @@ def test_the_documented_file_is_the_defaults_and_nothing_else() -> None:
     text = DEFAULT.read_text(encoding="utf-8")
     tables = tomllib.loads(text)
     assert [f"{section}.{key}" for section, table in tables.items() for key in table] == KEYS
-    assert tables == Settings().model_dump(mode="json")
+    assert tables == Settings().model_dump(mode="json", exclude={"sources", "outputs"})
     assert load_settings(DEFAULT, environment={}).settings == Settings()
     lines = text.splitlines()
     for key in KEYS:
         (index,) = [index for index, line in enumerate(lines) if line.startswith(f"{key.split('.')[1]} = ")]
         assert lines[index - 1].startswith("# "), f"{key} lacks its meaning"
+
+
+def test_the_documented_file_shows_the_lists(tmp_path: Path) -> None:
+    text = re.sub(r"^#(?=[\[a-z])", "", DEFAULT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    file = toml(tmp_path, text)
+    loaded = load_settings(file, environment={})
+    assert loaded.settings == Settings(sources=(SourceSettings(),), outputs=(OutputSettings(),))
+    entries = {key: origin for key, origin in loaded.origins.items() if key not in KEYS}
+    assert set(entries.values()) == {f"file {file}"}
+    assert all(line.startswith("# ") for line in re.findall(r"^(.*)\n(?:name|speakers|type|path) = ", text, re.M))
 
 
 @pytest.mark.parametrize("name", ["gpu", "jetson"])
@@ -83,6 +104,30 @@ def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -
         ("[encoder]\nprovider = 'gpu'\n", "should be 'auto', 'cpu', 'cuda' or 'tensorrt'"),
         ("[vad\n", "is not valid TOML"),
         (f"[vad]\naggressiveness = {'9' * 5000}\n", "is not valid TOML"),
+        ("[[source]]\n", r"unknown section \[source\] \(did you mean 'sources'\?\)"),
+        ("[sources]\ndevice = 'USB'\n", r"sources is a list: write \[\[sources\]\] above each entry"),
+        ("outputs = 3\n", r"outputs is a list: write \[\[outputs\]\]"),
+        ("[[vad]]\naggressiveness = 1\n", r"there is only one vad: write \[vad\]"),
+        (
+            "[[sources]]\n[[sources]]\ndevise = 'USB'\n",
+            r"'sources\.1\.devise' from file .* \(did you mean 'sources\.1\.device'\?\)",
+        ),
+        (
+            "[[sources]]\nrate_hz = 4\n",
+            r"sources\.0\.rate_hz = 4 from file .*: Input should be greater than or equal to",
+        ),
+        (
+            "[[outputs]]\ntype = 'xml'\n",
+            r"outputs\.0\.type = 'xml' from file .*: Input should be 'table', 'json' or 'csv'",
+        ),
+        ("[[sources]]\n[[sources]]\n", "sources 0 and 1 are both called 'mic': give each a name of its own"),
+        ("[[sources]]\nsource = '/a/x.wav'\n[[sources]]\nname = 'x.wav'\n", "both called 'x.wav'"),
+        (
+            "[[sources]]\nsource = '-'\nname = 'a'\n[[sources]]\nsource = '-'\nname = 'b'\n",
+            "sources 0 and 1 are all on standard input, where only one",
+        ),
+        ("[[outputs]]\n[[outputs]]\ntype = 'table'\n", "outputs 0 and 1 are all on standard output, where only one"),
+        ("[[outputs]]\ntype = 'table'\npath = 'x'\n", "outputs 0 is a table, which is only for standard output"),
     ],
 )
 def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
@@ -90,7 +135,61 @@ def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
         load_settings(toml(tmp_path, text), environment={})
 
 
+def test_entries_of_lists_are_merged_from_all_layers(tmp_path: Path) -> None:
+    file = toml(tmp_path, "[[sources]]\nname = 'hall'\ndevice = 'HDA'\n[[sources]]\n[[outputs]]\npath = 'a.jsonl'\n")
+    environment = {
+        "AFFECTD_SOURCES_0_DEVICE": "USB",
+        "AFFECTD_SOURCES_1_RATE_HZ": "8000",
+        "AFFECTD_OUTPUTS_1_TYPE": "csv",
+    }
+    loaded = load_settings(file, environment, {"sources.1.speakers": "anna, bo", "sources.0.realtime": "false"})
+    assert loaded.settings.sources == (
+        SourceSettings(name="hall", device="USB", realtime=False),
+        SourceSettings(rate_hz=8_000, speakers=("anna", "bo")),
+    )
+    assert loaded.settings.outputs == (OutputSettings(path="a.jsonl"), OutputSettings(type="csv"))
+    assert [source.label for source in loaded.settings.sources] == ["hall", "mic"]
+    origins = {key: origin for key, origin in loaded.origins.items() if key not in KEYS}
+    assert list(loaded.origins)[: len(KEYS)] == KEYS
+    assert list(origins)[:6] == [f"sources.0.{key}" for key in SourceSettings.model_fields]
+    assert origins["sources.0.name"] == f"file {file}"
+    assert origins["sources.0.device"] == "environment AFFECTD_SOURCES_0_DEVICE"
+    assert origins["sources.0.realtime"] == origins["sources.1.speakers"] == "command line"
+    assert origins["sources.0.rate_hz"] == origins["outputs.1.path"] == "default"
+
+
+def test_the_source_of_the_command_line_stands_for_those_of_a_file(tmp_path: Path) -> None:
+    file = toml(tmp_path, "[[sources]]\nname = 'hall'\n")
+    assert len(load_settings(file, {}).settings.sources) == 1
+    loaded = load_settings(file, {"AFFECTD_SOURCES_1_SOURCE": "-"}, {"capture.source": "talk.wav"})
+    assert loaded.settings.sources == ()
+    assert list(loaded.origins) == KEYS
+    both = load_settings(file, {}, {"capture.source": "talk.wav", "sources.0.name": "yard"})
+    assert [source.name for source in both.settings.sources] == ["yard"]
+
+
+def test_entries_are_numbered_without_gaps() -> None:
+    with pytest.raises(UsageError, match=r"sources\.2 is set, but there is no sources\.0"):
+        load_settings(environment={}, overrides={"sources.2.device": "USB"})
+    for key in ("sources.00.device", "sources.-1.device", "sources.x.device", "sources.9999.device", "sources.device"):
+        with pytest.raises(UsageError, match=rf"unknown setting '{key}' from command line \(did you mean 'sources\."):
+            load_settings(environment={}, overrides={key: "USB"})
+
+
+def test_the_reference_has_every_setting() -> None:
+    text = settings_markdown()
+    for section in Settings.model_fields:
+        assert f"[{section}]" in text
+    for key in KEYS:
+        assert f"\n| `{key.split('.')[1]}` | " in text
+    assert "| `aggressiveness` | whole number | `2` | ≥ 0, ≤ 3 | WebRTC mode: 0 lets most through" in text
+    assert '| `provider` | text | `"auto"` | `"auto"`, `"cpu"`, `"cuda"`, `"tensorrt"` | Preferred' in text
+    assert "| `speakers` | list of texts | `[]` |  | Enrolled people whom this source" in text
+
+
 def test_unknown_environment_variables_are_named() -> None:
+    with pytest.raises(UsageError, match=r"AFFECTD_SOURCES_1_DEVISE .*mean 'AFFECTD_SOURCES_1_DEVICE'"):
+        load_settings(environment={"AFFECTD_SOURCES_1_DEVISE": "USB"})
     with pytest.raises(UsageError, match=r"AFFECTD_VAD_AGRESSIVENESS .*mean 'AFFECTD_VAD_AGGRESSIVENESS'"):
         load_settings(environment={"AFFECTD_VAD_AGRESSIVENESS": "1"})
 

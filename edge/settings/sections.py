@@ -1,32 +1,20 @@
-"""Settings: validated once at load. Precedence is command line, environment, file, default.
-
-Environment variables are ``AFFECTD_<SECTION>_<KEY>``, for example ``AFFECTD_SEGMENTER_END_SILENCE_S=0.4``.
-"""
+"""Every setting, its default, range and meaning: one section per stage, and lists of sources and outputs."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from edge.errors import UsageError, nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-ENV_PREFIX = "AFFECTD_"
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 
 def _names(value: object) -> object:
     """Split what comes from the environment or ``--set``."""
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Rate = Annotated[int, Field(ge=8_000, le=192_000)]
 
 
 class _Section(BaseModel):
@@ -40,7 +28,7 @@ class CaptureSettings(_Section):
     """``mic``, a path to an audio file, or ``-`` for raw 16-bit mono PCM on standard input."""
     device: str = ""
     """Microphone name (or part of it) or index, see ``affectd devices``; empty is the system default."""
-    rate_hz: Annotated[int, Field(ge=8_000, le=192_000)] = 16_000
+    rate_hz: Rate = 16_000
     """Sample rate of the raw PCM on standard input; files and microphones know their own."""
     realtime: bool = True
     """Play files at the speed of their own clock, and never let standard input wait; false reads as fast as possible
@@ -117,7 +105,7 @@ class SpeakerSettings(_Section):
     """Recognise enrolled people and adapt to them; false treats everyone as a stranger."""
     store: str = ""
     """Folder of the speaker store; empty is `affectd` in the XDG data folder."""
-    only: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    only: Names = ()
     """Enrolled people whom the source is bound to, separated by commas. Everything heard is from the only one, or from
     one of several; empty lets strangers speak too."""
     threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.85
@@ -146,8 +134,47 @@ class DecisionSettings(_Section):
     """Events with less confidence carry ``needs_review``."""
 
 
+class SourceSettings(_Section):
+    """One of several sources of `affectd run`, which it hears at once; without any, `[capture]` is the only one."""
+
+    name: str = ""
+    """What its events call it; empty is the device, the file's name, or `mic` or `-`."""
+    source: str = "mic"
+    """As in `[capture]`; only one can be `-`."""
+    device: str = ""
+    """As in `[capture]`."""
+    rate_hz: Rate = 16_000
+    """As in `[capture]`."""
+    realtime: bool = True
+    """As in `[capture]`."""
+    speakers: Names = ()
+    """Enrolled people whom this source is bound to, separated by commas; empty is as `speakers.only` says."""
+
+    @property
+    def label(self) -> str:
+        """What its events call it."""
+        return self.name or (self.device if self.source == "mic" else "") or Path(self.source).name
+
+    def capture(self, queue_s: float) -> CaptureSettings:
+        """Return the settings of a capture of its own."""
+        return CaptureSettings(
+            source=self.source, device=self.device, rate_hz=self.rate_hz, realtime=self.realtime, queue_s=queue_s
+        )
+
+
+class OutputSettings(_Section):
+    """One of several outputs of `affectd run`, which all get every event; without any, it is a table on a terminal
+    and JSON lines in a pipe."""
+
+    type: Literal["table", "json", "csv"] = "json"
+    """Rows for people, JSON lines for programs, or a line per utterance for a spreadsheet."""
+    path: str = ""
+    """File that it is written to, which is replaced; empty is standard output, for one output at most. A table is
+    never in a file."""
+
+
 class Settings(_Section):
-    """Every setting of the device side, one section per stage."""
+    """Every setting of the device side: a section per stage, then the lists."""
 
     capture: CaptureSettings = CaptureSettings()
     vad: VadSettings = VadSettings()
@@ -155,93 +182,48 @@ class Settings(_Section):
     encoder: EncoderSettings = EncoderSettings()
     speakers: SpeakerSettings = SpeakerSettings()
     decision: DecisionSettings = DecisionSettings()
+    sources: tuple[SourceSettings, ...] = ()
+    outputs: tuple[OutputSettings, ...] = ()
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_differ(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+        seen: dict[str, int] = {}
+        for number, source in enumerate(sources):
+            same = seen.setdefault(source.label, number)
+            if same != number:
+                raise ValueError(f"{same} and {number} are both called {source.label!r}: give each a name of its own")
+        _at_most_one("sources", "standard input", [source.source == "-" for source in sources])
+        return sources
+
+    @field_validator("outputs")
+    @classmethod
+    def _outputs_differ(cls, outputs: tuple[OutputSettings, ...]) -> tuple[OutputSettings, ...]:
+        for number, output in enumerate(outputs):
+            if output.type == "table" and output.path:
+                raise ValueError(f"{number} is a table, which is only for standard output: a file is json or csv")
+        _at_most_one("outputs", "standard output", [not output.path for output in outputs])
+        return outputs
 
 
-@dataclass(frozen=True)
-class LoadedSettings:
-    """Settings with the origin of each value."""
-
-    settings: Settings
-    origins: Mapping[str, str]
-    """``section.key`` to ``default``, ``file PATH``, ``environment NAME`` or ``command line``."""
-
-
-def load_settings(
-    file: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-) -> LoadedSettings:
-    """Merge the four layers and validate the result.
-
-    Args:
-        file: TOML file with one table per section, or None.
-        environment: variables to read, ``os.environ`` unless given.
-        overrides: ``section.key`` to value from the command line; None values are ignored.
-
-    Raises:
-        UsageError: an unknown section or key (with the nearest name), or a value out of range (with what is allowed).
-    """
-    values: dict[str, Any] = {}
-    origins = dict.fromkeys(setting_keys(), "default")
-    for key, value, origin in (
-        *_from_file(file),
-        *_from_environment(os.environ if environment is None else environment),
-        *((key, value, "command line") for key, value in (overrides or {}).items() if value is not None),
-    ):
-        if key not in origins:
-            raise UsageError(f"unknown setting {key!r} from {origin}{nearest(key, origins)}")
-        values[key] = value
-        origins[key] = origin
-    nested: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
-        section, name = key.split(".")
-        nested.setdefault(section, {})[name] = value
-    try:
-        return LoadedSettings(Settings.model_validate(nested), origins)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        origin = origins.get(key, "default")
-        raise UsageError(f"setting {key} = {first['input']!r} from {origin}: {first['msg']}") from None
+SECTIONS: dict[str, type[BaseModel]] = {
+    name: type(field.default) for name, field in Settings.model_fields.items() if isinstance(field.default, BaseModel)
+}
+LISTS: dict[str, type[BaseModel]] = {"sources": SourceSettings, "outputs": OutputSettings}
+"""Sections of which there may be several, ``[[sources]]``: their keys are ``sources.0.name`` and so on."""
 
 
 def setting_keys() -> list[str]:
-    """Return every ``section.key`` in the order of the pipeline."""
-    return [
-        f"{section}.{key}"
-        for section, field in Settings.model_fields.items()
-        for key in field.default.__class__.model_fields
-    ]
+    """Return every ``section.key`` in the order of the pipeline, without those of the lists."""
+    return [f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.model_fields]
 
 
-def _from_file(file: Path | None) -> list[tuple[str, Any, str]]:
-    if file is None:
-        return []
-    try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read settings file {file}: {error.strerror}") from None
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, or an integer of thousands of digits
-        raise UsageError(f"settings file {file} is not valid TOML: {error}") from None
-    found = []
-    for section, table in tables.items():
-        if not isinstance(table, dict):
-            hint = nearest(section, (key.split(".")[1] for key in setting_keys()))
-            raise UsageError(f"settings file {file}: {section!r} stands outside of a [section]{hint}")
-        if section not in Settings.model_fields:
-            hint = nearest(section, Settings.model_fields)
-            raise UsageError(f"settings file {file}: unknown section [{section}]{hint}")
-        found += [(f"{section}.{key}", value, f"file {file}") for key, value in table.items()]
-    return found
+def entry_keys(section: str, number: int) -> list[str]:
+    """Return every key of an entry of a list."""
+    return [f"{section}.{number}.{key}" for key in LISTS[section].model_fields]
 
 
-def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
-    names = {ENV_PREFIX + key.replace(".", "_").upper(): key for key in setting_keys()}
-    found = []
-    for name, value in environment.items():
-        if not name.startswith(ENV_PREFIX):
-            continue
-        if name not in names:
-            raise UsageError(f"unknown environment variable {name}{nearest(name, names)}")
-        found.append((names[name], value, f"environment {name}"))
-    return found
+def _at_most_one(section: str, place: str, there: list[bool]) -> None:
+    numbers = [str(number) for number, is_there in enumerate(there) if is_there]
+    if len(numbers) > 1:
+        raise ValueError(f"{' and '.join(numbers)} are all on {place}, where only one of {section} can be")
