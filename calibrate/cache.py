@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from edge.bundle import sha256_of
+from edge.files import new_file
 
 Arrays = dict[str, Any]
 """Each an array of numbers or strings."""
@@ -41,9 +41,8 @@ def cached_arrays(folder: Path, kind: str, described: object, compute: Callable[
     except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         arrays = compute()
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    with new_file(path) as new:
+        np.savez(new, **arrays)
     return arrays
 
 

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import make_conversation
 import numpy as np
 import pytest
 import soundfile
 
-from calibrate import example_conversation
 from edge.audio import SAMPLE_RATE_HZ, read_audio
 from edge.capture import open_source
 from edge.segmenter import Segmenter
 from edge.settings import CaptureSettings, Settings
+from export.measure.recordings import voiced_span
 from helpers.signals import silence, speech_like
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,7 +68,7 @@ def test_two_people_take_turns_in_different_emotions() -> None:
     speakers = [row["speaker"] for row in rows]
     assert len(set(speakers)) == 2
     assert all(speaker != following for speaker, following in pairwise(speakers))
-    assert [row["emotion"] for row in rows] == list(example_conversation.TURN_EMOTIONS)
+    assert [row["emotion"] for row in rows] == list(make_conversation.TURN_EMOTIONS)
 
 
 def test_the_examples_are_small() -> None:
@@ -77,7 +78,7 @@ def test_the_examples_are_small() -> None:
 
 
 def test_the_command_that_made_the_examples_makes_them_again(shared: Path, tmp_path: Path) -> None:
-    example_conversation.make(shared / "data", tmp_path)
+    make_conversation.make(shared / "data", tmp_path)
     assert (tmp_path / "conversation.csv").read_bytes() == (EXAMPLES / "conversation.csv").read_bytes()
     made, kept = read_audio(tmp_path / "conversation.flac"), read_audio(FLAC)
     # Another libsndfile or numpy may round differently.
@@ -87,6 +88,6 @@ def test_the_command_that_made_the_examples_makes_them_again(shared: Path, tmp_p
 @pytest.mark.parametrize("gain", [0.05, 1.0, 3.0])
 def test_a_voice_is_bounded_at_any_level(gain: float) -> None:
     clip = np.concatenate([silence(1), gain * speech_like(1.5), silence(0.8)])
-    start, end = example_conversation.voiced_span(clip.astype(np.float32))
+    start, end = voiced_span(clip.astype(np.float32))
     assert start / SAMPLE_RATE_HZ == pytest.approx(1, abs=0.05)
     assert end / SAMPLE_RATE_HZ == pytest.approx(2.5, abs=0.05)

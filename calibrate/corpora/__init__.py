@@ -16,7 +16,7 @@ from calibrate.corpora.ravdess import RAVDESS
 from calibrate.corpora.savee import SAVEE
 from calibrate.corpora.table import CSV, TableCorpus
 from calibrate.corpora.tess import TESS
-from edge.errors import UsageError, nearest
+from edge.errors import UsageError, one_of
 
 __all__ = ["CORPORA", "Corpus", "CorpusListing", "Gender", "Refusal", "TableCorpus", "Utterance", "read_corpus"]
 
@@ -44,9 +44,7 @@ def read_corpus(name: str, folder: Path, strict: bool = False) -> CorpusListing:
     Raises:
         UsageError: the corpus is unknown, the folder holds none of it, or, when ``strict``, a file breaks a rule.
     """
-    if name not in CORPORA:
-        raise UsageError(f"corpus {name!r} is not one of {', '.join(CORPORA)}{nearest(name, CORPORA)}")
-    reader = CORPORA[name]
+    reader = CORPORA[one_of("corpus", name, tuple(CORPORA))]
     listing = reader.read(folder)
     reasons = "; ".join(reason for _, reason in listing.refused[:3])
     if not listing.utterances:

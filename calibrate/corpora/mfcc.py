@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 Vectors = npt.NDArray[np.float64]
 
 NAME = "mfcc.json"
-COEFFICIENTS = 40
 MELS = 64
 WINDOW_MS, HOP_MS = 25, 10
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from calibrate.corpora.base import read_rows
-from calibrate.corpora.table import COLUMNS, Source, TableCorpus
+from calibrate.corpora.table import Source, TableCorpus
 from edge.errors import UsageError
 
 LAYOUT = "Labels/labels_consensus.csv and Audios/MSP-PODCAST_0001_0008.wav"
@@ -41,15 +38,6 @@ def plain_row(row: Mapping[str, str]) -> dict[str, str]:
         "arousal": known["EmoAct"],
         "dominance": known["EmoDom"],
     }
-
-
-def convert_labels(labels: Path, audio: Path, plain: Path) -> None:
-    """Write the label file as a plain CSV, with paths to the ``audio`` folder relative to where it is written."""
-    with plain.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
-        writer.writeheader()
-        for row in map(plain_row, read_rows(labels, _REQUIRED)):
-            writer.writerow(row | {"path": os.path.relpath(audio / row["path"], plain.parent)})
 
 
 def _locate(folder: Path) -> Source:

@@ -16,7 +16,7 @@ from calibrate.encoders.students import is_student, load_student
 from calibrate.encoders.whisper import WhisperEncoder
 from calibrate.run import RUN_NAME, Run, load_run
 from edge.audio import SAMPLE_RATE_HZ
-from edge.errors import UsageError, nearest
+from edge.errors import UsageError, one_of
 
 POOLS = ("mean", "mean-deviation")
 LONGEST_S = 30.0
@@ -91,9 +91,7 @@ def open_embedder(
         raise UsageError("--encoder or --run must say what embeds")
     if (Path(name) / RUN_NAME).is_file():
         raise UsageError(f"{name} is a run, not an encoder: --run {name}")
-    pool = pool or POOLS[0]
-    if pool not in POOLS:
-        raise UsageError(f"pool {pool!r} is not one of {', '.join(POOLS)}{nearest(pool, POOLS)}")
+    pool = one_of("pool", pool or POOLS[0], POOLS)
     depth = _depth(name)
     layers = (depth or 1,) if layers is None else tuple(layers)
     for layer in layers if depth else ():

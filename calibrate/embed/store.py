@@ -9,7 +9,6 @@ shards become ``embeddings.npy``, ``utterances.csv`` and ``unreadable.csv``, wit
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import shutil
@@ -23,12 +22,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from calibrate.cache import key_of
 from edge.bundle import sha256_of
 from edge.errors import ModelError, UsageError
+from edge.files import new_file, write_file
 
 PARTIAL, JOB, MANIFEST = "partial", "job.json", "manifest.json"
 EMBEDDINGS, UTTERANCES, UNREADABLE = "embeddings.npy", "utterances.csv", "unreadable.csv"
-UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Store:
     def __init__(self, out: Path, job: Mapping[str, object], shards: int) -> None:
         self.out, self.job, self.shards = out, dict(job), shards
         self.partial = out / PARTIAL
-        self.key = hashlib.sha256(json.dumps(self.job).encode()).hexdigest()[:16]
+        self.key = key_of(self.job)
 
     def open(self) -> dict[str, Any] | None:
         """Begin, or go on with what is there; returns the manifest when nothing is left to do.
@@ -99,10 +99,8 @@ class Store:
         """Keep a finished shard."""
         path = self._path(index)
         arrays = {field.name: getattr(shard, field.name) for field in fields(Shard)}
-        unfinished = _beside(path)
-        with unfinished.open("wb") as file:
-            np.savez(file, key=np.array(self.key), **arrays)
-        os.replace(unfinished, path)
+        with new_file(path) as new:
+            np.savez(new, key=np.array(self.key), **arrays)
 
     def finish(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dict[str, Any]:
         """Make the plain files out of all shards and return the manifest.
@@ -182,7 +180,7 @@ class Store:
         shards = {JOB, EMBEDDINGS, UTTERANCES, UNREADABLE, *(self._path(index).name for index in range(self.shards))}
         for folder, allowed in ((self.out, ours), (self.partial, shards if begun else {JOB})):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if path.name not in allowed and path.name.removesuffix(UNFINISHED) not in allowed:
+                if path.name not in allowed and not path.name.startswith(tuple(f".{name}." for name in allowed)):
                     raise UsageError(f"{path}: is not part of this embedding job; choose another --out, or delete it")
 
     def _verify(self, manifest: Mapping[str, Any]) -> None:
@@ -203,10 +201,6 @@ def _flat(job: Mapping[str, Any]) -> dict[str, object]:
     return plain
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + UNFINISHED)
-
-
 def _read_json(path: Path) -> dict[str, Any] | None:
     """Return what a JSON file holds, None when there is none.
 
@@ -225,6 +219,4 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _write_json(path: Path, value: Mapping[str, object]) -> None:
-    unfinished = _beside(path)
-    unfinished.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_file(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -55,16 +54,6 @@ class Voices:
     def select(self, rows: Mask) -> Voices:
         """Return the rows where ``rows`` is true."""
         return Voices(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def save(self, path: Path) -> None:
-        """Write an ``npz`` file."""
-        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> Voices:
-        """Read the ``npz`` file that ``save`` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**arrays)
 
     def prints(self, projection: SpectrumProjection | None) -> Matrix:
         """Return the voiceprints that ``VoiceEncoder`` would give with this projection."""

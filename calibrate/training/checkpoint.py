@@ -14,6 +14,7 @@ from torch import Tensor
 from calibrate import processes
 from calibrate.recipe import ScheduleRecipe
 from edge.errors import ModelError
+from edge.files import new_file
 
 
 class KeptWeights:
@@ -99,9 +100,8 @@ class Checkpoint:
             "random": torch.get_rng_state(),
         }
         if processes.is_main():
-            partial = self.path.with_suffix(".partial")
-            torch.save(state, partial)
-            partial.replace(self.path)
+            with new_file(self.path) as new:
+                torch.save(state, new)
 
     def load(self) -> int:
         """Restore the state and return the epochs it holds; 0 when there is no checkpoint."""

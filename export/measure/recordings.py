@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrate.example_conversation import MARGIN_S, room_tone, voiced_span
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.vad import FRAME_SAMPLES, level
 from export.example_conversation import CONVERSATION, spans_s
-from export.measure.segmentation import Span
+from export.measure.segmentation import STEP_SAMPLES, VOICED_BELOW_PEAK_DB, Span
 
 SPEECH_RMS = 10 ** (-26 / 20)
 """Level of the voice in joined clips: corpora differ, and a signal-to-noise ratio should mean the same in each."""
 PAUSES_S = (0.6, 1.6)
 BABBLE_VOICES = 6
+ROOM_DBFS, ROOM_SEED = -70.0, 0
+MARGIN_S = 0.2
+"""Of each clip this much is kept around its voice, faded in and out."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,20 @@ def _voice(clip: Waveform, margin: int) -> Waveform:
     start, end = voiced_span(clip)
     gain = SPEECH_RMS / max(float(np.sqrt(np.mean(np.square(clip[start:end], dtype=np.float64)))), 1e-6)
     return np.asarray(gain * np.pad(clip, margin)[start : end + 2 * margin], np.float32)
+
+
+def voiced_span(clip: Waveform) -> tuple[int, int]:
+    """Return the samples from the first to the last voiced frame of ``float32[n]``."""
+    starts = range(0, len(clip) - FRAME_SAMPLES + 1, STEP_SAMPLES)
+    levels_dbfs = np.array([level(clip[start : start + FRAME_SAMPLES]) for start in starts])
+    voiced = np.flatnonzero(levels_dbfs >= levels_dbfs.max() - VOICED_BELOW_PEAK_DB)
+    return int(voiced[0]) * STEP_SAMPLES, int(voiced[-1]) * STEP_SAMPLES + FRAME_SAMPLES
+
+
+def room_tone(samples: int) -> Waveform:
+    """Return ``float32[samples]`` of pink noise: a quiet room, the same every time."""
+    spectrum = np.fft.rfft(np.random.default_rng(ROOM_SEED).standard_normal(samples))
+    spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
+    noise = np.fft.irfft(spectrum, samples)
+    tone: Waveform = (10 ** (ROOM_DBFS / 20) * noise / noise.std()).astype(np.float32)
+    return tone

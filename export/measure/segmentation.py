@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.example_conversation import VOICED_BELOW_PEAK_DB
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.settings import SegmenterSettings
 from edge.vad import FRAME_SAMPLES
 
 STEP_S = 0.01
 STEP_SAMPLES = round(STEP_S * SAMPLE_RATE_HZ)
+VOICED_BELOW_PEAK_DB = 30.0
+"""A 30 ms frame is voice when it is at most this much quieter than the loudest frame of its clip."""
 LEAST_OVERLAP = 0.5
 """Of the union: an utterance with less is not the turn."""
 

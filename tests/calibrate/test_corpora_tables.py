@@ -1,3 +1,5 @@
+import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibrate.corpora import read_corpus
-from calibrate.corpora.msp_podcast import convert_labels
+from calibrate.corpora.base import read_rows
+from calibrate.corpora.msp_podcast import plain_row
+from calibrate.corpora.table import COLUMNS
 from edge.errors import UsageError
 
 HEADER = "path,speaker,emotion,gender,intensity,text,valence,arousal,dominance\n"
@@ -119,6 +123,15 @@ def test_msp_podcast(msp_podcast: Path) -> None:
     (refusal,) = listing.refused
     assert refusal.path.name == "MSP-PODCAST_0002_0033.wav"
     assert "has no speaker" in refusal.reason
+
+
+def convert_labels(labels: Path, audio: Path, plain: Path) -> None:
+    """Write the label file as a plain CSV, with paths to the ``audio`` folder relative to where it is written."""
+    with plain.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        for row in map(plain_row, read_rows(labels, ("FileName",))):
+            writer.writerow(row | {"path": os.path.relpath(audio / row["path"], plain.parent)})
 
 
 def test_msp_podcast_converts_to_the_plain_table(msp_podcast: Path, tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(
     done = sorted(path.name for path in (tmp_path / "killed" / "partial").glob("*.npz"))
     assert 2 <= len(done) < 5
     kill_in(4, (*arguments, tmp_path / "killed"))
-    (tmp_path / "killed" / "partial" / "000004.npz.unfinished").write_bytes(b"half of it")
+    half = tmp_path / "killed" / "partial" / ".000004.npz.half" / "000004.npz"
+    half.parent.mkdir()
+    half.write_bytes(b"half of it")
     shards = []
     make = work.Worker.shard
     monkeypatch.setattr(

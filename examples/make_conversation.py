@@ -1,4 +1,4 @@
-"""Make the example conversation: ``python -m calibrate.example_conversation DATA examples`` (see examples/README.md).
+"""Make the example conversation: ``python examples/make_conversation.py DATA examples`` (see README.md).
 
 Clips are chosen by a rule that knows nothing of any model, and joined over one quiet room tone.
 """
@@ -20,7 +20,7 @@ from calibrate.splits import read_splits
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.cli.kit.entry import launch, new_app
 from edge.errors import UsageError
-from edge.vad import FRAME_SAMPLES, level
+from export.measure.recordings import MARGIN_S, room_tone, voiced_span
 
 GENDERS = ("f", "m")
 """Who speaks in turn: the first test speaker of each, women first."""
@@ -28,16 +28,7 @@ TURN_EMOTIONS = EMOTIONS[:6]
 SENTENCE, TAKE = "Kids are talking by the door", "01"
 PAUSES_S = (0.6, 0.9, 1.3, 0.8, 1.1, 1.4, 1.0)
 """Before the first voice, between voices, and after the last."""
-ROOM_DBFS = -70.0
-SEED = 0
-
-VOICED_BELOW_PEAK_DB = 30.0
-"""A 30 ms frame is voice when it is at most this much quieter than the loudest frame of its clip."""
-STEP_SAMPLES = SAMPLE_RATE_HZ // 100
-MARGIN_S = 0.2
-"""Of each clip this much is kept around its voice, faded in and out."""
-
-app = new_app("python -m calibrate.example_conversation", "Make the example conversation.", "")
+app = new_app("python examples/make_conversation.py", "Make the example conversation.", "")
 
 
 @dataclass(frozen=True)
@@ -129,22 +120,5 @@ def join(utterances: list[Utterance]) -> tuple[Waveform, list[Turn]]:
     return joined, turns
 
 
-def voiced_span(clip: Waveform) -> tuple[int, int]:
-    """Return the samples from the first to the last voiced frame of ``float32[n]``."""
-    starts = range(0, len(clip) - FRAME_SAMPLES + 1, STEP_SAMPLES)
-    levels_dbfs = np.array([level(clip[start : start + FRAME_SAMPLES]) for start in starts])
-    voiced = np.flatnonzero(levels_dbfs >= levels_dbfs.max() - VOICED_BELOW_PEAK_DB)
-    return int(voiced[0]) * STEP_SAMPLES, int(voiced[-1]) * STEP_SAMPLES + FRAME_SAMPLES
-
-
-def room_tone(samples: int) -> Waveform:
-    """Return ``float32[samples]`` of pink noise: a quiet room, the same every time."""
-    spectrum = np.fft.rfft(np.random.default_rng(SEED).standard_normal(samples))
-    spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
-    noise = np.fft.irfft(spectrum, samples)
-    tone: Waveform = (10 ** (ROOM_DBFS / 20) * noise / noise.std()).astype(np.float32)
-    return tone
-
-
 if __name__ == "__main__":
-    launch(app, "python -m calibrate.example_conversation")
+    launch(app, "python examples/make_conversation.py")
