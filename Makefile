@@ -2,12 +2,14 @@
 
 PYTHON ?= python3
 PIP_FLAGS := --quiet --disable-pip-version-check
+# A file's tests run one after another, on as many cores as there are; ARGS="-n 0" runs all of them in one process.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 portaudio19-dev pulseaudio pulseaudio-utils \
 	python3-dev python3-venv
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help system run test check bench clean microphone
+.PHONY: help system run test quick check bench clean microphone
 
 help: ## List these targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -38,7 +40,10 @@ run: .venv/installed ## Play the example conversation through the whole pipeline
 	@for clip in examples/*.flac; do .venv/bin/affectd run --source "$$clip" || exit; done
 
 test: .venv-dev/installed microphone ## Run the tests; pytest's options in ARGS, such as ARGS="-k segmenter".
-	@.venv-dev/bin/python -m pytest $(ARGS)
+	@.venv-dev/bin/python -m pytest $(PARALLEL) $(ARGS)
+
+quick: .venv-dev/installed microphone ## Run the tests that take no time; pytest's options in ARGS.
+	@.venv-dev/bin/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 check: .venv-dev/installed ## Lint, check the format, the types and who imports whom.
 	.venv-dev/bin/ruff check .

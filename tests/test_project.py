@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from edge import __version__
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,6 +71,14 @@ def test_the_version_is_in_one_place(project: dict[str, Any]) -> None:
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "edge.__version__"}
 
 
+def test_the_citation_is_in_step(project: dict[str, Any]) -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation), "what every citation file needs"
+    assert (citation["type"], citation["authors"]) == ("software", [{"name": "The affectd authors"}])
+    assert citation["version"] == __version__
+    assert citation["license"] == project["project"]["license"]
+
+
 def test_a_wheel_holds_every_module_the_bundles_and_the_configs(project: dict[str, Any]) -> None:
     for package in PACKAGES:
         for module in (ROOT / package).rglob("*.py"):
@@ -109,4 +120,4 @@ def test_make_lists_its_verbs() -> None:
         pytest.skip("make is not installed")
     listing = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     verbs = [line.split()[1] for line in listing.stdout.splitlines()]
-    assert verbs == ["help", "system", "run", "test", "check", "bench", "clean"]
+    assert verbs == ["help", "system", "run", "test", "quick", "check", "bench", "clean"]
