@@ -34,6 +34,10 @@ def calibrated(
     Temperature, reliability diagram, expected calibration error and the coverage-accuracy curve; fitted on validation
     speakers, reported on test speakers. Prints the line for the settings.
     """
-    from calibrate.experiments.confidence_report import calibrate_model
+    from calibrate.experiments.confidence import measure_confidence
+    from calibrate.workspace import Workspace
 
-    calibrate_model(model, data, recipe, out, encoder, wanted=accuracy, cache=cache, threads=threads, as_json=json)
+    workspace = Workspace(data, cache, threads).open()
+    report = measure_confidence(workspace, model, recipe_path=recipe, encoder=encoder, wanted=accuracy)
+    report.write(out)
+    report.show(json, out)

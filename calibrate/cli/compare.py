@@ -51,9 +51,12 @@ def compare(
     Runs and bundles answer to the test speakers. Encoders get a head each by the recipe, cross-validated over its
     training and validation speakers, so that choosing one leaves the test speakers unread.
     """
-    from calibrate.experiments.compare_run import compare_models
+    from calibrate.experiments.compare import compare_models
+    from calibrate.workspace import Workspace
 
-    compare_models(
-        a, b, data, recipe, split, out, (encoder, encoder_b or encoder), folds=folds, cache=cache, threads=threads,
-        as_json=json,
+    report = compare_models(
+        Workspace(data, cache, threads).open(), a, b, recipe_path=recipe, split=split,
+        encoders=(encoder, encoder_b or encoder), folds=folds,
     )  # fmt: skip
+    report.write(out)
+    report.show(json, out)

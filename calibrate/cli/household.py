@@ -25,6 +25,10 @@ def household(
     debug: Debug = False,
 ) -> None:
     """Measure the whole chain on a bundle: enrol, recognise who speaks, adapt to them, in 20 draws of households."""
-    from calibrate.commands import measure_households
+    from calibrate.experiments.household import measure_households
+    from calibrate.workspace import Workspace
 
-    measure_households(bundle, data, recipe, split, out, threads=threads, as_json=json)
+    workspace = Workspace(data, threads=threads).open()
+    report = measure_households(workspace, bundle, recipe_path=recipe, split=split)
+    report.write(out)
+    report.show(json, out)

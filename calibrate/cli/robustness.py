@@ -38,8 +38,11 @@ def robustness(
     hearing the degraded one. A bundle runs the device's own code. Babble is made of training speakers.
     """
     from calibrate.experiments.robustness import measure_robustness
+    from calibrate.workspace import Workspace
 
-    measure_robustness(
-        model, data, out, recipe=recipe, split=split, encoder=encoder, clips=clips, seed=seed, threads=threads,
-        json_only=json,
+    report = measure_robustness(
+        Workspace(data, threads=threads).open(), model, recipe_path=recipe, split=split, encoder=encoder, clips=clips,
+        seed=seed,
     )  # fmt: skip
+    report.write(out)
+    report.show(json, out)

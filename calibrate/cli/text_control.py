@@ -41,8 +41,10 @@ def text_control(
     UA at chance, with speakers and with sentences held out, means that they do not. That the control could find a leak
     is shown on the same transcripts with a leak planted, and on a text-emotion set of yours.
     """
-    from calibrate.experiments.text_control_report import control_text
+    from calibrate.experiments.text_control import control_text
+    from calibrate.workspace import Workspace
 
-    control_text(
-        corpus, folder, encoder, out, sanity, finetune=finetune, folds=folds, seed=seed, threads=threads, as_json=json
-    )
+    Workspace(threads=threads).open()
+    report = control_text(corpus, folder, encoder=encoder, sanity=sanity, finetune=finetune, folds=folds, seed=seed)
+    report.write(out)
+    report.show(json, out)

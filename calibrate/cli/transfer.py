@@ -51,8 +51,11 @@ def transfer(
     well: such figures are for understanding, not for choosing by.
     """
     from calibrate.experiments.transfer import measure_transfer
+    from calibrate.workspace import Workspace
 
-    measure_transfer(
-        recipe, data, out, source=source, target=target, target_speakers=target_speakers, folds=folds, seeds=seeds,
-        encoder=encoder, cache=cache, threads=threads, json_only=json,
+    report = measure_transfer(
+        Workspace(data, cache, threads).open(), recipe, source=source, target=target, target_speakers=target_speakers,
+        folds=folds, seeds=seeds, encoder=encoder,
     )  # fmt: skip
+    report.write(out)
+    report.show(json, out)

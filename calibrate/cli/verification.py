@@ -42,6 +42,9 @@ def verification(
     The figures are on speakers held out from all fitting, of all corpora of the recipe. The verifier in the same folder
     is then fitted on the recipe's train and validation speakers, never on its test speakers.
     """
-    from calibrate.commands import measure_verification
+    from calibrate.experiments.verification import measure_verification
+    from calibrate.workspace import Workspace
 
-    measure_verification(recipe, data, out, encoder, draws=draws, cache=cache, threads=threads, as_json=json)
+    report = measure_verification(Workspace(data, cache, threads).open(), recipe, encoder=encoder, draws=draws)
+    report.write(out)
+    report.show(json, out)

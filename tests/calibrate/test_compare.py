@@ -12,17 +12,9 @@ from matplotlib import pyplot as plt
 from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.experiments.compare import (
-    EVERYONE,
-    bootstrap_interval,
-    compare,
-    draw,
-    in_common,
-    markdown,
-    reading,
-    sign_flip_test,
-    write_comparison,
-)
+from calibrate.experiments.bootstrap import mean_interval
+from calibrate.experiments.compare.comparison import EVERYONE, compare, in_common, sign_flip_test
+from calibrate.experiments.compare.report import comparison_report, reading
 from calibrate.recipe import Recipe
 from calibrate.trained import Answers
 from edge.errors import UsageError
@@ -62,9 +54,9 @@ def test_few_speakers_are_tested_exactly(gains: np.ndarray) -> None:
 @given(gains, st.integers(0, 5))
 @settings(max_examples=30, deadline=None)
 def test_the_interval_lies_within_what_was_seen(gains: np.ndarray, seed: int) -> None:
-    low, high = bootstrap_interval(gains, seed)
+    low, high = mean_interval(gains, seed)
     assert gains.min() - 1e-9 <= low <= high <= gains.max() + 1e-9
-    assert (low, high) == bootstrap_interval(gains, seed)
+    assert (low, high) == mean_interval(gains, seed)
 
 
 def test_many_speakers_are_tested_by_a_draw() -> None:
@@ -113,17 +105,18 @@ def test_only_what_both_could_read_counts() -> None:
 
 def test_the_report(tmp_path: Path) -> None:
     found, by_speaker = compare(answered(lambda row: row % 3 > 0), answered(lambda row: True))
-    write_comparison(tmp_path / "deep" / "out", found, by_speaker, ("run old", "run new"), "test speakers")
+    report = comparison_report(found, by_speaker, ("run old", "run new"), "test speakers")
+    report.write(tmp_path / "deep" / "out")
     out = tmp_path / "deep" / "out"
     assert {path.name for path in out.iterdir()} == {"comparison.md", "comparison.json", "comparison.png"}
     described = json.loads((out / "comparison.json").read_text())
     assert (described["a"], described["b"]) == ("run old", "run new")
     assert described["comparisons"]["x"]["gain"] == 0.3333
     assert described["speaker_ua"]["x-11"] == [0.6667, 1.0]
-    text = markdown(found, by_speaker, ("run old", "run new"), "test speakers")
+    text = report.markdown()
     assert "| x | 12 | 72 | 0.667 | 1.000 | +33.3 (+33.3 to +33.3) | 0.0005 | 12 : 0 |" in text
     assert "Protocol: test speakers." in text
-    draw(tmp_path / "same.png", {"x-00": (1.0, 1.0)}, ("a", "b"))
+    comparison_report(found, {"x-00": (1.0, 1.0)}, ("a", "b"), "all right").write(tmp_path / "same")
     assert plt.get_fignums() == []
 
 

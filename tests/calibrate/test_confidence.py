@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.experiments.confidence import (
+from calibrate.experiments.confidence.calibration import (
     Calibration,
     Confidences,
     accuracy_interval,
@@ -23,7 +23,7 @@ from calibrate.experiments.confidence import (
     rescaled,
     review_threshold,
 )
-from calibrate.experiments.confidence_report import advice, markdown, write_calibration
+from calibrate.experiments.confidence.report import advice, calibration_report
 from calibrate.metrics import calibration_error
 from calibrate.recipe import Recipe
 from calibrate.trained import Answers
@@ -122,8 +122,8 @@ def small() -> Calibration:
     return calibrate(answers(90, 1.0), answers(90, 1.0, seed=1), temperature=1.0, wanted=0.8)
 
 
-def test_the_report_tells_the_line_for_the_settings(tmp_path: Path, small: Calibration) -> None:
-    write_calibration(tmp_path / "deep" / "out", small, "test speakers")
+def test_the_report_has_the_line_for_the_settings(tmp_path: Path, small: Calibration) -> None:
+    calibration_report(small, "test speakers").write(tmp_path / "deep" / "out")
     out = tmp_path / "deep" / "out"
     assert {path.name for path in out.iterdir()} == {
         "calibration.md",
@@ -146,7 +146,7 @@ def test_an_accuracy_out_of_reach_is_said() -> None:
     assert found.threshold is None
     (line,) = advice(found)
     assert line.startswith("No threshold reaches an accuracy of 99% on the validation speakers; the most is")
-    assert "review_threshold =" not in markdown(found, "test speakers")
+    assert "review_threshold =" not in calibration_report(found, "test speakers").markdown()
 
 
 def test_a_run_and_a_bundle_from_the_command_line(

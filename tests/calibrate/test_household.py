@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.speakers.household import (
+from calibrate.experiments.household import (
     TURNS,
     _conversations,
     encode_part,
     evaluate_households,
-    households_table,
-    write_households,
+    household_report,
 )
 from edge.audio import SAMPLE_RATE_HZ
 from edge.bundle import Bundle
@@ -73,9 +72,10 @@ def test_without_a_gain_nothing_is_kept_of_it(family: Family, bundle: Bundle) ->
 def test_the_report_names_corpus_and_protocol(family: Family, bundle: Bundle, tmp_path: Path) -> None:
     part, encodings = family
     found = evaluate_households(bundle, part, encodings, draws=1)
-    write_households(tmp_path, found, "as tested")
-    assert (tmp_path / "household.md").read_text() == households_table(found, "as tested")
-    assert "| family | 3 | " in households_table(found, "as tested")
+    household_report(found, "as tested").write(tmp_path)
+    text = (tmp_path / "household.md").read_text()
+    assert "Protocol: as tested." in text
+    assert "| family | 3 | " in text
     assert json.loads((tmp_path / "household.json").read_text())["corpora"]["family"]["right"] == 1
 
 

@@ -18,8 +18,9 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.experiments import text_control
-from calibrate.experiments.text_control import (
+from calibrate.experiments.text_control import figures as control
+from calibrate.experiments.text_control.encoder import TextFeatures, load_text_encoder
+from calibrate.experiments.text_control.figures import (
     TextFigure,
     deal,
     design_of,
@@ -31,8 +32,7 @@ from calibrate.experiments.text_control import (
     sentences_of,
     ua_interval,
 )
-from calibrate.experiments.text_control_report import reading
-from calibrate.experiments.text_encoder import TextFeatures, load_text_encoder
+from calibrate.experiments.text_control.report import reading
 from calibrate.metrics import unweighted_accuracy
 from calibrate.recipe import FinetuneRecipe, ScheduleRecipe
 from edge.errors import ModelError, UsageError
@@ -81,10 +81,10 @@ def bert(tmp_path_factory: pytest.TempPathFactory, alone: None) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few epochs for few texts."""
     shape = {"epochs": 8, "batch": 16, "learning_rate": 5e-3}
-    monkeypatch.setattr(text_control, "SCHEDULE", ScheduleRecipe(**shape))
+    monkeypatch.setattr(control, "SCHEDULE", ScheduleRecipe(**shape))
     tuned = FinetuneRecipe(**shape | {"epochs": 2, "encoder_learning_rate": 1e-2})
-    monkeypatch.setattr(text_control, "FINETUNING", tuned)
-    monkeypatch.setattr(text_control, "DRAWS", 200)
+    monkeypatch.setattr(control, "FINETUNING", tuned)
+    monkeypatch.setattr(control, "DRAWS", 200)
 
 
 def part_of(rows: Sequence[tuple[str, str, int]]) -> Part:
@@ -153,7 +153,7 @@ def test_an_encoder_that_learns_begins_each_fold_anew(bert: Path, quick: None) -
     assert figure.ua > 0.6
     for name, tensor in encoder.state_dict().items():
         torch.testing.assert_close(tensor, before[name])
-    text_control._answers(source, part, part, 3, 0)
+    control._answers(source, part, part, 3, 0)
     assert any((tensor != before[name]).any() for name, tensor in encoder.state_dict().items()), "it did learn"
     TextFeatures(encoder)
     assert not any(parameter.requires_grad for parameter in encoder.parameters())

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
-from calibrate.experiments.transfer_figures import Outcome, Side, Training, Transfer
-from calibrate.experiments.transfer_report import as_json, gain_rows, markdown, rows
-from calibrate.experiments.transfer_rounds import Cut, Round, some_speakers, speaker_counts, with_shared_labels
+from calibrate.experiments.transfer.figures import Outcome, Side, Training, Transfer
+from calibrate.experiments.transfer.report import gain_rows, rows, transfer_report
+from calibrate.experiments.transfer.rounds import Cut, Round, some_speakers, speaker_counts, with_shared_labels
 from calibrate.metrics import unweighted_accuracy
 from helpers import layouts
 from helpers.calling import exit_code
@@ -177,5 +177,5 @@ def test_gains_are_paired_over_speakers() -> None:
     assert zero[:2] == ["zero-shot", "0"]
     assert zero[2].startswith("0.375 (0.2")
     assert joint[-1] == "+0.0 (+0.0 to +0.0)"
-    assert "too narrow" not in markdown(found)
-    assert as_json(found)["trainings"][2]["target"]["speakers"]["c-9"] == (18 + 20) / 40
+    assert "too narrow" not in transfer_report(found).markdown()
+    assert transfer_report(found).values["trainings"][2]["target"]["speakers"]["c-9"] == (18 + 20) / 40

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from calibrate.experiments.verification.figures import equal_error_rate, evaluate_verifier
+from calibrate.speakers.fitting import fit_verifier
 from calibrate.speakers.trials import DURATIONS_S, Voices, draw_enrolment, hold_out
-from calibrate.speakers.verification import equal_error_rate, evaluate_verifier, fit_verifier
 from calibrate.speakers.voices import SPECTRUM_DIM, VoiceEncoder, fit_nuisance, fit_projection
 from edge.arrays import unit
 from helpers.signals import silence, speech_like

@@ -111,15 +111,15 @@ def test_ge2e_gets_a_projection_and_never_sees_the_test_speakers(
 ) -> None:
     torch.manual_seed(0)
     encoder = VoiceEncoder().eval()
-    monkeypatch.setattr("calibrate.speakers.verification_run.load_voice_encoder", lambda: encoder)
+    monkeypatch.setattr("calibrate.experiments.verification.experiment.load_voice_encoder", lambda: encoder)
     fitted: list[set[str]] = []
-    fit = sys.modules["calibrate.speakers.verification_run"].__dict__["fit_verifier"]
+    fit = sys.modules["calibrate.experiments.verification.experiment"].__dict__["fit_verifier"]
 
     def watched(voices: Any) -> Any:
         fitted.append(set(voices.speaker.tolist()))
         return fit(voices)
 
-    monkeypatch.setattr("calibrate.speakers.verification_run.fit_verifier", watched)
+    monkeypatch.setattr("calibrate.experiments.verification.experiment.fit_verifier", watched)
     assert call("--draws", 1) == 0
     (speakers,) = fitted
     assert len(speakers) == 7

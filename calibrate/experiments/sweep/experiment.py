@@ -30,6 +30,7 @@ from calibrate.splits import SPLITS, protocol_folds
 from calibrate.training.heads import Classifier
 from calibrate.workspace import Workspace
 from edge.errors import UsageError, one_of
+from edge.files import write_file
 
 TRAININGS = "trainings"
 MEANING = {
@@ -83,9 +84,7 @@ def measure_sweep(
                 sides = split_sides(whole, recipe, workspace.data, split, seed)
                 training = train_once(trainer.with_recipe(changed), sides, seed)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_suffix(".partial")
-                partial.write_text(json.dumps(asdict(training)) + "\n")
-                partial.replace(path)
+                write_file(path, json.dumps(asdict(training)) + "\n")
             found.append(Training.read(path))
     named = recipe.name if head is None else f"{recipe.name} with head {head}"
     protocol = (

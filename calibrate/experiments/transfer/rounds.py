@@ -1,4 +1,4 @@
-"""Source and target of a transfer: which utterances of a recipe they are, and who of them trains and is heard."""
+"""Source and target of a transfer: which utterances of a recipe they are, and who of them trains and who is tested."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Cut(NamedTuple):
 
 
 class Round(NamedTuple):
-    """Who trains and who is heard, on both sides."""
+    """Who trains and who is tested, on both sides."""
 
     source: Cut
     target: Cut
@@ -72,7 +72,7 @@ def with_shared_labels(sides: Sequence[Part], labels: Sequence[str]) -> tuple[li
 
 
 def rounds_of(sides: Sequence[Part], roles: Mapping[Path, Split], folds: int | None, seed: int) -> list[Round]:
-    """Cut source and target by the fixed split, or into as many folds each, so that everyone is heard once.
+    """Cut source and target by the fixed split, or into as many folds each, so that everyone is tested once.
 
     Raises:
         UsageError: a side has nobody to train or to test on, or fewer speakers than folds.

@@ -15,26 +15,26 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from calibrate.experiments.bootstrap import LEVEL, drawn_counts
 from calibrate.metrics import Probabilities, calibration_error
 from calibrate.trained import Answers
 from calibrate.training.temperature import fit_temperature
+from edge.arrays import Doubles, percentile_interval, softmax
 
 BINS = 15
 DRAWS = 2_000
 TEMPERATURES = ("uncalibrated", "as shipped", "fitted")
 """Temperature 1, the model's own, and that with the least balanced loss on the validation speakers."""
 
-Shares = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Confidences:
     """The answers of a model as far as their confidence goes."""
 
-    confidence: Shares
+    confidence: Doubles
     """``float64[utterances]``, probability of the label answered."""
     right: npt.NDArray[np.bool_]
-    weights: Shares
+    weights: Doubles
     """Sum to one; every corpus weighs the same, and every label within it."""
     speakers: npt.NDArray[np.str_]
 
@@ -61,10 +61,10 @@ class OperatingPoint:
 class Reliability:
     """Accuracy against confidence, for the bins that hold anything."""
 
-    confidence: Shares
+    confidence: Doubles
     """``float64[bins]``, mean within the bin."""
-    accuracy: Shares
-    mass: Shares
+    accuracy: Doubles
+    mass: Doubles
     """Share of the utterances in the bin; sums to one."""
 
     @property
@@ -135,8 +135,7 @@ def calibrate(validation: Answers, test: Answers, temperature: float, wanted: fl
 def rescaled(probabilities: Probabilities, power: float) -> Probabilities:
     """Return ``float32[n, labels]`` as they would be with the temperature divided by ``power``."""
     logits = power * np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), np.float32)
+    return softmax(logits).astype(np.float32)
 
 
 def reliability(answers: Confidences, bins: int = BINS) -> Reliability:
@@ -149,7 +148,7 @@ def reliability(answers: Confidences, bins: int = BINS) -> Reliability:
     return Reliability(confidence, accuracy, mass[used] / mass.sum())
 
 
-def coverage_curve(answers: Confidences) -> tuple[Shares, Shares, Shares]:
+def coverage_curve(answers: Confidences) -> tuple[Doubles, Doubles, Doubles]:
     """Return thresholds from low to high, and coverage and accuracy of what reaches each, ``float64[thresholds]``."""
     order = np.argsort(-answers.confidence, kind="stable")
     confidence, weights = answers.confidence[order], answers.weights[order]
@@ -186,9 +185,7 @@ def accuracy_interval(answers: Confidences, threshold: float, seed: int = 0) -> 
     names, who = np.unique(answers.speakers, return_inverse=True)
     covered = np.bincount(who, answers.weights * kept, len(names))
     right = np.bincount(who, answers.weights * kept * answers.right, len(names))
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
+    times = drawn_counts(len(names), DRAWS, seed)
     reached = times @ covered
     accuracies = (times @ right)[reached > 0] / reached[reached > 0]
-    low, high = np.quantile(accuracies, (0.025, 0.975)) if len(accuracies) else (math.nan, math.nan)
-    return float(low), float(high)
+    return percentile_interval(accuracies, LEVEL) if len(accuracies) else (math.nan, math.nan)

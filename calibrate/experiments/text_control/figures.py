@@ -1,11 +1,4 @@
-"""The text control: do the words of a corpus give its emotions away?
-
-A text encoder in place of the speech encoder, with the same kind of head, learns the emotion from the transcript alone.
-Where the same sentences are spoken in all emotions it can do no better than chance. Two ways of holding out answer two
-questions: *speakers* (the sentences were seen, said by others: is a sentence tied to an emotion by an uneven design?)
-and *sentences* (neither was seen: do the words mean an emotion?). That the control can find a leak is shown on the same
-transcripts with a leak planted, a random emotion for each sentence, and on texts that are known to carry emotions.
-"""
+"""How well words alone predict the label, and how sentences and emotions are crossed in a corpus."""
 
 from __future__ import annotations
 
@@ -22,11 +15,13 @@ import torch
 from calibrate.corpora import Utterance
 from calibrate.corpora.base import read_rows
 from calibrate.dataset import Part, Rows
-from calibrate.experiments.text_encoder import TextFeatures, texts_of
+from calibrate.experiments.bootstrap import LEVEL
+from calibrate.experiments.text_control.encoder import TextFeatures, texts_of
 from calibrate.metrics import unweighted_accuracy
 from calibrate.recipe import FinetuneRecipe, HeadRecipe, ScheduleRecipe
 from calibrate.training.heads import Classifier
 from calibrate.training.trainer import train_classifier
+from edge.arrays import percentile_interval
 from edge.errors import UsageError
 
 HEAD = HeadRecipe(kind="dense", dim=256, dropout=0.3)
@@ -40,7 +35,7 @@ Groups = npt.NDArray[np.str_]
 
 @dataclass(frozen=True)
 class TextFigure:
-    """How well the words alone tell the label."""
+    """How well the words alone predict the label."""
 
     held_out: str
     """What a test utterance shares with no training utterance: speakers, sentences, or (of a text set) texts."""
@@ -156,8 +151,7 @@ def ua_interval(predicted: Rows, true: Rows, units: Sequence[Groups], seed: int 
         total = np.bincount(true, times, len(present))
         if total.all():
             drawn.append(float((np.bincount(true, times * right, len(present)) / total).mean()))
-    low, high = np.quantile(drawn, (0.025, 0.975)) if drawn else (0.0, 1.0)
-    return float(low), float(high)
+    return percentile_interval(np.array(drawn), LEVEL) if drawn else (0.0, 1.0)
 
 
 def design_of(part: Part) -> Design:
@@ -209,7 +203,7 @@ def deal(groups: Groups, folds: int, seed: int) -> Rows:
 
 
 def sentences_of(part: Part) -> Groups:
-    """Return what is said, without case, punctuation and surrounding space, as what tells sentences apart."""
+    """Return what is said, without case, punctuation and surrounding space: equal for equal sentences."""
     return np.array(
         [" ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split()) for text in texts_of(part)],
         dtype=np.str_,

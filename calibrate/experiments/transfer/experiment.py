@@ -1,24 +1,21 @@
-"""Transfer between two corpora, of two languages for instance: what a recipe's model of the source is worth on unseen
-speakers of the target, what training on some of these adds, alone or along with the source, and what it costs there."""
+"""Training on one corpus, on some speakers of another, and on both."""
 
 from __future__ import annotations
 
 import copy
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from calibrate.dataset import Part, read_parts
 from calibrate.experiments.retraining import Retrainer, set_aside
-from calibrate.experiments.selection import join_parts
-from calibrate.experiments.transfer_figures import Outcome, Side, Training, Transfer
-from calibrate.experiments.transfer_report import as_json, show, write_transfer
-from calibrate.experiments.transfer_rounds import (
+from calibrate.experiments.selection import join_parts, split_of
+from calibrate.experiments.transfer.figures import Outcome, Side, Training, Transfer
+from calibrate.experiments.transfer.report import transfer_report
+from calibrate.experiments.transfer.rounds import (
     Round,
     rounds_of,
     side_of,
@@ -28,11 +25,12 @@ from calibrate.experiments.transfer_rounds import (
 )
 from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
+from calibrate.report import Report
 from calibrate.run import Run
-from calibrate.splits import SPLITS
 from calibrate.train import finetune_run
 from calibrate.training.sources import FeatureSource
 from calibrate.training.trainer import train_classifier
+from calibrate.workspace import Workspace
 from edge.errors import UsageError
 
 Trained = tuple[Run, FeatureSource]
@@ -40,9 +38,8 @@ Trained = tuple[Run, FeatureSource]
 
 
 def measure_transfer(
+    workspace: Workspace,
     recipe_path: Path,
-    data: Path,
-    out: Path,
     *,
     source: str,
     target: str,
@@ -50,52 +47,52 @@ def measure_transfer(
     folds: int | None,
     seeds: int,
     encoder: str | None,
-    cache: Path,
-    threads: int,
-    json_only: bool,
-) -> None:
-    """Train a recipe on source and target in every way, write the report to ``out`` and show it.
+) -> Report:
+    """Train a recipe on source and target in every way.
+
+    Args:
+        workspace: data and cache.
+        recipe_path: of the recipe.
+        source: corpus of the recipe, or a range of its speakers, see ``rounds.side_of``.
+        target: the same of what is transferred to.
+        target_speakers: how many to train on, see ``rounds.speaker_counts``.
+        folds: of the speakers of both; None: the recipe's fixed split.
+        seeds: draws of target speakers and of the training.
+        encoder: over the recipe's.
 
     Raises:
         UsageError: source and target are not two groups of speakers with labels in common, or too few.
     """
-    torch.set_num_threads(threads)
     recipe = read_recipe(recipe_path)
-    parts = read_parts(recipe, data)
-    roles = {utterance.path: split for split in SPLITS for utterance in parts[split].utterances}
+    parts = read_parts(recipe, workspace.data)
+    splits = split_of(parts)
     # All corpora of the recipe, whole, since that is how other commands have cached their features.
-    require_speakers = [part for part in parts.values() if part.utterances]
-    everyone = join_parts(require_speakers)
+    used = [part for part in parts.values() if part.utterances]
+    everyone = join_parts(used)
     sides = [side_of(everyone, source, "--source"), side_of(everyone, target, "--target")]
     if shared := set(sides[0].speakers) & set(sides[1].speakers):
         raise UsageError(f"--source {source} and --target {target} share {len(shared)} speakers")
     sides, labels = with_shared_labels(sides, recipe.labels)
-    counts = speaker_counts(target_speakers, rounds_of(sides, roles, folds, recipe.seed))
+    counts = speaker_counts(target_speakers, rounds_of(sides, splits, folds, recipe.seed))
     recipe = recipe.model_copy(update={"labels": labels})
-    trainer = Retrainer(recipe, encoder, cache, require_speakers)
+    trainer = Retrainer(recipe, encoder, workspace.cache, used)
     readable = set(trainer.whole.paths)
     sides = [part.select(np.array([path in readable for path in part.paths])) for part in sides]
-    rounds = rounds_of(sides, roles, folds, recipe.seed)
-    used = range(recipe.seed, recipe.seed + seeds)
-    how = f"{folds} folds of each over all its speakers" if folds else recipe.splits.file or "a seeded draw"
-    described = f"recipe {recipe.name}, {source} to {target}; splits: {how}; seeds {used[0]} to {used[-1]}"
-    found = run_transfer(trainer, rounds, counts, used, described)
-    write_transfer(out, found)
-    if json_only:
-        print(json.dumps(as_json(found)))
-    else:
-        show(found)
-        print(f"report written to {out}")
+    rounds = rounds_of(sides, splits, folds, recipe.seed)
+    drawn = range(recipe.seed, recipe.seed + seeds)
+    how = f"{folds} folds of each over all its speakers" if folds else recipe.splits.origin
+    described = f"recipe {recipe.name}, {source} to {target}; splits: {how}; seeds {drawn[0]} to {drawn[-1]}"
+    return transfer_report(run_transfer(trainer, rounds, counts, drawn, described))
 
 
 def run_transfer(
     trainer: Retrainer, rounds: Sequence[Round], counts: Sequence[int | None], seeds: Sequence[int], described: str
 ) -> Transfer:
-    """Train in every way and hear the test speakers of both sides, in every round, once a seed.
+    """Train in every way and test on the test speakers of both sides, in every round, once a seed.
 
     Args:
         trainer: of the recipe, with the labels that both sides have.
-        rounds: no speaker is heard in two of them.
+        rounds: no speaker is tested in two of them.
         counts: target speakers to train on; None is all.
         seeds: of the draws of these speakers, and of the training.
         described: what is transferred, for the report.
@@ -124,28 +121,28 @@ def _train_all_ways(
 ) -> Iterator[tuple[Training, int | None, Trained]]:
     """Yield how a model was trained, on how many target speakers, and the model."""
     source, target = each
-    first = trainer.train(source.train, source.validation, seed)
-    yield "zero-shot", 0, first
+    zero_shot = trainer.train(source.train, source.validation, seed)
+    yield "zero-shot", 0, zero_shot
     both = [part for part in (source.validation, target.validation) if part is not None]
     for count in counts:
         some = some_speakers(target.train, count, seed)
         yield "target only", count, trainer.train(some, target.validation, seed)
-        yield "fine-tuned", count, train_on(first, some, target.validation, seed, scratch)
+        yield "fine-tuned", count, train_on(zero_shot, some, target.validation, seed, scratch)
         together = join_parts([source.train, some])
         yield "joint", count, trainer.train(together, join_parts(both) if both else None, seed)
 
 
-def train_on(first: Trained, train: Part, validation: Part | None, seed: int, scratch: Path) -> Trained:
+def train_on(model: Trained, train: Part, validation: Part | None, seed: int, scratch: Path) -> Trained:
     """Go through a model's recipe once more, from where it ended, on other speakers; the model itself stays as it is.
 
     Args:
-        first: the model.
+        model: trained on one part.
         train: of the other speakers.
         validation: of others again; None sets some of the training part aside.
         seed: of the draws.
         scratch: folder for logs and checkpoints.
     """
-    run, source = first
+    run, source = model
     recipe = run.recipe
     parts = (train, validation) if validation is not None else set_aside(recipe, train, seed)
     run = replace(run, classifier=copy.deepcopy(run.classifier))

@@ -1,4 +1,4 @@
-"""Conditions under which a device may have to hear: noise, rooms, telephone lines, a codec; the same every time.
+"""Conditions that a device may meet: noise, rooms, telephone lines, a codec; the same every time.
 
 A condition changes a whole recording ``float32[samples]`` of 16 kHz and keeps its length, so that what is spoken stays
 where it was.
@@ -100,10 +100,8 @@ def noise_name(colour: str, snr_db: float) -> str:
 def on_the_phone(waveform: Waveform, subtype: str) -> Waveform:
     """Send ``float32[samples]`` through a telephone codec at 8 kHz; ``ULAW`` or ``GSM610``."""
     narrow = soxr.resample(waveform, SAMPLE_RATE_HZ, TELEPHONE_HZ)
-    heard = soxr.resample(
-        through_codec(narrow, TELEPHONE_HZ, format="WAV", subtype=subtype), TELEPHONE_HZ, SAMPLE_RATE_HZ
-    )
-    return _as_long_as(waveform, heard)
+    decoded = through_codec(narrow, TELEPHONE_HZ, format="WAV", subtype=subtype)
+    return _as_long_as(waveform, soxr.resample(decoded, TELEPHONE_HZ, SAMPLE_RATE_HZ))
 
 
 def through_codec(waveform: Waveform, rate_hz: int, **options: Any) -> Waveform:

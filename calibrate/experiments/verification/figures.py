@@ -1,91 +1,26 @@
-"""Speaker verification: fits projection and calibration on some speakers, and shows what they are worth on others."""
+"""What a verifier is worth on speakers held out from its fitting: error rates, and conversations in a household."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
+from calibrate.experiments.household_setup import HOUSEHOLD, HOUSEHOLD_CLIPS, STAYS, TURNS
+from calibrate.speakers.fitting import COUNTS, Verifier, fit_verifier
 from calibrate.speakers.trials import DURATIONS_S, Mask, Rows, Voices, by_corpus, draw_enrolment, hold_out
-from calibrate.speakers.voices import SpectrumProjection, fit_nuisance, fit_projection
 from edge.arrays import Doubles, Matrix, unit
-from edge.errors import UsageError
 from edge.settings import SpeakerSettings
-from edge.speaker import Identifier, VoiceCalibration, features
+from edge.speaker import Identifier, VoiceCalibration
 
-COUNTS = (1, 2, 4, 8)
-TRIAL_TESTS = 60
-"""Tests of each speaker per enrolment while fitting."""
-HOUSEHOLD, HOUSEHOLD_CLIPS, TURNS = 4, 8, 5
 ROUNDS = 5
 """Conversations with each person in a draw."""
-STAYS = 0.7
-"""In a conversation of several people: how often the last voice goes on."""
 
 Figure = tuple[str, ...]
 Named = tuple[str | None, str]
 """Who was named, and who spoke."""
-
-
-@dataclass(frozen=True)
-class Verifier:
-    """What is fitted on training speakers: the projection goes into the graph, the calibration into the bundle."""
-
-    projection: SpectrumProjection | None
-    """None for an encoder that comes as it is."""
-    calibration: VoiceCalibration
-
-
-def fit_verifier(voices: Voices, seed: int = 0) -> Verifier:
-    """Fit on all speakers given. A corpus of one speaker only shapes the projection.
-
-    Raises:
-        UsageError: no corpus has two speakers with clips to enrol and clips to test.
-    """
-    rng = np.random.default_rng(seed)
-    whole = voices.target_s == 0
-    projection = None
-    if voices.spectrum.shape[1]:
-        speakers = voices.speaker[whole].tolist()
-        nuisance = fit_nuisance(voices.voice[whole], speakers)
-        projection = replace(fit_projection(voices.spectrum[whole], speakers), nuisance=nuisance)
-    trials, targets, weights = [], [], []
-    for _, mine in by_corpus(voices):
-        found = list(_trials(mine, mine.prints(projection), rng))
-        if {is_target for _, is_target in found} != {True, False}:
-            continue
-        for target in (True, False):
-            rows = np.concatenate([seen for seen, is_target in found if is_target == target])
-            trials.append(rows)
-            targets.append(np.full(len(rows), target))
-            weights.append(np.full(len(rows), 1 / len(rows)))
-    if not trials:
-        raise UsageError("no corpus has two training speakers of at least two clips each to fit the calibration on")
-    # Both classes weigh the same, so the log odds are log likelihood ratios.
-    weight = np.concatenate(weights)
-    regression = LogisticRegression(C=1e3, fit_intercept=False, max_iter=2_000)
-    regression.fit(np.concatenate(trials), np.concatenate(targets), sample_weight=weight * len(weight) / weight.sum())
-    return Verifier(projection, VoiceCalibration(regression.coef_[0].astype(np.float64)))
-
-
-def _trials(voices: Voices, prints: Matrix, rng: np.random.Generator) -> Iterator[tuple[Doubles, bool]]:
-    """Yield features of one person's enrolment against one speaker's tests, and whether these are the same."""
-    speakers = np.unique(voices.speaker).tolist()
-    tests = {
-        speaker: rng.permutation(np.flatnonzero(voices.tests & (voices.speaker == speaker)))[:TRIAL_TESTS]
-        for speaker in speakers
-    }
-    for person in speakers:
-        for count in COUNTS:
-            for neutral in (False, True):
-                clips = draw_enrolment(voices, person, count, rng, neutral)
-                for speaker, rows in tests.items():
-                    if len(clips) and len(rows):
-                        yield features(prints[clips], prints[rows], voices.duration_s[rows]), speaker == person
 
 
 def equal_error_rate(same: Doubles, different: Doubles) -> float:
@@ -106,7 +41,7 @@ def evaluate_verifier(
     """Return figures, each the mean over random draws of speakers held out from all fitting.
 
     In each draw a share of every corpus's speakers (at least five) is tested, and everything is fitted on the others.
-    Keys are (corpus, what, condition…). ``advance`` is told when a draw is done.
+    Keys are (corpus, what, condition…). ``advance`` is called when a draw is done.
 
     Raises:
         UsageError: the corpora have too few speakers.
@@ -190,15 +125,15 @@ def _identification(voices: Voices, verifier: Verifier, rng: np.random.Generator
         return {name: prints[draw_enrolment(voices, name, count, rng)] for name in household}
 
     def talk(identifier: Identifier, names: list[str], target_s: int = 0) -> list[Named]:
-        heard = []
+        utterances = []
         identifier.reset()
         for speaker in names:
             rows = np.flatnonzero(voices.tests & (voices.target_s == target_s) & (voices.speaker == speaker))
             if len(rows):
                 clip = int(rng.choice(rows))
                 named = identifier.identify(prints[clip], float(voices.duration_s[clip])).name
-                heard.append((named, speaker))
-        return heard
+                utterances.append((named, speaker))
+        return utterances
 
     found: dict[Figure, float] = {}
     for count in COUNTS:
@@ -236,11 +171,11 @@ def _count(
     found: dict[Figure, float], condition: Figure, at_home: list[list[Named]], foreign: list[list[Named]]
 ) -> None:
     """Add the outcomes of the household's conversations and of strangers'."""
-    heard = [utterance for conversation in at_home for utterance in conversation]
-    named = [name == speaker for name, speaker in heard if name is not None]
+    spoken = [utterance for conversation in at_home for utterance in conversation]
+    named = [name == speaker for name, speaker in spoken if name is not None]
     strangers = [name is not None for conversation in foreign for name, _ in conversation]
     for what, outcomes, whole in (
-        ("attributed", len(named), len(heard)),
+        ("attributed", len(named), len(spoken)),
         ("right of attributed", sum(named), len(named)),
         ("strangers accepted", sum(strangers), len(strangers)),
     ):

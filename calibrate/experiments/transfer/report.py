@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from matplotlib.figure import Figure
 
-from calibrate.experiments.transfer_figures import Estimate, Transfer
+from calibrate.experiments.transfer.figures import Estimate, Transfer
+from calibrate.report import Note, Picture, Report, Table, interval, points, rounded
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
-NAME = "transfer"
 COLUMNS = ("training", "target speakers", "UA, target", "±", "UA, source", "±", "source, points")
 GAIN_COLUMNS = ("on the target", "target speakers", "points")
 FEW = 8
@@ -33,14 +25,32 @@ PROTOCOL = (
 )
 
 
+def transfer_report(found: Transfer) -> Report:
+    """Return the report that is ``transfer.md``, ``.csv``, ``.json`` and ``.png``."""
+    names = f"{found.source.corpus} to {found.target.corpus}"
+    return Report(
+        ("transfer.md", "transfer.csv", "transfer.json"),
+        f"From {found.source.corpus} to {found.target.corpus}",
+        f"{found.described}; {PROTOCOL}",
+        content_of(found),
+        [
+            Table(COLUMNS, rows(found), f"{names}: UA (95 %)"),
+            Table(GAIN_COLUMNS, gain_rows(found), "Gains"),
+            *(Note(text) for text in notes(found)),
+            Picture("transfer.png", "UA by target speakers", partial(_draw, found=found), (9, 4)),
+        ],
+        sheet=_sheet(found),
+    )
+
+
 def rows(found: Transfer) -> list[list[str]]:
     """Return the cells under ``COLUMNS``."""
     cells = []
     for outcome in found.outcomes:
         source, target = (found.ua(outcome, side) for side in (0, 1))
         cost = _points(found.gain(outcome, found.outcomes[0], 0)) if outcome.speakers else ""
-        heard = (_share(target), f"{target.deviation:.3f}", _share(source), f"{source.deviation:.3f}")
-        cells.append([outcome.training, f"{outcome.speakers:.3g}", *heard, cost])
+        figures = (_share(target), f"{target.deviation:.3f}", _share(source), f"{source.deviation:.3f}")
+        cells.append([outcome.training, f"{outcome.speakers:.3g}", *figures, cost])
     return cells
 
 
@@ -59,20 +69,8 @@ def notes(found: Transfer) -> list[str]:
     return lines
 
 
-def markdown(found: Transfer) -> str:
-    """Return the report as Markdown."""
-    lines = [f"# From {found.source.corpus} to {found.target.corpus}", "", f"Protocol: {protocol(found)}.", ""]
-    lines += [*_table(COLUMNS, rows(found)), "", *notes(found), "", "![UA by target speakers](transfer.png)", ""]
-    return "\n".join([*lines, *_table(GAIN_COLUMNS, gain_rows(found))]) + "\n"
-
-
-def protocol(found: Transfer) -> str:
-    """Return what was done."""
-    return f"{found.described}; {PROTOCOL}"
-
-
-def as_json(found: Transfer) -> dict[str, Any]:
-    """Return all figures, also by seed and by speaker, rounded to four digits."""
+def content_of(found: Transfer) -> dict[str, Any]:
+    """Return all figures as JSON values, also by seed and by speaker."""
     trainings = []
     for outcome in found.outcomes:
         described: dict[str, Any] = {"training": outcome.training, "target_speakers": outcome.speakers}
@@ -85,41 +83,34 @@ def as_json(found: Transfer) -> dict[str, Any]:
         described["source_gain"] = vars(found.gain(outcome, found.outcomes[0], 0))
         trainings.append(described)
     gains = [{"gain": name, "target_speakers": count, **vars(gain)} for name, count, gain in found.gains()]
-    values = {"protocol": protocol(found), "labels": list(found.labels), "trainings": trainings, "target_gains": gains}
-    rounded: dict[str, Any] = json.loads(json.dumps(values), parse_float=lambda text: round(float(text), 4))
-    return rounded
+    return rounded({"labels": list(found.labels), "trainings": trainings, "target_gains": gains})
 
 
-def write_transfer(out: Path, found: Transfer) -> None:
-    """Write ``transfer.md``, ``.csv``, ``.json`` and ``.png`` to ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{NAME}.md").write_text(markdown(found), encoding="utf-8")
-    (out / f"{NAME}.json").write_text(json.dumps(as_json(found), indent=2) + "\n", encoding="utf-8")
-    with (out / f"{NAME}.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("training", "target_speakers", "side", "corpus", "ua", "deviation", "low", "high"))
-        for outcome in found.outcomes:
-            for index, (name, side) in enumerate((("source", found.source), ("target", found.target))):
-                figures = [f"{value:.4f}" for value in vars(found.ua(outcome, index)).values()]
-                writer.writerow((outcome.training, f"{outcome.speakers:.3g}", name, side.corpus, *figures))
-    draw(out / f"{NAME}.png", found)
+def _sheet(found: Transfer) -> Table:
+    columns = ("training", "target_speakers", "side", "corpus", "ua", "deviation", "low", "high")
+    cells = []
+    for outcome in found.outcomes:
+        for index, (name, side) in enumerate((("source", found.source), ("target", found.target))):
+            figures = [f"{value:.4f}" for value in vars(found.ua(outcome, index)).values()]
+            cells.append((outcome.training, f"{outcome.speakers:.3g}", name, side.corpus, *figures))
+    return Table(columns, cells)
 
 
-def draw(path: Path, found: Transfer) -> None:
+def _draw(figure: Figure, found: Transfer) -> None:
     """Draw UA against the target speakers trained on: a panel a side, a line a way of training, intervals as bars."""
-    picture, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
+    panels = figure.subplots(1, 2, sharey=True)
     for side, axes, name in ((1, panels[0], f"target: {found.target.corpus}"), (0, panels[1], found.source.corpus)):
-        first = found.ua(found.outcomes[0], side)
-        axes.axhline(first.value, color="0.4", linestyle="--", label="zero-shot")
-        axes.axhspan(first.low, first.high, color="0.9", zorder=0)
+        zero_shot = found.ua(found.outcomes[0], side)
+        axes.axhline(zero_shot.value, color="0.4", linestyle="--", label="zero-shot")
+        axes.axhspan(zero_shot.low, zero_shot.high, color="0.9", zorder=0)
         axes.axhline(found.chance, color="0.6", linestyle=":", label="chance")
         for index, training in enumerate(("target only", "fine-tuned", "joint")):
             mine = [outcome for outcome in found.outcomes if outcome.training == training]
-            heard = [found.ua(outcome, side) for outcome in mine]
-            middle = np.array([each.value for each in heard])
-            bars = np.abs(np.array([[each.low for each in heard], [each.high for each in heard]]) - middle)
+            figures = [found.ua(outcome, side) for outcome in mine]
+            values = np.array([each.value for each in figures])
+            bars = np.abs(np.array([[each.low for each in figures], [each.high for each in figures]]) - values)
             places = np.array([outcome.speakers for outcome in mine]) * (1 + 0.03 * (index - 1))
-            axes.errorbar(places, middle, bars, color=f"C{index}", marker="o", capsize=3, label=training)
+            axes.errorbar(places, values, bars, color=f"C{index}", marker="o", capsize=3, label=training)
         axes.set_xscale("log", base=2)
         counts = sorted({outcome.speakers for outcome in found.outcomes[1:]})
         axes.set_xticks(counts, [f"{count:.3g}" for count in counts])
@@ -128,32 +119,11 @@ def draw(path: Path, found: Transfer) -> None:
     panels[1].set_title(f"source: {found.source.corpus}")
     panels[0].set_ylabel("UA, unseen speakers")
     panels[0].legend()
-    picture.savefig(path, dpi=120)
-    plt.close(picture)
-
-
-def show(found: Transfer) -> None:
-    """Print both tables."""
-    console = Console()
-    for columns, cells, title in (
-        (COLUMNS, rows(found), f"{found.source.corpus} to {found.target.corpus}: UA (95 %)"),
-        (GAIN_COLUMNS, gain_rows(found), None),
-    ):
-        table = Table(*columns, title=title)
-        for row in cells:
-            table.add_row(*row)
-        console.print(table)
-    for line in notes(found):
-        console.print(line, highlight=False)
 
 
 def _share(figure: Estimate) -> str:
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+    return interval(figure.value, figure.low, figure.high)
 
 
 def _points(gain: Estimate) -> str:
-    return f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-
-
-def _table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells)]
+    return points(gain.value, gain.low, gain.high)

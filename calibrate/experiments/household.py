@@ -1,20 +1,21 @@
-"""End to end: a household enrols, then talks; its voices are told apart, and each is heard by who knows it."""
+"""End to end: a household enrols, then talks; who speaks is recognised, and each with their own voice profile."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from calibrate.dataset import Part, Rows
+from calibrate.dataset import Part, Rows, read_parts, require_speakers
+from calibrate.experiments.household_setup import HOUSEHOLD, HOUSEHOLD_CLIPS, STAYS, TURNS
 from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
-from calibrate.speakers.verification import STAYS
+from calibrate.recipe import read_recipe
+from calibrate.report import Report, Table
+from calibrate.workspace import Workspace
 from edge.adapt import VoiceProfile, adapted_probabilities
 from edge.analyze import whole_file_waveform
 from edge.bundle import Bundle
@@ -22,18 +23,18 @@ from edge.people.conversation import Conversation
 from edge.people.household import Household, Member
 from edge.people.store.person import Consent, Person
 from edge.recognizer import Encoding, Recognizer
-from edge.settings import SpeakerSettings
+from edge.settings import EncoderSettings, SpeakerSettings
 
-HOUSEHOLD, CLIPS, TURNS, DRAWS = 4, 8, 5, 20
+DRAWS = 20
 LEAST_GAIN = 0.01
 PAUSE_S = 2.0
 """Between two utterances of a conversation."""
 COLUMNS = ("corpus", "speakers", "UA, strangers", "UA, own profile", "UA, identified", "kept", "attributed", "right")
 PROTOCOL = (
     f"the bundle through the device's code; mean of {DRAWS} seeded draws; households of up to {HOUSEHOLD} speakers of "
-    f"a corpus, each enrolled with {CLIPS} random clips, unlabelled; their other clips as conversations of {TURNS} "
-    f"utterances in which the last voice goes on {STAYS:.0%} of the time; open set, the settings' defaults; UA is the "
-    "mean recall over the corpus's labels"
+    f"a corpus, each enrolled with {HOUSEHOLD_CLIPS} random clips, unlabelled; their other clips as conversations of "
+    f"{TURNS} utterances in which the last voice goes on {STAYS:.0%} of the time; open set, the settings' defaults; UA "
+    "is the mean recall over the corpus's labels"
 )
 
 
@@ -46,9 +47,9 @@ class HouseholdFigures:
     ua_none: float
     """Everyone is a stranger."""
     ua_bound: float
-    """Each is heard with their own profile."""
+    """Each is recognised with their own profile."""
     ua_identified: float
-    """Each is heard with the profile of whom they are taken for, if anyone."""
+    """Each is recognised with the profile of whom they are taken for, if anyone."""
     attributed: float
     """Share of the utterances with a name."""
     right: float
@@ -59,6 +60,17 @@ class HouseholdFigures:
         """Share of the true profiles' gain that identification keeps; not a number where that is below a point."""
         gain = self.ua_bound - self.ua_none
         return (self.ua_identified - self.ua_none) / gain if gain >= LEAST_GAIN else float("nan")
+
+
+def measure_households(workspace: Workspace, folder: Path, *, recipe_path: Path, split: str) -> Report:
+    """Measure the whole chain on a bundle, with a speaker encoder, on the speakers of a recipe's split."""
+    recognizer = Recognizer(Bundle.load(folder), EncoderSettings(threads=workspace.threads))
+    recognizer.load(voiceprints=True)
+    bundle = recognizer.bundle
+    recipe = read_recipe(recipe_path).model_copy(update={"labels": bundle.manifest.labels})
+    part = require_speakers(read_parts(recipe, workspace.data), split)
+    found = evaluate_households(bundle, part, encode_part(recognizer, part))
+    return household_report(found, f"{split} speakers of {recipe.splits.origin}; {PROTOCOL}")
 
 
 def encode_part(recognizer: Recognizer, part: Part) -> list[Encoding]:
@@ -96,14 +108,16 @@ def _draw(
     bundle: Bundle, part: Part, encodings: Sequence[Encoding], rows: Rows, rng: np.random.Generator
 ) -> dict[str, float]:
     speakers = rng.permutation(np.unique(part.speakers[rows])).tolist()
-    heard: dict[str, list[int]] = defaultdict(list)
+    columns: dict[str, list[int]] = defaultdict(list)
     for start in range(0, len(speakers), HOUSEHOLD):
         clips = {
             speaker: rng.permutation(rows[part.speakers[rows] == speaker])
             for speaker in speakers[start : start + HOUSEHOLD]
         }
-        household = _household(bundle, {name: [encodings[row] for row in mine[:CLIPS]] for name, mine in clips.items()})
-        for talk in _conversations({name: mine[CLIPS:].tolist() for name, mine in clips.items()}, rng):
+        household = _household(
+            bundle, {name: [encodings[row] for row in mine[:HOUSEHOLD_CLIPS]] for name, mine in clips.items()}
+        )
+        for talk in _conversations({name: mine[HOUSEHOLD_CLIPS:].tolist() for name, mine in clips.items()}, rng):
             conversation = Conversation(household)
             now_s = 0.0
             for row in talk:
@@ -111,18 +125,18 @@ def _draw(
                 start_s, now_s = now_s + PAUSE_S, now_s + PAUSE_S + encoding.duration_s
                 recognition = conversation.recognize(encoding, start_s, now_s)
                 labels = bundle.manifest.labels
-                heard["true"].append(int(part.labels[row]))
-                heard["identified"].append(labels.index(recognition.emotion))
-                heard["none"].append(int(bundle.head.probabilities(encoding.embedding[None]).argmax()))
-                heard["bound"].append(_bound(household, name, encoding))
-                heard["attributed"].append(int(recognition.speaker is not None))
-                heard["right"].append(int(recognition.speaker is not None and recognition.speaker.name == name))
-    columns = {key: np.array(values, np.int64) for key, values in heard.items()}
+                columns["true"].append(int(part.labels[row]))
+                columns["identified"].append(labels.index(recognition.emotion))
+                columns["none"].append(int(bundle.head.probabilities(encoding.embedding[None]).argmax()))
+                columns["bound"].append(_bound(household, name, encoding))
+                columns["attributed"].append(int(recognition.speaker is not None))
+                columns["right"].append(int(recognition.speaker is not None and recognition.speaker.name == name))
+    found = {key: np.array(values, np.int64) for key, values in columns.items()}
     return {
-        **{f"ua_{how}": unweighted_accuracy(columns[how], columns["true"]) for how in ("none", "bound", "identified")},
-        "utterances": float(len(columns["true"])),
-        "attributed": float(columns["attributed"].mean()),
-        "right": float(columns["right"].sum() / max(1, columns["attributed"].sum())),
+        **{f"ua_{how}": unweighted_accuracy(found[how], found["true"]) for how in ("none", "bound", "identified")},
+        "utterances": float(len(found["true"])),
+        "attributed": float(found["attributed"].mean()),
+        "right": float(found["right"].sum() / max(1, found["attributed"].sum())),
     }
 
 
@@ -158,26 +172,15 @@ def _conversations(clips: dict[str, list[int]], rng: np.random.Generator) -> Ite
         yield talk
 
 
-def rows(found: dict[str, HouseholdFigures]) -> Iterator[list[str]]:
-    """Yield the cells under ``COLUMNS``."""
-    for corpus, row in found.items():
-        shares = (row.ua_none, row.ua_bound, row.ua_identified, row.kept, row.attributed, row.right)
-        yield [corpus, str(row.speakers), *("-" if np.isnan(share) else f"{share:.3f}" for share in shares)]
-
-
-def households_table(found: dict[str, HouseholdFigures], protocol: str) -> str:
-    """Return the figures as Markdown."""
-    lines = [f"Protocol: {protocol}.", "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows(found))]) + "\n"
-
-
-def as_json(found: dict[str, HouseholdFigures], protocol: str) -> dict[str, Any]:
-    """Return the figures for programs."""
-    return {"protocol": protocol, "corpora": {name: asdict(row) for name, row in found.items()}}
-
-
-def write_households(out: Path, found: dict[str, HouseholdFigures], protocol: str) -> None:
-    """Write ``household.md`` and ``household.json``."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "household.md").write_text(households_table(found, protocol))
-    (out / "household.json").write_text(json.dumps(as_json(found, protocol), indent=2) + "\n")
+def household_report(found: dict[str, HouseholdFigures], protocol: str) -> Report:
+    """Return the report that is ``household.md`` and ``.json``."""
+    rows = [
+        (
+            corpus, row.speakers, row.ua_none, row.ua_bound, row.ua_identified, row.kept, row.attributed, row.right,
+        )
+        for corpus, row in found.items()
+    ]  # fmt: skip
+    caption = "kept: of the gain that everyone's own profile gives"
+    content = {"corpora": {name: asdict(row) for name, row in found.items()}}
+    table = Table(COLUMNS, rows, caption=caption)
+    return Report(("household.md", "household.json"), "Households", protocol, content, [table])

@@ -1,24 +1,23 @@
-"""The report on who speaks: tables as Markdown, plots, and all figures as JSON."""
+"""The report on who speaks: error rates, conversations, and both by enrolment clips and duration."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
+from matplotlib.figure import Figure as Canvas
 
+from calibrate.experiments.household_setup import HOUSEHOLD, HOUSEHOLD_CLIPS, TURNS
+from calibrate.experiments.verification.figures import Figure
+from calibrate.report import Picture, Report, Table, rounded
+from calibrate.report.blocks import Block
+from calibrate.speakers.fitting import COUNTS
 from calibrate.speakers.trials import DURATIONS_S
-from calibrate.speakers.verification import COUNTS, HOUSEHOLD, HOUSEHOLD_CLIPS, TURNS, Figure
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 Figures = Mapping[Figure, float]
 
-NAME = "verification"
 CONDITIONS = {
     "GE2E cosine": "GE2E alone, cosine",
     "cosine": "voiceprint, cosine",
@@ -36,45 +35,54 @@ TALKS = {"one voice": "one voice", "in turns": "in turns"}
 BOUNDS = {"household list": "household", "open set": "anyone"}
 
 
-def write_verification(out: Path, figures: Figures, protocol: str) -> None:
-    """Write ``verification.md``, ``.json`` and ``.png`` to ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{NAME}.md").write_text(markdown(figures, protocol), encoding="utf-8")
-    (out / f"{NAME}.json").write_text(json.dumps(as_json(figures, protocol), indent=2) + "\n", encoding="utf-8")
-    draw(out / f"{NAME}.png", figures)
+def verification_report(figures: Figures, protocol: str, save_verifier: Callable[[Path], object]) -> Report:
+    """Return the report that is ``verification.md``, ``.json`` and ``.png``, and the verifier along with it.
+
+    Args:
+        figures: by corpus, what and condition; not a number where there were no trials.
+        protocol: how they came about.
+        save_verifier: writes the verifier to a folder.
+    """
+    corpora = corpora_of(figures)
+    talks = f"household of {HOUSEHOLD}, conversations"
+    enrolled = f"{TURNS} utterances each, {HOUSEHOLD_CLIPS} enrolment clips; shares of all utterances; {MEANING}"
+    draw = partial(_draw, figures=figures)
+    blocks: list[Block] = [
+        Table(("equal error rate, 4 clips", *corpora), error_rows(figures), "Equal error rate, whole clips as tests"),
+        Table(CONVERSATIONS, conversation_rows(figures), talks, enrolled),
+        Picture("verification.png", "equal error rate and identification by duration", draw, (4.2 * len(corpora), 6.8)),
+    ]
+    for corpus in corpora:
+        blocks += [
+            _by_duration(
+                corpus,
+                "equal error rate, calibrated, by enrolment clips and duration of the test",
+                lambda *timed, corpus=corpus: _cell(figures, (corpus, "EER", *timed)),
+            ),
+            _by_duration(
+                "",
+                f"one utterance out of the blue, household of {HOUSEHOLD}: {' / '.join(OUTCOMES.values())}",
+                lambda *timed, corpus=corpus: _outcomes(figures, corpus, timed),
+            ),
+        ]
+    return Report(
+        ("verification.md", "verification.json"),
+        "Who speaks",
+        protocol,
+        rounded({"corpora": _content_of(figures)}),
+        blocks,
+        attachments=(save_verifier,),
+        closing="report and verifier written to {out}",
+    )
 
 
-def as_json(figures: Figures, protocol: str) -> dict[str, Any]:
-    """Return corpus to figure to condition to value, rounded to four digits; null where there were no trials."""
+def _content_of(figures: Figures) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return corpus to figure to condition to value; None where there were no trials."""
     corpora: dict[str, dict[str, dict[str, float | None]]] = {}
     for (corpus, what, *condition), value in figures.items():
         found = corpora.setdefault(corpus, {}).setdefault(what, {})
-        found[", ".join(condition)] = None if math.isnan(value) else round(value, 4)
-    return {"protocol": protocol, "corpora": corpora}
-
-
-def markdown(figures: Figures, protocol: str) -> str:
-    """Return the report as Markdown."""
-    corpora = corpora_of(figures)
-    lines = ["# Who speaks", "", f"Protocol: {protocol}.", "", "## Equal error rate, four enrolment clips", ""]
-    lines += _table(["whole clips as tests", *corpora], error_rows(figures))
-    lines += [
-        "",
-        f"## Conversations of {TURNS} utterances, household of {HOUSEHOLD}, {HOUSEHOLD_CLIPS} clips each",
-    ]
-    lines += [
-        "",
-        f"Shares of all utterances; {MEANING}.",
-        "",
-        *_table(CONVERSATIONS, conversation_rows(figures)),
-    ]
-    lines += ["", "![equal error rate and identification by duration](verification.png)"]
-    for corpus in corpora:
-        lines += ["", f"## {corpus}", "", "Equal error rate, calibrated, by enrolment clips and duration of the test:"]
-        lines += ["", *_by_duration(lambda *timed, corpus=corpus: _cell(figures, (corpus, "EER", *timed)))]
-        lines += ["", f"One utterance out of the blue, household of {HOUSEHOLD}: {' / '.join(OUTCOMES.values())}.", ""]
-        lines += _by_duration(lambda *timed, corpus=corpus: _outcomes(figures, corpus, timed))
-    return "\n".join(lines) + "\n"
+        found[", ".join(condition)] = None if math.isnan(value) else value
+    return corpora
 
 
 def error_rows(figures: Figures) -> list[list[str]]:
@@ -101,12 +109,10 @@ def corpora_of(figures: Figures) -> list[str]:
     return list(dict.fromkeys(corpus for corpus, *_ in figures))
 
 
-def draw(path: Path, figures: Figures) -> None:
+def _draw(canvas: Canvas, figures: Figures) -> None:
     """Draw equal error rate and identification against duration: a column a corpus, a line a number of clips."""
     corpora = corpora_of(figures)
-    picture, axes = plt.subplots(
-        2, len(corpora), figsize=(4.2 * len(corpora), 6.8), layout="constrained", squeeze=False, sharey="row"
-    )
+    axes = canvas.subplots(2, len(corpora), squeeze=False, sharey="row")
     for column, corpus in enumerate(corpora):
         errors, shares = axes[:, column]
         for index, count in enumerate(COUNTS):
@@ -123,9 +129,7 @@ def draw(path: Path, figures: Figures) -> None:
     axes[0][0].set_ylabel("equal error rate")
     axes[1][0].set_ylabel(f"household of {HOUSEHOLD}: attributed\ndotted: strangers accepted")
     lines = axes[0][0].get_legend_handles_labels()
-    picture.legend(*lines, loc="outside upper center", ncols=len(COUNTS), title="enrolment clips")
-    picture.savefig(path, dpi=120)
-    plt.close(picture)
+    canvas.legend(*lines, loc="outside upper center", ncols=len(COUNTS), title="enrolment clips")
 
 
 def _line(figures: Figures, corpus: str, what: str, count: int) -> list[float]:
@@ -136,13 +140,10 @@ def _timed(count: int, target_s: int) -> Figure:
     return f"{count} clips", f"{target_s} s"
 
 
-def _by_duration(cell: Callable[..., str]) -> list[str]:
+def _by_duration(title: str, caption: str, cell: Callable[..., str]) -> Table:
+    """Return a row a number of clips, a cell a duration."""
     rows = [[str(count), *(cell(*_timed(count, target_s)) for target_s in DURATIONS_S)] for count in COUNTS]
-    return _table(["clips", *(f"{target_s} s" for target_s in DURATIONS_S)], rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    return Table(("clips", *(f"{target_s} s" for target_s in DURATIONS_S)), rows, title, caption, medium="file")
 
 
 def _outcomes(figures: Figures, corpus: str, condition: Sequence[str]) -> str:

@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from calibrate.dataset import read_parts
+from calibrate.experiments.verification.figures import evaluate_verifier
+from calibrate.experiments.verification.report import verification_report
 from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
+from calibrate.report import Report
+from calibrate.speakers.fitting import fit_verifier
 from calibrate.speakers.trials import Voices
-from calibrate.speakers.verification import Figure, evaluate_verifier, fit_verifier
-from calibrate.speakers.verification_report import write_verification
 from calibrate.speakers.verifier import SpeakerModel
 from calibrate.speakers.voice_table import OnnxVoices, TorchVoices, cached_voices
 from calibrate.speakers.voices import load_voice_encoder
 from calibrate.splits import SPLITS
+from calibrate.workspace import Workspace
 from edge.errors import UsageError
 from edge.settings import SpeakerSettings
 
@@ -23,35 +26,29 @@ SHARE = 0.5
 """Of each corpus's speakers, held out in a draw."""
 
 
-def verify_speakers(
-    recipe_path: Path,
-    data: Path,
-    out: Path,
-    encoder: Path | None = None,
-    *,
-    draws: int = 20,
-    cache: Path = Path("cache"),
-    threads: int = 1,
-) -> tuple[str, dict[Figure, float]]:
-    """Measure, fit, and write report and ``SpeakerModel`` to ``out``; return the protocol and the figures.
+def measure_verification(workspace: Workspace, recipe_path: Path, *, encoder: Path | None, draws: int) -> Report:
+    """Measure how well speakers are distinguished, and fit the ``SpeakerModel`` that is written along with the report.
+
+    Args:
+        workspace: data, cache and threads.
+        recipe_path: its corpora and splits are used.
+        encoder: ONNX speaker encoder; None: GE2E and the spectrum.
+        draws: of held-out speakers.
 
     Raises:
         UsageError: the corpora cannot be read, or have too few speakers.
         ModelError: resemblyzer is not installed, or ``encoder`` does not keep the contract.
     """
     recipe = read_recipe(recipe_path)
-    parts = read_parts(recipe, data)
-    source = TorchVoices(load_voice_encoder()) if encoder is None else OnnxVoices(encoder, threads)
+    parts = read_parts(recipe, workspace.data)
+    source = TorchVoices(load_voice_encoder()) if encoder is None else OnnxVoices(encoder, workspace.threads)
     utterances = [utterance for split in SPLITS for utterance in parts[split].utterances]
-    voices = cached_voices(source, utterances, cache, recipe.seed)
+    voices = cached_voices(source, utterances, workspace.cache, recipe.seed)
     with progress_bar() as progress:
         task = progress.add_task("draws of speakers", total=draws)
         figures = evaluate_verifier(voices, draws, SHARE, lambda: progress.advance(task))
     model = fit_model(voices, set(parts["test"].speakers.tolist()), encoder)
-    protocol = describe(voices, draws, model)
-    write_verification(out, figures, protocol)
-    model.save(out)
-    return protocol, figures
+    return verification_report(figures, describe(voices, draws, model), model.save)
 
 
 def fit_model(voices: Voices, test: set[str], encoder: Path | None) -> SpeakerModel:

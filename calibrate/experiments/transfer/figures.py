@@ -1,7 +1,7 @@
 """Figures of a transfer: UA of every way of training on source and target, and of one over another, with intervals.
 
-The speaker is the unit of the bootstrap (see ``compare``), and all ways of training are heard by the same draws of
-speakers, so that a gain of one over another is of the same people.
+All ways of training are compared on the same draws of speakers, so that a gain of one over another is of the same
+people.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.dataset import Part
+from calibrate.experiments.bootstrap import LEVEL, drawn_counts
+from calibrate.report import deviation
+from edge.arrays import Doubles, percentile_interval
 
 Training = Literal["zero-shot", "target only", "fine-tuned", "joint"]
 GAINS: tuple[tuple[Training, Training], ...] = (
@@ -26,7 +29,6 @@ GAINS: tuple[tuple[Training, Training], ...] = (
 DRAWS = 5_000
 
 Counts = npt.NDArray[np.int64]
-Shares = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Side:
         np.add.at(counted, (np.searchsorted(self.speakers, part.speakers[which]), part.labels[which]), 1)
         return counted
 
-    def ua(self, right: Counts, weights: Shares) -> Shares:
+    def ua(self, right: Counts, weights: Doubles) -> Doubles:
         """Return UA ``float64[draws, seeds]``.
 
         Args:
@@ -91,7 +93,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Transfer:
-    """All ways of training, heard on both sides."""
+    """All ways of training, tested on both sides."""
 
     source: Side
     target: Side
@@ -127,11 +129,8 @@ class Transfer:
     def _estimate(self, side: int, outcome: Outcome, over: Outcome | None) -> Estimate:
         tested = (self.source, self.target)[side]
         count = len(tested.speakers)
-        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=DRAWS)
-        weights = np.concatenate([np.ones((1, count)), drawn])
+        weights = np.concatenate([np.ones((1, count)), drawn_counts(count, DRAWS)])
         ua = tested.ua(outcome.right[side], weights)
         if over is not None:
             ua = ua - tested.ua(over.right[side], weights)
-        low, high = np.quantile(ua[1:].mean(axis=1), (0.025, 0.975))
-        deviation = float(ua[0].std(ddof=1)) if ua.shape[1] > 1 else 0.0
-        return Estimate(float(ua[0].mean()), deviation, float(low), float(high))
+        return Estimate(float(ua[0].mean()), deviation(ua[0]), *percentile_interval(ua[1:].mean(axis=1), LEVEL))

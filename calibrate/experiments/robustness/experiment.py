@@ -1,0 +1,150 @@
+"""Robustness: how much worse a model recognises emotions in noise, in rooms, on the phone and through a codec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from calibrate.dataset import Part, Rows, read_parts, require_speakers
+from calibrate.experiments.robustness.conditions import MEANING, Babble, Condition, conditions
+from calibrate.experiments.robustness.recordings import cut, degrade, read_recording, spoken_ranges
+from calibrate.experiments.robustness.report import Figures, FiguresTable, robustness_report
+from calibrate.metrics import Probabilities, unweighted_accuracy
+from calibrate.progress import progress_bar
+from calibrate.report import Report
+from calibrate.splits import Split
+from calibrate.trained import chunks, open_trained
+from calibrate.workspace import Workspace
+from edge.audio import Waveform, read_audio
+from edge.errors import UsageError, one_of
+from edge.segmenter import spoken
+
+MISSED = -1
+"""The answer where the segmenter found nobody."""
+BABBLE_CLIPS = 96
+HELD_OUT: tuple[Split, ...] = ("validation", "test")
+PROTOCOL = (
+    "hearing: UA on what is spoken in the clean recording, whose boundaries are kept, so that only the encoder is "
+    "judged; chain: the segmenter, too, hears the degraded recording, and an utterance that it misses counts as wrong; "
+    "no adaptation"
+)
+
+Answer = Callable[[Sequence[Waveform]], Probabilities]
+"""Utterances, each ``float32[samples]``, to ``float32[n, labels]``."""
+
+
+class Predicted(NamedTuple):
+    """Labels ``int64[n]`` under a condition."""
+
+    encoder: Rows
+    """Within the boundaries of the clean recording."""
+    chain: Rows
+    """Within the boundaries that the segmenter finds, or ``MISSED``."""
+
+
+def measure_robustness(
+    workspace: Workspace,
+    folder: Path,
+    *,
+    recipe_path: Path | None,
+    split: str,
+    encoder: str | None,
+    clips: int | None,
+    seed: int,
+) -> Report:
+    """Measure a run or a bundle under all conditions.
+
+    Args:
+        workspace: data, and threads.
+        folder: of the run or bundle.
+        recipe_path: its corpora and splits are used; None: those of the run.
+        split: validation or test.
+        encoder: replaces where a run's encoder is loaded from.
+        clips: most utterances of each speaker; None: all.
+        seed: of noise, rooms and babble.
+    """
+    held_out = one_of("split", split, HELD_OUT)
+    model = open_trained(workspace, folder, encoder)
+    recipe = model.recipe(recipe_path)
+    parts = read_parts(recipe, workspace.data)
+    part = thin_out(require_speakers(parts, held_out), clips, seed)
+    babble = draw_babble(parts["train"], BABBLE_CLIPS, seed)
+    table = robustness(model.probabilities, part, conditions(babble, seed), workspace.threads)
+    speakers = set(part.speakers.tolist())
+    known = f", {len(known)} of {len(speakers)} trained on" if (known := speakers.intersection(model.speakers)) else ""
+    some = f"at most {clips} utterances of each, drawn evenly over the labels" if clips else "all their utterances"
+    protocol = (
+        f"{split} speakers of {recipe.splits.origin}{known}, {some}; {model.name}; {PROTOCOL}; {MEANING}; seed {seed}"
+    )
+    return robustness_report(table, protocol)
+
+
+def robustness(answer: Answer, part: Part, under: Mapping[str, Condition], threads: int = 1) -> FiguresTable:
+    """Return corpus → condition → figures, for utterances of speakers never trained on."""
+    predicted: dict[str, list[Predicted]] = {name: [] for name in under}
+    with progress_bar() as progress, ThreadPoolExecutor(threads) as pool:
+        task = progress.add_task("listening", total=len(part.paths) * len(under))
+        for rows in chunks(len(part.paths)):
+            utterances = [part.utterances[row] for row in rows]
+            recordings = list(pool.map(lambda each: read_recording(each.speaker, each.path), utterances))
+            for name, condition in under.items():
+                degraded = list(pool.map(lambda recording, how=condition: degrade(recording, how), recordings))
+                found = list(pool.map(spoken_ranges, degraded))
+                clean = [recording.ranges for recording in recordings]
+                predicted[name].append(_predict(answer, degraded, clean, found))
+                progress.advance(task, len(rows))
+    columns = {name: Predicted(*map(np.concatenate, zip(*found, strict=True))) for name, found in predicted.items()}
+    return {
+        str(corpus): {
+            name: Figures(
+                ua=unweighted_accuracy(column.encoder[rows], part.labels[rows]),
+                chain_ua=unweighted_accuracy(column.chain[rows], part.labels[rows]),
+                missed=float((column.chain[rows] == MISSED).mean()),
+                utterances=int(rows.sum()),
+            )
+            for name, column in columns.items()
+        }
+        for corpus in dict.fromkeys(part.corpora.tolist())
+        if (rows := part.corpora == corpus).any()
+    }
+
+
+def _predict(
+    answer: Answer, degraded: Sequence[Waveform], clean: Sequence[list[slice]], found: Sequence[list[slice]]
+) -> Predicted:
+    """Return labels of degraded recordings within the clean boundaries, and within those found."""
+    labels = answer([cut(*pair) for pair in zip(degraded, clean, strict=True)]).argmax(axis=1).astype(np.int64)
+    chain = np.where([bool(ranges) for ranges in found], labels, MISSED)
+    moved = [row for row, ranges in enumerate(found) if ranges and ranges != clean[row]]
+    if moved:
+        chain[moved] = answer([cut(degraded[row], found[row]) for row in moved]).argmax(axis=1)
+    return Predicted(labels, chain)
+
+
+def draw_babble(part: Part, count: int, seed: int) -> Babble:
+    """Return what is spoken in ``count`` utterances of the training part, drawn evenly over its speakers."""
+    if not part.utterances:
+        raise UsageError("no speaker of the corpora is in the train split, whose voices make the babble")
+    rng = np.random.default_rng(seed)
+    speakers = part.speakers
+    names = rng.permutation(np.unique(speakers))
+    rows = [int(rng.choice(np.flatnonzero(speakers == names[index % len(names)]))) for index in range(count)]
+    return Babble([spoken(read_audio(part.paths[row])) for row in rows], [str(speakers[row]) for row in rows])
+
+
+def thin_out(part: Part, clips: int | None, seed: int) -> Part:
+    """Return at most ``clips`` utterances of each speaker, of every label as many as possible; all for None."""
+    if clips is None:
+        return part
+    rng = np.random.default_rng(seed)
+    kept = np.zeros(len(part.labels), bool)
+    for speaker in np.unique(part.speakers):
+        shuffled = rng.permutation(np.flatnonzero(part.speakers == speaker))
+        labels = part.labels[shuffled]
+        earlier_of_its_label = [int((labels[:index] == label).sum()) for index, label in enumerate(labels)]
+        kept[shuffled[np.argsort(earlier_of_its_label, kind="stable")[:clips]]] = True
+    return part.select(kept)

@@ -1,0 +1,5 @@
+"""Speaker verification: what it is worth on speakers held out from all fitting, and the verifier for a bundle."""
+
+from calibrate.experiments.verification.experiment import measure_verification
+
+__all__ = ["measure_verification"]
