@@ -52,7 +52,7 @@ class Figures:
 
     @property
     def gini(self) -> float:
-        """Gini coefficient of the speakers' UA: 0 when everyone is heard equally well."""
+        """Gini coefficient of the speakers' UA: 0 when all speakers are recognised equally well."""
         return gini_coefficient(list(self.speaker_ua.values()))
 
 

@@ -19,6 +19,8 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
+from calibrate.workspace import Workspace
+
 PATIENCE = timedelta(days=2)
 """The main process may embed a corpus while the others wait."""
 
@@ -26,10 +28,14 @@ T = TypeVar("T")
 Rows = npt.NDArray[np.int64]
 
 
-def join(cpu: bool) -> torch.device | None:
-    """Meet the other processes; returns the device that is this one's among many, None for a process on its own."""
-    state = PartialState(cpu=cpu, timeout=PATIENCE)
-    return state.device if state.num_processes > 1 else None
+def join(workspace: Workspace) -> torch.device:
+    """Meet the other processes, and return this one's device: its own among many, otherwise the workspace's.
+
+    Raises:
+        UsageError: the workspace's device does not work here.
+    """
+    state = PartialState(cpu=workspace.device.startswith("cpu"), timeout=PATIENCE)
+    return state.device if state.num_processes > 1 else workspace.torch_device()
 
 
 def meet() -> None:
@@ -43,7 +49,7 @@ def leave() -> None:
 
 
 def is_main() -> bool:
-    """Tell whether this process is the one that writes."""
+    """Return whether this process is the one that writes."""
     return bool(PartialState().is_main_process)
 
 

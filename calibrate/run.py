@@ -41,10 +41,10 @@ class Run:
     corpora: list[CorpusRecord]
     """What was trained on."""
     speakers: list[str] = field(default_factory=list)
-    """Who was trained on, so that an evaluation can tell."""
+    """Who was trained on, so that an evaluation can say so."""
 
     def probabilities(self, part: Part, source: FeatureSource) -> tuple[Part, Probabilities]:
-        """Return the readable utterances of a part and their calibrated ``float32[n, labels]``, as the device hears."""
+        """Return the readable utterances of a part, and calibrated ``float32[n, labels]`` of what is spoken."""
         part, features = source.clean(part, spoken_only=True)
         return part, (self.logits(features, part) / self.temperature).softmax(1).numpy()
 
@@ -73,7 +73,7 @@ class Run:
         return logits.cpu()
 
     def measure_speakers(self, train: Part, clips: ClipVectors) -> None:
-        """Tell a head of ``speaker = "mfcc"`` its speakers' vectors, the means over their training utterances."""
+        """Set the speakers' vectors of a head with ``speaker = "mfcc"``: the means over their training utterances."""
         if self.classifier.speaker is not None:
             means = speaker_mfcc(train, clips)
             vectors = np.stack([means[name] for name in self.classifier.speaker.names])

@@ -45,7 +45,7 @@ def train_recipe(
     Raises:
         UsageError: the device does not work here, or nobody is left to train on or to validate on.
     """
-    device = processes.join(cpu=workspace.device.startswith("cpu")) or workspace.torch_device()
+    device = processes.join(workspace)
     parts = read_parts(recipe, workspace.data, strict=strict)
     for split in SPLITS[:2]:
         require_speakers(parts, split)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from calibrate.dataset import Part, Rows
-from calibrate.encoders.batches import cut_to_middle, encode
+from calibrate.encoders.batches import central_part, encode
 from calibrate.metrics import Probabilities
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
@@ -90,7 +90,7 @@ class TrainedRun:
     def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
         """See ``TrainedModel``."""
         run, longest = self._run, round(self._run.recipe.encoder.max_s * SAMPLE_RATE_HZ)
-        cut = [cut_to_middle(waveform, longest) for waveform in waveforms]
+        cut = [central_part(waveform, longest) for waveform in waveforms]
         order = sorted(range(len(cut)), key=lambda row: len(cut[row]))
         logits = torch.empty(len(cut), len(self.labels))
         for start in range(0, len(cut), RUN_BATCH):

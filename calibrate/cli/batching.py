@@ -40,7 +40,7 @@ def batching(
         float | None,
         typer.Option(
             min=0.1,
-            help="Longer recordings are cut to their middle, and pad pads to it.",
+            help="Of longer recordings only the central part is encoded, and pad pads to it.",
             show_default="the longest of the clips",
         ),
     ] = None,
@@ -55,8 +55,9 @@ def batching(
     the audio in memory beforehand. Embeddings are compared with those of one at a time, which nothing pads.
     """
     from calibrate.embed.measure import measure_batching
+    from calibrate.workspace import Workspace
 
     measure_batching(
-        corpus, folder, encoder, layers=layer_numbers(layers), pool=pool, clips=clips, rounds=rounds, batch_s=batch_s,
-        max_s=max_s, seed=seed, threads=threads, as_json=json,
+        Workspace(threads=threads).open(), corpus, folder, encoder, layers=layer_numbers(layers), pool=pool,
+        clips=clips, rounds=rounds, batch_s=batch_s, max_s=max_s, seed=seed, as_json=json,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,9 @@ from edge.cli.kit.entry import examples
 MaxSeconds = Annotated[
     float | None,
     typer.Option(
-        min=0.1, help="Longer recordings are cut to their middle.", show_default="30, or what the encoder takes"
+        min=0.1,
+        help="Of longer recordings the central part is encoded.",
+        show_default="30, or what the encoder takes",
     ),
 ]
 
@@ -77,10 +80,15 @@ def embed(
     The same command again goes on where a killed one was and ends with the same bytes. A corpus may be larger than the
     memory. Many processes under accelerate share the work and write what one would.
     """
-    from calibrate.embed.corpus import embed_corpus
+    from calibrate.embed.corpus import embed_corpus, show_manifest
+    from calibrate.workspace import Workspace
 
-    embed_corpus(
-        corpus, folder, out, encoder, run=run, layers=layer_numbers(layers), pool=pool, batching=batching,
-        batch_s=batch_s, max_s=max_s, spoken_only=spoken, dtype=dtype, shard=shard, strict=strict, threads=threads,
-        device=device, as_json=json,
+    manifest = embed_corpus(
+        Workspace(threads=threads, device=device).open(), corpus, folder, out, encoder, run=run,
+        layers=layer_numbers(layers), pool=pool, batching=batching, batch_s=batch_s, max_s=max_s, spoken_only=spoken,
+        dtype=dtype, shard=shard, strict=strict,
     )  # fmt: skip
+    if manifest is not None and json:
+        print(dumps(manifest, ensure_ascii=False))
+    elif manifest is not None:
+        show_manifest(manifest, out)

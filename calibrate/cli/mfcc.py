@@ -31,7 +31,7 @@ def mfcc(
 ) -> None:
     """Write one mean-pooled MFCC vector a speaker as JSON, and plot their principal components.
 
-    The plot is coloured by gender and, where the corpus tells it, by race. With --clips the JSON lists the files used,
+    The plot is coloured by gender and, where the corpus states it, by race. With --clips the JSON lists the files used,
     so that an evaluation can leave them out.
     """
     from calibrate.corpora.mfcc import describe_speakers

@@ -27,8 +27,8 @@ def table(
 ) -> None:
     """Write a corpus as one CSV, with plots of clip lengths, emotions and who speaks.
 
-    A row an utterance: path, speaker, sentence, emotion, a column of 0 and 1 a label, intensity, demographics and what
-    listeners heard, as far as the corpus tells; empty where it does not. The csv reader reads the table back.
+    A row an utterance: path, speaker, sentence, emotion, a column of 0 and 1 a label, intensity, demographics and the
+    listeners' votes, as far as the corpus states them, otherwise empty. The csv reader reads the table back.
     """
     from calibrate.corpora.overview import tabulate_corpus
 

@@ -50,7 +50,7 @@ def train(
     \[finetune] in configs/finetune.toml. The frozen run lies beside it, in frozen/.
 
     By --head another head takes the place of the recipe's, with its own schedule. The splits share no speaker, so a
-    head that is told who speaks is validated on strangers: in folds --split random it knows everyone.
+    head that takes the speaker as an input is validated on strangers: in folds --split random it knows everyone.
 
     The run folder gets the model, the training log with its picture, and a report with confusion matrices.
     """

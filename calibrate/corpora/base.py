@@ -44,7 +44,7 @@ class Utterance:
     """Race and ethnicity as the corpus names them."""
     ethnicity: str | None = None
     perceived: str | None = None
-    """What most listeners heard, in the words of ``emotion``; ``happy:neutral`` when they were divided."""
+    """What most listeners perceived, in the words of ``emotion``; ``happy:neutral`` when they were divided."""
 
 
 class Refusal(NamedTuple):

@@ -76,7 +76,7 @@ def read_demographics(folder: Path) -> dict[str, Demographics]:
 
 
 def read_votes(folder: Path) -> dict[str, str]:
-    """Return name → what most heard in the voice alone, empty when ``summaryTable.csv`` is not there.
+    """Return name → what most listeners perceived in the voice alone, empty when ``summaryTable.csv`` is not there.
 
     It is looked for in the folder, above it, and in ``processedResults`` beside it, as in the release.
     """
@@ -97,12 +97,12 @@ def annotator(folder: Path) -> Callable[[Utterance], Utterance]:
     speakers, votes = read_demographics(folder), read_votes(folder)
 
     def annotate(utterance: Utterance) -> Utterance:
-        heard = replace(utterance, perceived=votes.get(utterance.path.stem))
+        rated = replace(utterance, perceived=votes.get(utterance.path.stem))
         actor = speakers.get(utterance.speaker)
         if actor is None:
-            return heard
+            return rated
         race = None if actor.race == "Unknown" else actor.race or None
-        return replace(heard, gender=actor.gender, age=actor.age, race=race, ethnicity=actor.ethnicity or None)
+        return replace(rated, gender=actor.gender, age=actor.age, race=race, ethnicity=actor.ethnicity or None)
 
     return annotate
 

@@ -2,7 +2,7 @@
 
 The JSON: ``corpus``, ``coefficients``, how they were computed, ``mean`` and ``deviation`` of every coefficient over the
 speakers (the first coefficient is hundreds of times larger than the last: standardise before learning from them), and
-``speakers``: name to ``mfcc``, ``clips``, and the ``gender``, ``age`` and ``race`` that the corpus tells.
+``speakers``: name to ``mfcc``, ``clips``, and the ``gender``, ``age`` and ``race`` that the corpus states.
 :func:`read_speaker_vectors` reads it back.
 """
 
@@ -76,8 +76,8 @@ def describe_speakers(
     if as_json:
         print(text, end="")
     else:
-        told = ", ".join(f"{share:.0%}" for share in shares)
-        print(f"{len(vectors)} speakers, {len(chosen)} clips; two principal components hold {told} of the variance")
+        held = ", ".join(f"{share:.0%}" for share in shares)
+        print(f"{len(vectors)} speakers, {len(chosen)} clips; two principal components hold {held} of the variance")
         print(f"written to {out / NAME}")
 
 
@@ -137,7 +137,7 @@ def new_transform(coefficients: int) -> MFCC:
 
 
 def pooled_mfcc(transform: MFCC, waveform: Waveform) -> Vectors:
-    """Return the mean over frames, ``float64[coefficients]``, of ``float32[samples]``; a window at least is heard."""
+    """Return the mean over frames, ``float64[coefficients]``, of ``float32[samples]``, padded to a window at least."""
     window = transform.MelSpectrogram.n_fft
     samples = F.pad(torch.from_numpy(waveform), (0, max(0, window - len(waveform))))
     pooled: Vectors = transform(samples).double().mean(dim=1).numpy()

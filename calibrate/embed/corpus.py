@@ -6,7 +6,6 @@ the processes nor an interruption change what is computed together.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -15,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import PartialState
 
 from calibrate import processes
 from calibrate.embed.embedders import Embedder, open_embedder
 from calibrate.embed.listing import COLUMNS, cells, fingerprint, list_utterances
 from calibrate.embed.store import EMBEDDINGS, UNREADABLE, Shard, Store
-from calibrate.encoders.batches import KINDS, Batching, cut_to_middle, duration_s, encode, encode_batches
+from calibrate.encoders.batches import KINDS, Batching, central_part, duration_s, encode, encode_batches
 from calibrate.progress import progress_bar
 from calibrate.workspace import Workspace
 from edge.arrays import Matrix
@@ -37,6 +35,7 @@ BATCH_S = 64.0
 
 
 def embed_corpus(
+    workspace: Workspace,
     corpus: str,
     folder: Path,
     out: Path,
@@ -52,18 +51,14 @@ def embed_corpus(
     dtype: str,
     shard: int,
     strict: bool,
-    threads: int,
-    device: str,
-    as_json: bool,
-) -> None:
-    """Embed a corpus; see the command's help."""
+) -> dict[str, Any] | None:
+    """Embed a corpus; see the command's help. Returns the manifest in the main process, None in the others."""
     one_of("batching", batching, KINDS)
     one_of("dtype", dtype, DTYPES)
-    here = processes.join(cpu=device.startswith("cpu")) or Workspace(threads=threads, device=device).torch_device()
-    torch.set_num_threads(threads)
+    device = processes.join(workspace)
     utterances = list_utterances(corpus, folder, strict)
     embedder = open_embedder(encoder, layers, pool, max_s, run)
-    embedder.module.to(here)
+    embedder.module.to(device)
     plan = choose_batching(embedder, batching, batch_s, max_s)
     job = {
         "corpus": corpus,
@@ -87,9 +82,9 @@ def embed_corpus(
         processes.meet()
         if processes.is_main():
             manifest = store.finish(COLUMNS, [cells(utterance, folder) for utterance in utterances])
-    if manifest is not None and processes.is_main():
-        _report(manifest, out, as_json)
+    main = processes.is_main()
     processes.leave()
+    return manifest if main else None
 
 
 class Worker:
@@ -102,7 +97,7 @@ class Worker:
         self.spoken_only, self.dtype = spoken_only, dtype
 
     def shard(self, rows: range, advance: Callable[[int], object]) -> Shard:
-        """Embed the recordings of a stretch, telling ``advance`` how many are done; unreadable ones are logged."""
+        """Embed the recordings of a stretch, reporting to ``advance`` how many are done; unreadable ones are logged."""
         paths = [self.paths[row] for row in rows]
         vectors = np.empty((len(rows), self.embedder.dim), self.dtype)
         seconds = np.zeros(len(rows))
@@ -122,7 +117,7 @@ class Worker:
             if len(waveform) <= self.batching.max_samples:
                 return waveform
             samples[2] += 1
-            cut: Waveform = cut_to_middle(waveform, self.batching.max_samples).copy()  # a view would hold all of it
+            cut: Waveform = central_part(waveform, self.batching.max_samples).copy()  # a view would hold all of it
             return cut
 
         def run(waveforms: Sequence[Waveform]) -> Matrix:
@@ -131,9 +126,9 @@ class Worker:
             embedded: Matrix = encode(self.embedder.module, waveforms, padded)
             return embedded
 
-        for batch, heard, embedded in encode_batches(self.batching.plan([*map(duration_s, paths)]), load, run):
-            if heard:
-                vectors[heard] = embedded
+        for batch, loaded, embedded in encode_batches(self.batching.plan([*map(duration_s, paths)]), load, run):
+            if loaded:
+                vectors[loaded] = embedded
             advance(len(batch))
         readable = np.array([not reason for reason in reasons])
         return Shard(vectors[readable], seconds, np.array(reasons, np.str_), samples)
@@ -145,7 +140,7 @@ def fill(store: Store, shards: Sequence[range], worker: Worker) -> None:
     mine = range(state.process_index, len(shards), state.num_processes)
     missing = [index for index in mine if not store.has(index)]
     total = sum(len(shards[index]) for index in mine)
-    started_s, heard = time.perf_counter(), np.zeros(3, np.int64)
+    started_s, samples = time.perf_counter(), np.zeros(3, np.int64)
     progress = progress_bar()
     progress.disable |= not processes.is_main()
     with progress:
@@ -154,13 +149,13 @@ def fill(store: Store, shards: Sequence[range], worker: Worker) -> None:
         for index in missing:
             made = worker.shard(shards[index], lambda count: progress.advance(task, count))
             store.write(index, made)
-            heard += made.samples
-    elapsed_s, heard_s = time.perf_counter() - started_s, heard[0] / SAMPLE_RATE_HZ
-    logger.info("%.0f s of audio in %.0f s: %.0f times real time", heard_s, elapsed_s, heard_s / max(elapsed_s, 1e-9))
+            samples += made.samples
+    elapsed_s, audio_s = time.perf_counter() - started_s, samples[0] / SAMPLE_RATE_HZ
+    logger.info("%.0f s of audio in %.0f s: %.0f times real time", audio_s, elapsed_s, audio_s / max(elapsed_s, 1e-9))
 
 
 def choose_batching(embedder: Embedder, kind: str, batch_s: float | None, max_s: float | None) -> Batching:
-    """Fill in what was not asked for: an encoder that feels its padding hears one utterance at a time."""
+    """Fill in what was not asked for: an encoder that is sensitive to padding encodes one utterance at a time."""
     if batch_s is None:
         batch_s = 0.0 if embedder.feels_padding else BATCH_S
     if embedder.feels_padding and (batch_s or kind == "pad") and processes.is_main():
@@ -171,10 +166,8 @@ def choose_batching(embedder: Embedder, kind: str, batch_s: float | None, max_s:
     return Batching(kind, batch_s, min(max_s or math.inf, embedder.longest_s))
 
 
-def _report(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(manifest, ensure_ascii=False))
-        return
+def show_manifest(manifest: dict[str, Any], out: Path) -> None:
+    """Print what became of a corpus."""
     rows, dim = manifest["embeddings"]["shape"]
     lost = f"{manifest['unreadable']} files cannot be read, see {UNREADABLE}" if manifest["unreadable"] else "all read"
     print(f"{rows} utterances in {manifest['embeddings']['dtype']}[{rows}, {dim}]; {lost}")

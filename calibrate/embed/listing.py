@@ -1,4 +1,4 @@
-"""What is embedded: the utterances of a reader, or the files of a folder, and what is told of each."""
+"""What is embedded: the utterances of a reader, or the files of a folder, and what is known of each."""
 
 from __future__ import annotations
 

@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from calibrate.embed.corpus import BATCH_S
 from calibrate.embed.embedders import Embedder, open_embedder
 from calibrate.embed.listing import list_utterances
-from calibrate.encoders.batches import KINDS, Batching, cut_to_middle, encode
+from calibrate.encoders.batches import KINDS, Batching, central_part, encode
 from calibrate.progress import progress_bar
+from calibrate.workspace import Workspace
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError, UsageError
@@ -51,6 +51,7 @@ class BatchingFigures:
 
 
 def measure_batching(
+    workspace: Workspace,
     corpus: str,
     folder: Path,
     encoder: str,
@@ -62,11 +63,9 @@ def measure_batching(
     batch_s: float | None,
     max_s: float | None,
     seed: int,
-    threads: int,
     as_json: bool,
 ) -> None:
     """Measure kinds of batching on clips of a corpus; see the command's help."""
-    torch.set_num_threads(threads)
     embedder = open_embedder(encoder, layers, pool, max_s)
     waveforms = _draw(corpus, folder, clips, seed, max_s or embedder.longest_s)
     longest_s = max(map(len, waveforms)) / SAMPLE_RATE_HZ
@@ -81,7 +80,7 @@ def measure_batching(
         "padded_to_s": round(max_s or longest_s, 3),
         "rounds": rounds,
         "seed": seed,
-        "threads": threads,
+        "threads": workspace.threads,
         "batching": {name: asdict(row) for name, row in figures.items()},
     }  # fmt: skip
     if as_json:
@@ -168,7 +167,7 @@ def _draw(corpus: str, folder: Path, clips: int, seed: int, max_s: float) -> lis
     waveforms = []
     for row in drawn.tolist():
         try:
-            waveforms.append(cut_to_middle(read_audio(utterances[row].path), round(max_s * SAMPLE_RATE_HZ)))
+            waveforms.append(central_part(read_audio(utterances[row].path), round(max_s * SAMPLE_RATE_HZ)))
         except AudioFileError as error:
             logger.warning("left out: %s", error)
     if not waveforms:

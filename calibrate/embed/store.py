@@ -42,7 +42,7 @@ class Shard:
     reasons: npt.NDArray[np.str_]
     """``str[utterances]``, why a recording cannot be read; empty when it can."""
     samples: npt.NDArray[np.int64]
-    """``int64[3]``: samples heard, those with padding, and the number of recordings that were cut."""
+    """``int64[3]``: samples of speech, those with padding, and the number of recordings that were cut."""
 
 
 class Store:
@@ -75,7 +75,7 @@ class Store:
         return None
 
     def has(self, index: int) -> bool:
-        """Tell whether a shard is finished; it is then read, so that damage shows before the work goes on."""
+        """Return whether a shard is finished; it is then read, so that damage shows before the work goes on."""
         return self._path(index).exists() and self.read(index) is not None
 
     def read(self, index: int) -> Shard:

@@ -18,7 +18,7 @@ class SpeechEncoder(nn.Module, ABC):
     width: int
     """Size of a hidden state."""
     label: str = ""
-    """What it is called, where its folder or hub name does not tell."""
+    """What it is called, where its folder or hub name does not say."""
 
     @abstractmethod
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:

@@ -33,12 +33,12 @@ class Batching:
     batch_s: float
     """Audio a batch, padding included."""
     max_s: float
-    """Longer recordings are cut to their middle."""
+    """Of longer recordings the central part is taken."""
 
     def plan(self, lengths_s: Sequence[float]) -> list[list[int]]:
         """Return the batches for recordings of these lengths."""
-        heard_s = [self.max_s if self.kind == "pad" else min(length_s, self.max_s) for length_s in lengths_s]
-        return list(plan_batches(heard_s, self.batch_s, by_length=self.kind == "length"))
+        encoded_s = [self.max_s if self.kind == "pad" else min(length_s, self.max_s) for length_s in lengths_s]
+        return list(plan_batches(encoded_s, self.batch_s, by_length=self.kind == "length"))
 
     @property
     def max_samples(self) -> int:
@@ -90,11 +90,11 @@ def encode_batches(
     """
     with ThreadPoolExecutor(1) as pool:
         for batch, waveforms in _one_ahead(pool, lambda rows: [load(row) for row in rows], batches):
-            heard = [row for row, waveform in zip(batch, waveforms, strict=True) if waveform is not None]
+            loaded = [row for row, waveform in zip(batch, waveforms, strict=True) if waveform is not None]
             kept = [waveform for waveform in waveforms if waveform is not None]
             vectors = encode(kept) if kept else np.empty((0, 0), np.float32)
             del waveforms, kept  # or a third batch would be held while the next but one loads
-            yield batch, heard, vectors
+            yield batch, loaded, vectors
 
 
 def _one_ahead(
@@ -120,7 +120,7 @@ def encode(
     return pooled
 
 
-def cut_to_middle(waveform: Waveform, samples: int) -> Waveform:
-    """Return the middle ``samples`` of a longer waveform, a shorter one as it is."""
+def central_part(waveform: Waveform, samples: int) -> Waveform:
+    """Return the central ``samples`` of a longer waveform, a shorter one as it is."""
     start = max(0, (len(waveform) - samples) // 2)
     return waveform[start : start + samples]

@@ -23,7 +23,7 @@ from edge.errors import ModelError
 CONVOLUTIONAL_FAMILIES = ("hubert", "wav2vec2", "wavlm")
 UNUSED_WEIGHTS = {"masked_spec_embed"}
 SHORTEST_SAMPLES = 400
-"""What one frame of the convolutional families hears."""
+"""The input of one frame of the convolutional families."""
 
 
 def load_encoder(name_or_folder: str, layers: int, max_s: float = 30.0) -> SpeechEncoder:
@@ -110,12 +110,12 @@ class ConvolutionalEncoder(SpeechEncoder):
             centred = (waveform - mean) * inside
             waveform = centred / (centred.square().sum(1, keepdim=True) / lengths[:, None] + 1e-7).sqrt()
         waveform = F.pad(waveform * inside, (0, max(0, SHORTEST_SAMPLES - waveform.shape[1])))
-        heard = lengths.clamp(min=SHORTEST_SAMPLES)
-        mask = torch.arange(waveform.shape[1], device=waveform.device)[None, :] < heard[:, None]
+        padded = lengths.clamp(min=SHORTEST_SAMPLES)
+        mask = torch.arange(waveform.shape[1], device=waveform.device)[None, :] < padded[:, None]
         outputs = self.pretrained(
             waveform, attention_mask=mask.long() if self.normalise else None, output_hidden_states=True
         )
-        frames = self.pretrained._get_feat_extract_output_lengths(heard).long()
+        frames = self.pretrained._get_feat_extract_output_lengths(padded).long()
         return list(outputs.hidden_states), frames
 
 

@@ -132,7 +132,7 @@ class HeadRecipe(Section):
 
     @property
     def stranger(self) -> str:
-        """How a speaker is heard who was not trained on, for a protocol; empty where that makes no difference."""
+        """What the head assumes of a speaker it was not trained on, for a protocol; empty where it takes no speaker."""
         known = self.speaker != "none"
         return f"; the head is told who speaks ({self.speaker}), strangers are told as the mean of all" if known else ""
 
@@ -176,7 +176,7 @@ class ScheduleRecipe(Section):
     mixup: Weight = 0.0
     """Both parameters of the beta distribution by which pairs of features are mixed (Zhang et al. 2018)."""
     adversarial: Weight = 0.0
-    """Weight of telling speakers apart, by reversed gradients (Ganin & Lempitsky 2015)."""
+    """Weight of classifying speakers, by reversed gradients (Ganin & Lempitsky 2015)."""
     contrastive: Weight = 0.0
     """Weight of the supervised contrastive loss (Khosla et al. 2020)."""
 

@@ -50,7 +50,7 @@ def learned_regulars(run: Run) -> Head | None:
 
 
 def embed_part(run: Run, part: Part, source: FeatureSource) -> tuple[Part, Matrix]:
-    """Return the readable utterances of a part and their embeddings ``float32[n, dim]``, as the device hears them.
+    """Return the readable utterances of a part and their embeddings ``float32[n, dim]``, as the device computes them.
 
     That is, of what its segmenter keeps: the room before and after would count as part of the voice.
     """

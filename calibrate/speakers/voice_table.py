@@ -46,7 +46,7 @@ class VoiceSource(Protocol):
         """What changes when the voiceprints do."""
 
     def embed(self, waveforms: Sequence[Waveform], advance: Advance) -> tuple[Matrix, Matrix]:
-        """Return ``Voices.voice`` and ``Voices.spectrum`` of speech, telling ``advance`` how many are done."""
+        """Return ``Voices.voice`` and ``Voices.spectrum`` of speech, reporting to ``advance`` how many are done."""
 
 
 class TorchVoices:

@@ -119,7 +119,7 @@ class VoiceEncoder(nn.Module):
         """Return the mean of the partial utterances of ``float32[batch, time, 40]``."""
         batch, time = mel.shape[0], mel.shape[1]
         padded = F.pad(mel, (0, 0, 0, PARTIAL_FRAMES))
-        # What starts later would cover too little to be heard.
+        # What starts later would cover too little.
         starts = torch.arange(0, torch.sym_max(time - PARTIAL_COVERED, 0) + 1, PARTIAL_HOP, device=mel.device)
         steps = starts[:, None] + torch.arange(PARTIAL_FRAMES, device=mel.device)[None, :]
         partials = padded[:, steps].flatten(0, 1)
@@ -127,8 +127,8 @@ class VoiceEncoder(nn.Module):
         states = self.lstm(partials)[0]
         last = states.gather(1, (left - 1)[:, None, None].expand(-1, 1, HIDDEN))[:, 0]
         voices = _unit(F.relu(self.linear(last))).reshape(batch, -1, HIDDEN)
-        heard = (starts[None, :] == 0) | (starts[None, :] + PARTIAL_COVERED <= frames[:, None])
-        return _unit((voices * heard[:, :, None]).sum(1))
+        covered = (starts[None, :] == 0) | (starts[None, :] + PARTIAL_COVERED <= frames[:, None])
+        return _unit((voices * covered[:, :, None]).sum(1))
 
 
 class _Projection(nn.Module):

@@ -1,4 +1,4 @@
-"""Decoded audio kept in memory, because an encoder that learns hears every file in every epoch."""
+"""Decoded audio kept in memory, because an encoder that learns reads every file in every epoch."""
 
 from __future__ import annotations
 

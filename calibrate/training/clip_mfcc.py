@@ -1,4 +1,4 @@
-"""Mean MFCC of clips, kept in the cache, and of who says them: what a head of ``speaker = "mfcc"`` is told."""
+"""Mean MFCC of clips, kept in the cache, and of speakers: the speaker input of a head with ``speaker = "mfcc"``."""
 
 from __future__ import annotations
 

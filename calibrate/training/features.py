@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.cache import content_of, key_of, weights_sha256
-from calibrate.encoders.batches import cut_to_middle, duration_s, encode, encode_batches, plan_batches
+from calibrate.encoders.batches import central_part, duration_s, encode, encode_batches, plan_batches
 from calibrate.encoders.pretrained import PooledEncoder
 from calibrate.progress import progress_bar
 from calibrate.recipe import AugmentationRecipe
@@ -61,7 +61,7 @@ def embed(
         seed: of the augmentation.
         spoken_only: embed what ``spoken`` leaves of each file.
         batch_s: audio per batch, padding included.
-        max_s: longer files are cut here, in the middle.
+        max_s: of longer files only the central part is used.
     """
     lengths_s = [duration_s(path) for path in paths]
     files = [content_of(path) for path in paths]
@@ -81,14 +81,14 @@ def embed(
             waveform = spoken(waveform)
         if augmentation is not None:
             waveform = augment(waveform, augmentation, np.random.default_rng([seed, row]))
-        return cut_to_middle(waveform, round(max_s * SAMPLE_RATE_HZ))
+        return central_part(waveform, round(max_s * SAMPLE_RATE_HZ))
 
     with progress_bar() as progress:
         task = progress.add_task(f"embedding {folder.name}", total=len(paths), completed=int((state != WAITING).sum()))
-        for batch, heard, pooled in encode_batches(todo, load, lambda waveforms: encode(encoder, waveforms)):
-            features[heard] = pooled.reshape(len(heard), *features.shape[1:])
+        for batch, loaded, pooled in encode_batches(todo, load, lambda waveforms: encode(encoder, waveforms)):
+            features[loaded] = pooled.reshape(len(loaded), *features.shape[1:])
             features.flush()
-            state[batch] = np.where(np.isin(batch, heard), DONE, UNREADABLE)
+            state[batch] = np.where(np.isin(batch, loaded), DONE, UNREADABLE)
             state.flush()
             progress.advance(task, len(batch))
     return FeatureTable(features, np.asarray(state == DONE))

@@ -61,7 +61,7 @@ class Standardise(nn.Module):
 
 
 class SpeakerInput(nn.Module):
-    """What a head is told about who speaks: a vector a speaker, learned or measured, through a dense layer.
+    """What a head knows about who speaks: a vector a speaker, learned or measured, through a dense layer.
 
     Args:
         recipe: says which, and its size.
@@ -179,7 +179,7 @@ class Classifier(nn.Module):
 
         Args:
             z: embeddings ``float32[batch, dim]``.
-            speakers: ``int64[batch]``, who is heard.
+            speakers: ``int64[batch]``, who speaks.
         """
         strangers = self.output(self.dropout(z))
         if self.regulars is None:
@@ -206,7 +206,7 @@ def without_speaker(z: Tensor, speakers: Tensor) -> Tensor:
     """Subtract from ``float32[batch, dim]`` the offset of each of the ``int64[batch]`` speakers.
 
     Enrolment in small: the offset is what the speaker's other utterances in the batch show, shrunk by one utterance.
-    Gradients flow through it, so that ``z`` learns to have telling means.
+    Gradients flow through it, so that ``z`` learns means that differ between speakers.
     """
     same = (speakers[:, None] == speakers).float().fill_diagonal_(0)
     apart = z - z.detach().mean(0)

@@ -39,7 +39,7 @@ class Plateau:
         self.best, self.since_best, self.since_fall, self.falls = math.inf, 0, 0, 0
 
     def note(self, loss: float) -> bool:
-        """Count an evaluation; tells whether it is the best so far."""
+        """Count an evaluation, and return whether it is the best so far."""
         if loss < self.best:
             self.best, self.since_best, self.since_fall = loss, 0, 0
             return True

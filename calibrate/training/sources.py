@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from calibrate import processes
 from calibrate.dataset import Part, Rows
-from calibrate.encoders.batches import cut_to_middle
+from calibrate.encoders.batches import central_part
 from calibrate.encoders.lowrank import add_adapters, merge_adapters
 from calibrate.encoders.pretrained import PooledEncoder
 from calibrate.recipe import AugmentationRecipe, Recipe
@@ -28,7 +28,7 @@ from edge.errors import AudioFileError, UsageError
 logger = logging.getLogger(__name__)
 
 GROUP = 8
-"""Utterances of like length that a learning encoder hears at once; a batch of many lengths would be half padding."""
+"""Utterances of like length that a learning encoder takes at once; a batch of many lengths would be half padding."""
 
 BatchFeatures = Callable[[Rows, np.random.Generator], Tensor]
 """Rows ``int64[batch]`` to features ``float32[batch, layers, width]``, augmented anew with the generator."""
@@ -171,7 +171,7 @@ class LiveFeatures:
         return torch.cat(pooled)[np.argsort(order)].reshape(len(order), len(self.encoder.pooled), -1)
 
     def _cut(self, waveform: Waveform) -> Waveform:
-        return cut_to_middle(waveform, self.max_samples)
+        return central_part(waveform, self.max_samples)
 
 
 def _readable(part: Part, readable: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Part:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from calibrate.cache import content_of, key_of, weights_sha256
-from calibrate.encoders.batches import cut_to_middle
+from calibrate.encoders.batches import central_part
 from calibrate.progress import progress_bar
 from calibrate.recipe import AugmentationRecipe
 from calibrate.run import Run
@@ -95,7 +95,7 @@ class Listener:
             factor = rng.uniform(1 - self.speed, 1 + self.speed)
             waveform = soxr.resample(waveform, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ).astype(np.float32)
             waveform = augment(waveform, self.augmentation, rng)
-        heard = cut_to_middle(waveform, round(self.max_s * SAMPLE_RATE_HZ))
+        heard = central_part(waveform, round(self.max_s * SAMPLE_RATE_HZ))
         return np.clip(np.round(heard * 32768), -32768, 32767).astype(np.int16)
 
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calibrate.encoders.batches import cut_to_middle, encode
+from calibrate.encoders.batches import central_part, encode
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from calibrate.recipe import AugmentationRecipe
 from calibrate.training import features
@@ -223,7 +223,7 @@ def test_long_files_are_cut_in_the_middle(tmp_path: Path, clip: Any) -> None:
     path = clip(tmp_path / "long.wav", waveform)
     row = run(Listener(), [path], tmp_path / "cache", max_s=0.25).features[0].ravel()
     np.testing.assert_allclose(row, [0.5, 0.25, 0.25, 1], atol=1e-3)
-    np.testing.assert_array_equal(cut_to_middle(waveform, 99_999), waveform)
+    np.testing.assert_array_equal(central_part(waveform, 99_999), waveform)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
