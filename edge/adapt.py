@@ -27,7 +27,7 @@ PRIOR_CLIPS = 10.0
 
 @dataclass(frozen=True)
 class VoiceProfile:
-    """What is known about how one person's voice moves the embedding."""
+    """A voice profile: how one person's voice moves the embedding."""
 
     offset: Matrix
     """``float32[dim]``, subtracted from the person's embeddings."""
@@ -42,7 +42,7 @@ class VoiceProfile:
     def estimate(
         cls, population: Population, embeddings: Matrix, labels: Sequence[str | None] | None = None
     ) -> VoiceProfile:
-        """Estimate a profile from enrolment clips ``float32[clips, dim]``, some, all or none with a known label.
+        """Estimate a voice profile from enrolment clips ``float32[clips, dim]``, some, all or none with a known label.
 
         The offset is the posterior mean of the factor model with ``Σ_ε = PSEUDO_CLIPS · Σ_u``,
         ``u = Σ (z - mean - shift) / (clips + PSEUDO_CLIPS)``. The shift of an unlabelled clip is averaged over
@@ -66,9 +66,9 @@ class VoiceProfile:
         """How far the profile is trusted over the population, 0 to 1."""
         return self.clips / (self.clips + PSEUDO_CLIPS)
 
-    def apply(self, embeddings: Matrix, weight: float = 1.0) -> Matrix:
-        """Return ``float32[batch, dim]`` without ``weight`` times the person's offset."""
-        moved: Matrix = embeddings - np.float32(weight) * self.offset
+    def apply(self, embeddings: Matrix) -> Matrix:
+        """Return ``float32[batch, dim]`` without the person's offset."""
+        moved: Matrix = embeddings - self.offset
         return moved
 
 
@@ -78,7 +78,6 @@ def adapted_probabilities(
     voice_profile: VoiceProfile,
     embeddings: Matrix,
     weight: float = 1.0,
-    prior_power: float = 0.0,
 ) -> Matrix:
     """Return ``float32[batch, labels]`` for embeddings ``float32[batch, dim]`` of someone who is probably enrolled.
 
@@ -88,38 +87,30 @@ def adapted_probabilities(
         voice_profile: of the person.
         embeddings: of their utterances.
         weight: posterior probability that it is this person: the result is the mixture of both cases.
-        prior_power: exponent of the person's label prior over the population's. Off: with emotions acted in equal
-            numbers a prior can only learn which corpus someone sounds like.
     """
     moved = voice_profile.apply(embeddings)
     share = voice_profile.share
     known = share * population.regulars.probabilities(moved) + (1 - share) * head.probabilities(moved)
-    known *= (voice_profile.label_prior / _average_shares(population)) ** prior_power
     known /= known.sum(axis=1, keepdims=True)
     mixture: Matrix = (weight * known + (1 - weight) * head.probabilities(embeddings)).astype(np.float32)
     return mixture
 
 
-def label_prior(population: Population, offset: Matrix, counts: Doubles | None = None) -> Matrix:
+def label_prior(population: Population, offset: Matrix) -> Matrix:
     """Return how often someone shows each label, ``float32[labels]``: PLDC (Tran et al. 2023) in categorical form.
 
     The mean of a Dirichlet posterior. Its prior counts as much as ``PRIOR_CLIPS`` clips: the shares of the training
-    speakers nearest by the cosine of their offsets, plus one clip spread as in the whole population. ``counts``
-    ``float64[labels]`` are labels seen in daily life; what was asked for at enrolment says nothing about a person.
+    speakers nearest by the cosine of their offsets, plus one clip spread as in the whole population. What was asked for
+    at enrolment says nothing about a person. Kept with the profile, but not applied: with emotions acted in equal
+    numbers a prior can only learn which corpus someone sounds like.
     """
     lengths = np.linalg.norm(population.offsets, axis=1) * np.linalg.norm(offset)
     likeness = population.offsets @ offset / np.maximum(lengths, 1e-12)
     similar = np.argsort(-likeness, kind="stable")[:SIMILAR_SPEAKERS]
-    total = PRIOR_CLIPS * population.label_shares[similar].mean(axis=0) + _average_shares(population)
-    if counts is not None:
-        total = total + counts
+    average = np.maximum(population.label_shares.mean(axis=0), np.float32(1e-3))
+    total = PRIOR_CLIPS * population.label_shares[similar].mean(axis=0) + average
     prior: Matrix = (total / total.sum()).astype(np.float32)
     return prior
-
-
-def _average_shares(population: Population) -> Matrix:
-    shares: Matrix = np.maximum(population.label_shares.mean(axis=0), np.float32(1e-3))
-    return shares
 
 
 def _label_indices(population: Population, labels: Sequence[str | None] | None, clips: int) -> npt.NDArray[np.int64]:

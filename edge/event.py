@@ -1,4 +1,4 @@
-"""What affectd says: one event per utterance, schema 1, one JSON object per line."""
+"""Events, the output of affectd: one per utterance, schema 1, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Event:
     needs_review: bool = False
     """The confidence is below the review threshold: ask a person."""
     adapted: bool = False
-    """A speaker profile was applied."""
+    """A voice profile was applied."""
     bucket_s: float | None = None
     """Length the encoder ran at, after padding."""
     provider: str | None = None

@@ -1,4 +1,4 @@
-"""The population: what the training speakers taught about how voices differ, shipped with every bundle."""
+"""The population: how the voices of the training speakers differ, shipped with every bundle."""
 
 from __future__ import annotations
 

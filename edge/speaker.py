@@ -62,7 +62,7 @@ def _columns(centre: Doubles, nearest: Doubles, durations_s: Doubles, counts: Co
 
 @dataclass(frozen=True)
 class Identification:
-    """Who an utterance is from, as far as one can tell."""
+    """Who an utterance is from, in probabilities."""
 
     posterior: dict[str, float]
     """Enrolled person to probability; with ``stranger`` it sums to one."""

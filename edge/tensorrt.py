@@ -58,7 +58,7 @@ class Engines:
         return [*requests, (PROVIDERS["cpu"], {})]
 
     def options(self, samples: int) -> dict[str, str]:
-        """Return the options of the TensorRT provider; its switches are the words True and False, not numbers.
+        """Return the options of the TensorRT provider; its switches are the texts True and False, not numbers.
 
         Half precision comes from the graph: a strongly typed network keeps to it, while ``trt_fp16_enable`` would let
         TensorRT put the front end into float16, whose range ends where a loud spectrum begins.

@@ -46,7 +46,7 @@ class VoiceActivity:
         if level_dbfs > DIGITAL_SILENCE_DBFS:
             self._levels_dbfs.append(level_dbfs)
         loud = level_dbfs > max(self._settings.gate_dbfs, self.noise_dbfs + self._settings.above_noise_db)
-        # WebRTC hears every frame, or its noise model would only know the loud ones.
+        # WebRTC gets every frame, or its noise model would only know the loud ones.
         return bool(self._webrtc.is_speech(to_pcm(WEBRTC_GAIN * frame), SAMPLE_RATE_HZ)) and loud
 
 

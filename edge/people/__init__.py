@@ -1,1 +1,1 @@
-"""People: who agreed to be known, how they are enrolled, kept, recognised in a conversation, and followed."""
+"""People who agreed: their enrolment, their store, and recognising them in a conversation."""

@@ -1,9 +1,8 @@
-"""One source's utterances in their order: who speaks, and how that sounds to someone who knows them."""
+"""One source's utterances in order: who speaks, and which emotion, with that person's voice profile applied."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.adapt import VoiceProfile, adapted_probabilities
@@ -17,7 +16,7 @@ from edge.speaker import Identification, Identifier
 
 @dataclass(frozen=True)
 class Recognition:
-    """How one utterance sounded, and who said it."""
+    """The emotion of one utterance, and who said it."""
 
     scores: dict[str, float]
     """Label to probability, in the bundle's order."""
@@ -25,9 +24,9 @@ class Recognition:
     speaker: SpeakerMatch | None
     """None: a stranger, or uncertain."""
     adapted: bool
-    """The profile of the speaker, or of a stranger who spoke before, was applied."""
+    """The voice profile of the person, or of a stranger who spoke before, was applied."""
     adapt_ms: float
-    """Time to identify the speaker and to look up the profile."""
+    """Time to identify the speaker and to look up the voice profile."""
     head_ms: float
 
     @property
@@ -84,7 +83,7 @@ class Conversation:
         else:
             shares = bundle.head.probabilities(embedding)
         return Recognition(
-            scores=_by_label(bundle.manifest.labels, shares[0]),
+            scores=dict(zip(bundle.manifest.labels, shares[0].tolist(), strict=True)),
             encoding=encoding,
             speaker=speaker,
             adapted=voice_profile is not None,
@@ -93,7 +92,7 @@ class Conversation:
         )
 
     def _speaker(self, encoding: Encoding, pause_s: float) -> tuple[SpeakerMatch | None, VoiceProfile | None]:
-        """Return who spoke, and their profile or that of a stranger who spoke before."""
+        """Return who spoke, and the voice profile of that person or of a stranger who spoke before."""
         household = self.household
         if household.bound_to:
             return SpeakerMatch(household.bound_to, 1.0), household.voice_profile(household.bound_to)
@@ -110,7 +109,3 @@ class Conversation:
         if self._identifier is None or self._version != self.household.version:
             self._identifier, self._version = self.household.identifier(), self.household.version
         return self._identifier.identify(voiceprint, duration_s, pause_s)
-
-
-def _by_label(labels: Sequence[str], shares: Matrix) -> dict[str, float]:
-    return {label: float(share) for label, share in zip(labels, shares, strict=True)}

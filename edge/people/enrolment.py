@@ -1,4 +1,4 @@
-"""Enrolment: what is heard becomes clips in the store, one by one, and in the end a profile."""
+"""Enrolment: utterances become clips in the store, one by one, and in the end a voice profile."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Omission:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """What an enrolment came to. Clips and speech are all that is kept for this bundle, earlier enrolments included."""
+    """The result of an enrolment. Clips and speech count all that is kept for this bundle, from earlier ones too."""
 
     name: str
     added: int
@@ -57,18 +57,18 @@ class Enrolled:
     clips: int
     speech_s: float
     trust: float
-    """How far the profile is trusted over the population, 0 to 1."""
+    """How far the voice profile is trusted over the population, 0 to 1."""
     revision: int | None
     """Of the profile; None when it did not change."""
     recognisable: bool
-    """There are voiceprints, by which this bundle can tell the person from others."""
+    """There are voiceprints by which this bundle can recognise the person."""
     left_out: tuple[Omission, ...]
     doubts: tuple[str, ...]
     """What could be better."""
 
 
 class Enrolment:
-    """One person's enrolment. Each clip is safe in the store when ``take`` returns; ``finish`` adds the profile."""
+    """The enrolment of one person. Each clip is stored when ``take`` returns; ``finish`` adds the voice profile."""
 
     def __init__(self, store: SpeakerStore, recognizer: Recognizer, person: Person, is_new: bool) -> None:
         """Prepare.
@@ -202,7 +202,7 @@ def listen(source: Source, segmenter: Segmenter) -> Iterator[tuple[Block, list[S
     """Yield each block of a source with the utterances that ended in it, the last ones with an empty block.
 
     Raises:
-        AudioFileError: the source cannot be read (further); what was heard before is yielded first.
+        AudioFileError: the source cannot be read (further); what was read before is yielded first.
         AudioDeviceError: the microphone cannot be opened.
     """
     failure: AudioFileError | None = None
@@ -216,7 +216,7 @@ def listen(source: Source, segmenter: Segmenter) -> Iterator[tuple[Block, list[S
         raise failure
 
 
-def listed(words: Sequence[str]) -> str:
-    """Return words as a text names them: a few, and how many more there are."""
-    more = len(words) - NAMED_CLIPS
-    return ", ".join(words[:NAMED_CLIPS]) + (f" and {more} more" if more > 0 else "")
+def listed(names: Sequence[str]) -> str:
+    """Return names as a text lists them: a few, and how many more there are."""
+    more = len(names) - NAMED_CLIPS
+    return ", ".join(names[:NAMED_CLIPS]) + (f" and {more} more" if more > 0 else "")

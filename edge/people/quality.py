@@ -1,6 +1,6 @@
-"""Is what was recorded fit to learn a voice from? Measures of single clips, and doubts about an enrolment as a whole.
+"""The quality of enrolment clips: measures of each, and doubts about an enrolment as a whole.
 
-Every text names what was heard and what to do about it. Nothing here stops an enrolment; only clips that would teach
+Every text names what was measured and the remedy. Nothing here stops an enrolment; only clips that would teach
 something false are left out.
 """
 
@@ -32,7 +32,7 @@ OTHER_VOICE, SAME_VOICE = -2.5, 2.0
 RAVDESS, BanglaSER or nEMO speaker, 3 of 57 are doubted wrongly; of one clip or half of them swapped for another
 speaker's, about half are found."""
 LEAST_OTHERS = 3
-"""Clips to compare one with, to tell another voice from another mood."""
+"""Clips to compare one with, so that another mood is not taken for another voice."""
 ONE_SIDED = 0.9
 """Share of clips that sound of one emotion from which on an enrolment is one-sided."""
 
@@ -117,7 +117,7 @@ def strange_clips(calibration: VoiceCalibration, prints: Matrix, durations_s: Do
     ]
     if alone:
         return alone
-    # The two groups lie on either side of the middle, along the direction in which the prints vary most.
+    # The two groups lie on either side of the mean, along the direction in which the prints vary most.
     deviations = prints - prints.mean(axis=0)
     side = deviations @ np.linalg.svd(deviations, full_matrices=False)[2][0] > 0
     smaller = side if side.sum() <= (~side).sum() else ~side

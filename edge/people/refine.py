@@ -1,4 +1,4 @@
-"""Refinement: the profile of an enrolled person who agreed follows, slowly and within bounds, how they speak."""
+"""Refinement: the voice profile of a person who agreed follows, slowly and within bounds, their daily speech."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stranger who goes on speaking: a profile from what they said so far, kept nowhere and forgotten with them."""
+"""A stranger who goes on speaking: a voice profile from their utterances so far, only in memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from edge.bundle import Bundle
 from edge.recognizer import Encoding
 
 MOST_UTTERANCES = 16
-"""The latest, which a stranger's profile is estimated from."""
+"""The latest, which the voice profile is estimated from."""
 SAME_VOICE = 0.0
 """Log likelihood ratio from which on a stranger is the one who spoke before."""
 
 
 class StrangerMemory:
-    """The stranger of a conversation. Another voice, or a pause of ``forget_s``, is another stranger."""
+    """The utterances of a conversation's stranger; another voice, or a pause of ``forget_s``, is another stranger."""
 
     def __init__(self, bundle: Bundle, forget_s: float) -> None:
         self._bundle, self._forget_s = bundle, forget_s

@@ -144,18 +144,15 @@ def _swept(request: ProfileRequest, settings: Settings, progress: Progress) -> P
 def _overhead(request: ProfileRequest, settings: Settings, progress: Progress) -> Profile:
     bundle = Bundle.load(settings.encoder.bundle_folder)
     with recordings([Path(argument) for argument in request.arguments]) as files:
-        found = measure_overhead(files, bundle, settings, request.rounds, progress)
+        rows, note, provider = measure_overhead(files, bundle, settings, request.rounds, progress)
     return Profile(
         time=wall_clock(),
         mode="overhead",
         machine=this_machine(),
-        model=model_facts(bundle, settings.encoder, found.provider),
+        model=model_facts(bundle, settings.encoder, provider),
         audio=tuple(readable(file.name) for file in files),
-        rows=found.rows,
-        notes=(
-            f"the profiler costs {found.percent:+.2f} % of the CPU time (99 %: {found.low:+.2f} … {found.high:+.2f}); "
-            f"by itself, telling of utterances is {found.tell_percent:.2f} % of it",
-        ),
+        rows=tuple(rows),
+        notes=(note,),
     )
 
 

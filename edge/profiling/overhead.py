@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -32,24 +31,6 @@ PAIRS = 12
 ATTACHES_S = 60.0
 
 
-@dataclass(frozen=True)
-class Overhead:
-    """The profiler's own cost."""
-
-    rows: tuple[Row, ...]
-    """``off`` and ``on``: CPU time of this process to go through the recordings; ``tell``: of it for each utterance, to
-    send its timing."""
-    percent: float
-    """Median difference of CPU time between neighbouring runs with and without."""
-    low: float
-    high: float
-    """Interval of it."""
-    tell_percent: float
-    """``tell`` as part of the CPU time of an utterance: a sharper figure than the difference of two large ones."""
-    provider: str
-    """Execution provider in use."""
-
-
 class _TimedSending:
     """An observer that sends to a server, and keeps the CPU time of that in milliseconds."""
 
@@ -66,8 +47,12 @@ class _TimedSending:
 
 def measure_overhead(
     files: Sequence[Path], bundle: Bundle, settings: Settings, rounds: int, progress: Progress
-) -> Overhead:
+) -> tuple[list[Row], str, str]:
     """Run through the recordings as fast as possible, alternating which of two neighbours comes first.
+
+    Returns:
+        Rows, a note with their meaning, and the execution provider in use. ``off`` and ``on`` are the CPU time of this
+        process to go through the recordings; ``tell`` is that of each utterance to send its timing.
 
     Raises:
         UsageError: nobody can attach.
@@ -94,23 +79,25 @@ def measure_overhead(
                 for samples, observe in sides if pair % 2 else sides[::-1]:
                     samples.append(_cpu_ms(files, recognizer, fast, observe))
             tell_ms.append(sending.samples_ms)
-    return _overhead(off_ms, on_ms, tell_ms, recognizer.encoder.provider)
+    measured = {"off": off_ms, "on": on_ms} | ({"tell": tell_ms} if all(tell_ms) else {})
+    rows = [
+        Row(part="overhead", stage=stage, rounds=tuple(map(rounded, samples))) for stage, samples in measured.items()
+    ]
+    return rows, _note(off_ms, on_ms, tell_ms), recognizer.encoder.provider
 
 
-def _overhead(
-    off_ms: list[list[float]], on_ms: list[list[float]], tell_ms: list[list[float]], provider: str
-) -> Overhead:
+def _note(off_ms: list[list[float]], on_ms: list[list[float]], tell_ms: list[list[float]]) -> str:
+    """Return what neighbouring runs differ by; sending alone is a sharper figure than that of two large ones."""
     percents = [
         [100 * (on / off - 1) for off, on in zip(offs, ons, strict=True)]
         for offs, ons in zip(off_ms, on_ms, strict=True)
     ]
     low, high = percentile_interval(medians(percents), LEVEL)
-    measured = {"off": off_ms, "on": on_ms} | ({"tell": tell_ms} if all(tell_ms) else {})
-    rows = [
-        Row(part="overhead", stage=stage, rounds=tuple(map(rounded, samples))) for stage, samples in measured.items()
-    ]
-    sent_ms = sum(chain(*tell_ms))
-    return Overhead(tuple(rows), median(chain(*percents)), low, high, 100 * sent_ms / sum(chain(*off_ms)), provider)
+    sent_percent = 100 * sum(chain(*tell_ms)) / sum(chain(*off_ms))
+    return (
+        f"the profiler costs {median(chain(*percents)):+.2f} % of the CPU time (99 %: {low:+.2f} … {high:+.2f}); "
+        f"by itself, telling of utterances is {sent_percent:.2f} % of it"
+    )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from edge.profiling.measurements import Row, rounded
 from edge.timing import STAGES, Timing
@@ -37,19 +37,17 @@ def _rows(rounds: Sequence[Sequence[Timing]], bucket_s: float | None) -> list[Ro
         return []
     speech_s = sum(timing.speech_s for timings in rounds for timing in timings)
     heard_s = sum(timing.heard_s for timings in rounds for timing in timings)
-    measures: dict[str, Callable[[Timing], float]] = {stage: _stage(stage) for stage in STAGES}
-    measures |= {ANSWER: answer_ms, TOTAL: lambda timing: timing.total_ms}
     return [
         Row(
             part="pipeline",
             stage=stage,
             bucket_s=bucket_s,
             audio_s=None if stage in WAITING else heard_s if stage == "vad" else speech_s,
-            rounds=tuple(rounded(map(measure, timings)) for timings in rounds),
+            rounds=tuple(rounded(_stages_ms(timing)[stage] for timing in timings) for timings in rounds),
         )
-        for stage, measure in measures.items()
+        for stage in (*STAGES, ANSWER, TOTAL)
     ]
 
 
-def _stage(stage: str) -> Callable[[Timing], float]:
-    return lambda timing: timing.stage_ms[stage]
+def _stages_ms(timing: Timing) -> Mapping[str, float]:
+    return {**timing.stage_ms, ANSWER: answer_ms(timing), TOTAL: timing.total_ms}

@@ -137,22 +137,21 @@ def test_a_profile_helps_recognition(world: World) -> None:
     assert right["profile"] > 1.02 * right["strangers"]
 
 
-@pytest.mark.parametrize("power", [0.0, 0.5])
-def test_the_weight_mixes_the_person_with_a_stranger(world: World, power: float) -> None:
+def test_the_weight_mixes_the_person_with_a_stranger(world: World) -> None:
     population, head = world.population(), world.head()
     offset = world.speaker()
     profile = VoiceProfile.estimate(population, world.clips(offset, MIXED))
     utterances = world.clips(offset, MIXED)
     none, half, full = (
-        adapted_probabilities(head, population, profile, utterances, weight, power) for weight in (0.0, 0.5, 1.0)
+        adapted_probabilities(head, population, profile, utterances, weight) for weight in (0.0, 0.5, 1.0)
     )
     assert none == pytest.approx(head.probabilities(utterances), abs=1e-6)
     assert half == pytest.approx((none + full) / 2, abs=1e-6)
     assert full.sum(axis=1) == pytest.approx(1)
-    assert profile.apply(utterances, 0.5) == pytest.approx(utterances - profile.offset / 2)
+    assert profile.apply(utterances) == pytest.approx(utterances - profile.offset)
 
 
-def test_the_label_prior_follows_similar_speakers_and_daily_life(world: World) -> None:
+def test_the_label_prior_follows_similar_speakers(world: World) -> None:
     population = world.population()
     offset = population.offsets[0]
     likeness = population.offsets @ offset / np.linalg.norm(population.offsets, axis=1)
@@ -160,7 +159,6 @@ def test_the_label_prior_follows_similar_speakers_and_daily_life(world: World) -
     prior = label_prior(population, offset)
     assert prior.sum() == pytest.approx(1)
     assert prior[0] > 0.8
-    assert label_prior(population, offset, np.array([0, 0, 1000.0, 0]))[2] > 0.9
     assert label_prior(population, 0 * offset).sum() == pytest.approx(1)
 
 

@@ -1,4 +1,4 @@
-"""The speaker store: people, their consent, and what their voices taught, encrypted in one SQLite file."""
+"""The speaker store: people, their consent, clips and voice profiles, encrypted in one SQLite file."""
 
 from edge.people.store.speakers import SpeakerStore
 

@@ -164,7 +164,7 @@ class Database:
         except sqlite3.ProgrammingError:
             raise
         except sqlite3.Error as error:
-            remedy = next((remedy for words, remedy in REMEDIES.items() if words in str(error)), DAMAGED)
+            remedy = next((remedy for cause, remedy in REMEDIES.items() if cause in str(error)), DAMAGED)
             raise StoreError(f"{self.path}: {remedy} ({str(error)!r})") from None
         except UnicodeDecodeError:
             raise StoreError(f"{self.path}: {DAMAGED}") from None

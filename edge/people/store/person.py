@@ -125,7 +125,7 @@ class EnrolledClip(VoiceRecord):
 
 
 class StoredProfile(VoiceRecord):
-    """What was learnt about someone's voice. The store knows nothing of what the tensors and facts mean."""
+    """A voice profile as it is stored. The store knows nothing of what the tensors and facts mean."""
 
     tensors: dict[str, Tensor]
     facts: dict[str, JsonValue] = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The speaker store: who agreed to be known, and what their voices taught. Nothing in it can be heard.
+"""The speaker store: people who agreed, their enrolled clips and voice profiles. No audio is in it.
 
 ``speakers.db`` (SQLite, WAL) and ``store.key`` lie in one folder. What is derived from a voice is sealed by the vault;
 names and consents are not, because listing and forgetting must work without the key.
@@ -24,7 +24,7 @@ KEPT_REVISIONS = 10
 
 
 class SpeakerStore:
-    """People, their enrolled clips and their profiles, for one thread.
+    """People, their enrolled clips and their voice profiles, for one thread.
 
     Every change is on the disk when its method returns, and seen by other processes. Every method raises StoreError,
     with the file and a remedy, when the store is damaged or cannot be read or written, or its key is not the right one.
