@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edge.errors import AffectdError, AudioDeviceError, AudioFileError, ModelError, StoreError, UsageError
     from edge.event import Event, SpeakerMatch
+    from edge.listening import Listening, listen
     from edge.model import Model, load
     from edge.settings import Settings, load_settings
 
@@ -30,12 +31,14 @@ __all__ = [
     "AudioDeviceError",
     "AudioFileError",
     "Event",
+    "Listening",
     "Model",
     "ModelError",
     "Settings",
     "SpeakerMatch",
     "StoreError",
     "UsageError",
+    "listen",
     "load",
     "load_settings",
 ]
@@ -43,6 +46,7 @@ __all__ = [
 _MODULES = {
     "edge.errors": ("AffectdError", "AudioDeviceError", "AudioFileError", "ModelError", "StoreError", "UsageError"),
     "edge.event": ("Event", "SpeakerMatch"),
+    "edge.listening": ("Listening", "listen"),
     "edge.model": ("Model", "load"),
     "edge.settings": ("Settings", "load_settings"),
 }

@@ -1,0 +1,114 @@
+"""The front door to live audio: ``edge.listen()``, a source's events as they come."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from edge.bundle import Bundle
+from edge.capture import Source, open_source
+from edge.engine import Engine
+from edge.event import Event
+from edge.model import Model, People, SettingValues, settings_of, with_people
+from edge.outputs import EventIterator, Output
+from edge.recognizer import Recognizer
+from edge.settings import Settings
+from edge.summary import Summary
+from edge.timing import Observer
+
+
+class Listening:
+    """A run from sources to events. ``edge.listen`` makes one: iterate over it inside ``with``, or call ``run``."""
+
+    def __init__(self, engine: Engine, events: EventIterator) -> None:
+        self.summary: Summary | None = None
+        """What it came to, once it has ended."""
+        self._engine, self._events = engine, events
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def stop(self) -> None:
+        """End it soon, with what was being said; callable from any thread, a signal handler, and more than once."""
+        self._engine.stop()
+
+    def __enter__(self) -> Listening:
+        self._thread.start()
+        return self
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield events until the sources end or ``stop`` is called.
+
+        Raises:
+            ModelError, StoreError, AudioDeviceError, AudioFileError: what ended it, after the events before.
+        """
+        yield from self._events
+        self._thread.join()
+        if self._failure:
+            raise self._failure
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._events.stop()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self.summary = self._engine.run()
+        except Exception as error:  # the one who iterates is to know
+            self._failure = error
+        self._events.close()
+
+
+def listen(
+    source: str | Path | Source | Sequence[str | Path | Source] | None = None,
+    *,
+    model: Model | None = None,
+    people: People = None,
+    outputs: Sequence[Output] = (),
+    settings: SettingValues = None,
+    observers: Sequence[Observer] = (),
+) -> Listening:
+    """Listen to a microphone, a file or a pipe: an event as soon as an utterance is over.
+
+    >>> import edge
+    >>> with edge.listen("examples/conversation.flac", settings={"capture.realtime": False}) as events:
+    ...     sounded = [event.emotion for event in events if event.type == "utterance"]
+    >>> len(sounded)
+    6
+
+    Args:
+        source: ``mic``, a path, ``-`` for raw PCM on standard input, anything that keeps ``edge.capture.Source``, or
+            several of these at once; None is what the settings say, by default the system's microphone.
+        model: what ``edge.load`` returned; None loads the one of the settings.
+        people: enrolled people who speak, as in ``Model.analyze``.
+        outputs: where events go as well, each an ``edge.outputs.Output`` with a queue and a thread of its own.
+        settings: ``section.key`` to value, or what ``edge.load_settings`` returned; None is those of the model.
+        observers: called with the ``edge.timing.Timing`` of each utterance.
+
+    Returns:
+        To iterate over inside ``with``. A loop that is slower than the source loses the oldest events, unless the
+        source can wait, as a file can that is read without ``capture.realtime``.
+
+    Raises:
+        UsageError: an unknown setting or value.
+        ModelError: the bundle is missing or damaged. What else can fail, fails in the iteration.
+    """
+    found = with_people(model.settings if model and settings is None else settings_of(settings), people)
+    recognizer = model.recognizer if model else Recognizer(Bundle.load(found.encoder.bundle_folder), found.encoder)
+    events = EventIterator()
+    return Listening(Engine(_opened(source, found), recognizer, [events, *outputs], found, observers), events)
+
+
+def _opened(source: str | Path | Source | Sequence[str | Path | Source] | None, settings: Settings) -> list[Source]:
+    if source is None:
+        return [open_source(settings.capture)]
+    if isinstance(source, (str, os.PathLike)):
+        return [open_source(settings.capture.model_copy(update={"source": os.fspath(source)}))]
+    if isinstance(source, Sequence):
+        return [each for one in source for each in _opened(one, settings)]
+    return [source]
