@@ -41,7 +41,9 @@ class Built:
     """To the CPU's embedding of the test tone; 1 for an engine that was there before."""
 
 
-def build_engines(bundle: Bundle, settings: EncoderSettings, rebuild: bool, tell: Callable[[str], None]) -> list[Built]:
+def build_engines(
+    bundle: Bundle, settings: EncoderSettings, rebuild: bool, report: Callable[[str], None]
+) -> list[Built]:
     """Build and try out the engine of each bucket that has none, or of every bucket.
 
     Raises:
@@ -57,7 +59,7 @@ def build_engines(bundle: Bundle, settings: EncoderSettings, rebuild: bool, tell
     if rebuild:
         shutil.rmtree(engines.folder, ignore_errors=True)
     missing = engines.missing(buckets)
-    tell(f"{len(missing)} of {len(buckets.samples)} engines to build; the first tells how long that takes")
+    report(f"{len(missing)} of {len(buckets.samples)} engines to build; the first tells how long that takes")
     built = []
     spent_s: list[float] = []
     for samples in buckets:
@@ -68,12 +70,12 @@ def build_engines(bundle: Bundle, settings: EncoderSettings, rebuild: bool, tell
         cosine = _build(encoder, reference, engines, samples)
         spent_s.append(time.perf_counter() - started_s)
         built.append(Built(samples, spent_s[-1], _parts(engines.bucket_folder(samples)), cosine))
-        tell(_line(built[-1], len(missing) - len(spent_s), spent_s))
+        report(_line(built[-1], len(missing) - len(spent_s), spent_s))
     return built
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as one would say them."""
+    """Return seconds, or minutes where there are many."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

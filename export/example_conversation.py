@@ -18,7 +18,7 @@ def spans_s(path: Path = CONVERSATION) -> list[tuple[float, float]]:
 
 
 def turns() -> list[Waveform]:
-    """Return what is said in every turn, ``float32[samples]`` at 16 kHz each.
+    """Return the audio of every turn, ``float32[samples]`` at 16 kHz each.
 
     Raises:
         UsageError: this is no checkout, so there is no example.

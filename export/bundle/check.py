@@ -142,7 +142,7 @@ def limit_size(folder: Path, max_mb: float | None) -> None:
     """Refuse a bundle that is too large; None is no limit.
 
     Raises:
-        ModelError: it is, and the message says what takes the room.
+        ModelError: it is too large; the message names the largest files.
     """
     if max_mb is None or check_size(folder, max_mb).passed:
         return

@@ -38,7 +38,7 @@ from export.graph.inventory import Inventory, count_traces
 from export.graph.parity import bucketed_embeddings, torch_embeddings
 
 MOST_UA_DIFFERENCE = 0.01
-"""To what the manifest says: other CPUs round otherwise."""
+"""From the figures in the manifest: other CPUs round otherwise."""
 LEAST_SHARE = 0.5
 """Of the operations behind the front end, for a graph to be what its manifest calls it."""
 NO_DATA = "--data not given"
@@ -115,7 +115,7 @@ def examine(folder: Path, evidence: Evidence, max_mb: float, threads: int) -> li
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Return what a bundle says of itself, unverified; None where it cannot be read."""
+    """Return the manifest of a bundle, unverified; None where it cannot be read."""
     try:
         return Manifest.model_validate_json((folder / MANIFEST_NAME).read_bytes())
     except (OSError, ValidationError):
@@ -167,7 +167,7 @@ def check_files(folder: Path, max_mb: float) -> tuple[list[Check], Bundle | None
 
 
 def check_graph(recognizer: Recognizer) -> list[Check]:
-    """Compare what the encoder's graph is made of with what the manifest says of it."""
+    """Compare the encoder's graph with what the manifest claims."""
     encoder = recognizer.bundle.manifest.encoder
     found = Inventory.of(recognizer.encoder.path, timed_samples(recognizer.buckets))
     foreign = ", ".join(found.foreign) or "none"

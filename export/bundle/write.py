@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,11 @@ from calibrate.dataset import Part
 from calibrate.evaluate import evaluate_bundle
 from calibrate.metrics import Figures
 from calibrate.report import summary
-from calibrate.run import Run
-from calibrate.speakers.verifier import SpeakerModel
 from calibrate.splits import Split
-from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Buckets
-from edge.bundle import (
-    BUNDLE_SCHEMA,
-    ENCODER_NAME,
-    HEAD_NAME,
-    MANIFEST_NAME,
-    SPEAKER_NAME,
-    Bundle,
-    EncoderRecord,
-    FileRecord,
-    Manifest,
-    SpeakerRecord,
-    sha256_of,
-)
+from edge.bundle import ENCODER_NAME, SPEAKER_NAME, Bundle
 from edge.encoder import Encoder
 from edge.errors import ModelError
-from edge.head import Head
-from edge.population import POPULATION_NAME, Population
 from edge.settings import EncoderSettings
 from export.bundle.card import CARD_NAME, model_card
 from export.bundle.check import (
@@ -51,44 +33,17 @@ from export.bundle.check import (
     limit_size,
     opened,
 )
+from export.bundle.contents import Identity, Model, write_contents
 from export.bundle.install import check_target, install
-from export.graph.encoder_graph import OPSET, EmbeddingGraph, write_onnx
+from export.graph.encoder_graph import EmbeddingGraph, write_onnx
 from export.graph.parity import some_speech, torch_embeddings
-from export.graph.precision import RULE, Precision, Quantisation, Speech, Trial, write_encoder
+from export.graph.precision import RULE, Speech, Trial, write_encoder
 from export.speaker.ge2e import write_speaker
 
-BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0)
 PARITY_UTTERANCES = 48
 CALIBRATION_UTTERANCES = 192
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a bundle is called and how its encoder computes."""
-
-    name: str
-    version: str
-    precision: Precision
-    """int8 is for CPUs, fp16 for GPUs."""
-    quantisation: Quantisation | None = None
-    """Of int8. None: the better, by measurement, where there is speech to calibrate with."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """Everything trained that goes into a bundle."""
-
-    run: Run
-    population: Population
-    """Of the run, see ``calibrate.speakers.factor_model``."""
-    speaker: SpeakerModel | None = None
-    """None: the bundle will recognise nobody."""
-
-    @property
-    def buckets_s(self) -> tuple[float, ...]:
-        """Padded lengths that the bundle will run at."""
-        max_s = self.run.recipe.encoder.max_s
-        return tuple(bucket for bucket in BUCKETS_S if bucket <= max_s) or (max_s,)
+HEADLINE = ("utterances", "speakers", "ua", "wa", "macro_f1", "ece", "mean_speaker_ua", "worst_decile")
+"""Figures of a corpus that go into the manifest."""
 
 
 @dataclass(frozen=True)
@@ -139,87 +94,31 @@ def export_bundle(
         write_onnx(graph, float_folder / ENCODER_NAME, f"{run.encoder_label}, layers {list(run.encoder.pooled)} pooled")
         if model.speaker:
             write_speaker(float_folder / SPEAKER_NAME, model.speaker)
-        _finish(model, float_folder, replace(identity, precision="fp32"))
+        write_contents(model, float_folder, replace(identity, precision="fp32"))
         trials: list[Trial] = []
         if identity.precision != "fp32":
             shutil.copytree(float_folder, folder)
             identity, trials = _reduce(model, float_folder / ENCODER_NAME, folder / ENCODER_NAME, identity, parts)
-            _finish(model, folder, identity)
+            write_contents(model, folder, identity)
         limit_size(folder, max_mb)
         checks, figures = _check(graph, parts["test"], float_folder, folder)
         failed = failures(checks)
         if failed:
             tried = f" (int8 was {identity.quantisation}, the better of --quantisation's two)" if trials else ""
             raise ModelError(f"the export fails its checks: {failed}{tried}")
-        metrics: dict[str, Any] = {
-            "protocol": protocol,
-            "corpora": {corpus: _headline(row) for corpus, row in figures.items()},
-        }
-        if trials:
-            metrics["quantisation"] = {"rule": RULE, "trials": [asdict(trial) for trial in trials]}
-        manifest = _finish(model, folder, identity, metrics)
+        metrics = _metrics(protocol, figures, trials)
+        manifest = write_contents(model, folder, identity, metrics)
         (folder / CARD_NAME).write_text(model_card(manifest, run, figures, checks))
-        _finish(model, folder, identity, metrics)
+        write_contents(model, folder, identity, metrics)
         limit_size(folder, max_mb)
         install(folder, target)
     return Export(Bundle.load(target), checks, figures, trials)
 
 
-def head_of(run: Run) -> Head:
-    """Return the device's head: the classifier's last layer and the temperature."""
-    output = run.classifier.output
-    return Head(output.weight.detach().numpy().copy(), output.bias.detach().numpy().copy(), run.temperature)
-
-
-def _finish(model: Model, folder: Path, identity: Identity, metrics: dict[str, Any] | None = None) -> Manifest:
-    """Write everything else, the manifest last, beside the encoders that are in ``folder``."""
-    run = model.run
-    head_of(run).save(folder / HEAD_NAME)
-    model.population.save(folder / POPULATION_NAME)
-    for path in folder.iterdir():
-        path.chmod(0o644)
-    files = {
-        path.name: FileRecord(sha256=sha256_of(path), bytes=path.stat().st_size)
-        for path in sorted(folder.iterdir())
-        if path.name != MANIFEST_NAME
-    }
-    manifest = Manifest(
-        schema_version=BUNDLE_SCHEMA,
-        name=identity.name,
-        version=identity.version,
-        labels=run.recipe.labels,
-        sample_rate_hz=SAMPLE_RATE_HZ,
-        buckets_s=model.buckets_s,
-        encoder=EncoderRecord(
-            architecture=f"{run.encoder_label}, {_first(run.recipe.encoder.layers)}",
-            precision=identity.precision,
-            quantisation=identity.quantisation if identity.precision == "int8" else None,
-            opset=OPSET,
-            embedding_dim=run.recipe.head.dim,
-            max_s=run.recipe.encoder.max_s,
-        ),
-        speaker=_speaker_record(model.speaker) if model.speaker else None,
-        corpora=tuple(run.corpora),
-        metrics=metrics or {},
-        files=files,
-    )
-    (folder / MANIFEST_NAME).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
-    return manifest
-
-
-def _speaker_record(speaker: SpeakerModel) -> SpeakerRecord:
-    return SpeakerRecord(
-        architecture=speaker.architecture,
-        licence=speaker.licence,
-        voiceprint_dim=speaker.dim,
-        calibration=tuple(speaker.calibration.weights.tolist()),
-    )
-
-
 def _reduce(
     model: Model, source: Path, target: Path, identity: Identity, parts: Mapping[Split, Part]
 ) -> tuple[Identity, list[Trial]]:
-    """Write the encoder in the wanted precision; int8 is then settled on a way to quantise."""
+    """Write the encoder in the precision of the bundle; returns the identity with the quantisation that was chosen."""
     buckets = Buckets(model.buckets_s)
 
     def loaded(path: Path) -> Encoder:
@@ -255,10 +154,13 @@ def _check(
     return in_brief(checks), final
 
 
-def _headline(row: Figures) -> dict[str, Any]:
-    kept = ("utterances", "speakers", "ua", "wa", "macro_f1", "ece", "mean_speaker_ua", "worst_decile")
-    return {key: value for key, value in summary(row).items() if key in kept}
-
-
-def _first(layers: int) -> str:
-    return "first layer" if layers == 1 else f"first {layers} layers"
+def _metrics(protocol: str, figures: Mapping[str, Figures], trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return the figures for the manifest, and those of the choice of a quantisation where there was one."""
+    corpora = {
+        corpus: {key: value for key, value in summary(row).items() if key in HEADLINE}
+        for corpus, row in figures.items()
+    }
+    metrics: dict[str, Any] = {"protocol": protocol, "corpora": corpora}
+    if trials:
+        metrics["quantisation"] = {"rule": RULE, "trials": [asdict(trial) for trial in trials]}
+    return metrics

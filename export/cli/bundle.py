@@ -62,7 +62,8 @@ def bundle(
     from calibrate.speakers.factor_model import population_of
     from calibrate.speakers.verifier import SpeakerModel
     from edge.errors import UsageError
-    from export.bundle.write import Identity, Model, export_bundle
+    from export.bundle.contents import Identity, Model
+    from export.bundle.write import export_bundle
     from export.cli.checks_table import show_checks
     from export.graph.precision import Precision, Quantisation
 

@@ -56,7 +56,7 @@ def check(
 ) -> None:
     """Verify a finished bundle: files, graph, parity, padding, batches, figures, latency. A failure is exit code 3.
 
-    Without data, embeddings are compared on the example conversation. What cannot be checked says why.
+    Without data, embeddings are compared on the example conversation. Each check that is skipped gives its reason.
     """
     import json
 

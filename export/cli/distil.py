@@ -35,12 +35,12 @@ def distil(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the student's checkpoint.")] = False,
     cache: Annotated[
-        Path, typer.Option(help="Folder for what encoders said, kept for the next time.", metavar="DIR")
+        Path, typer.Option(help="Folder for the answers of encoders, kept for the next time.", metavar="DIR")
     ] = Path("cache"),
     threads: Threads = 2,
     debug: Debug = False,
 ) -> None:
-    """Train a small encoder to hear as a trained run does, and write it as a run, with that run's own heads.
+    """Train a small encoder to imitate a trained run, and write it as a run, with that run's own heads.
 
     Its folder "encoder" can also take the place of a pretrained encoder: affectd-calibrate train --encoder DIR/encoder.
     """

@@ -18,13 +18,13 @@ from calibrate.training.heads import Standardise, narrowed
 from edge.buckets import pad
 from edge.errors import UsageError
 from export.distil.student_recipe import DistilRecipe
-from export.distil.teacher import Heard, View
+from export.distil.teacher import Example, View
 
 UNLABELLED = -1
 """Label of an utterance that has none."""
 LOSSES = ("states", "embedding", "logits", "labels")
 EVERYTHING = {"mix": "concatenate", "pool": "statistics", "standardise": True}
-"""What a student's embedding is made of, whatever its teacher's was."""
+"""How a student's embedding comes from its layers, whatever its teacher's did."""
 MOMENTUM = 0.01
 """Weight of one batch in the running statistics."""
 
@@ -129,28 +129,29 @@ class Scale:
         return (states - self.mean) / self.deviation
 
 
-def losses(imitation: Imitation, heard: Sequence[Heard], labels: Tensor, scale: Scale) -> Tensor:
-    """Return the losses ``float32[4]`` on what the teacher heard, in the order of ``LOSSES``.
+def losses(imitation: Imitation, examples: Sequence[Example], labels: Tensor, scale: Scale) -> Tensor:
+    """Return the losses ``float32[4]`` on examples, in the order of ``LOSSES``.
 
     Hidden states: distance and angle per token (DistilHuBERT, equation 1, on standardised channels); embedding: squared
-    error, relative; logits: divergence from what the teacher's head says; labels: cross-entropy.
+    error, relative; logits: divergence from the teacher's probabilities; labels: cross-entropy.
     """
-    waveforms = [each.waveform for each in heard]
+    waveforms = [each.waveform for each in examples]
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     states, tokens, z, logits = imitation(torch.from_numpy(pad(waveforms, int(lengths.max()))), lengths)
-    targets = [torch.from_numpy(each.states) for each in heard]
+    targets = [torch.from_numpy(each.states) for each in examples]
     expected = nn.utils.rnn.pad_sequence(targets, batch_first=True)
     time = min(states.shape[1], expected.shape[1])
     inside = frame_mask(torch.minimum(tokens, torch.tensor([len(target) for target in targets])), states[:, :time])
-    found, wanted = scale(states[:, :time])[inside], scale(expected[:, :time])[inside]
-    embeddings = torch.from_numpy(np.stack([each.embedding for each in heard]))
-    says = imitation.output(embeddings)
+    found, target = scale(states[:, :time])[inside], scale(expected[:, :time])[inside]
+    embeddings = torch.from_numpy(np.stack([each.embedding for each in examples]))
+    expected_logits = imitation.output(embeddings)
     return torch.stack(
         [
-            F.l1_loss(found, wanted) + 1 - F.cosine_similarity(found, wanted, dim=-1).mean(),
+            F.l1_loss(found, target) + 1 - F.cosine_similarity(found, target, dim=-1).mean(),
             (z - embeddings).square().sum() / embeddings.square().sum(),
-            F.kl_div(logits.log_softmax(1), says.log_softmax(1), log_target=True, reduction="batchmean"),
-            F.cross_entropy(logits, labels, label_smoothing=0.1, ignore_index=UNLABELLED, reduction="sum") / len(heard),
+            F.kl_div(logits.log_softmax(1), expected_logits.log_softmax(1), log_target=True, reduction="batchmean"),
+            F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum", label_smoothing=0.1)
+            / len(labels),
         ]
     )
 

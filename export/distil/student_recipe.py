@@ -23,16 +23,16 @@ DISTURBANCES = (
 
 
 class StudentAugmentation(AugmentationRecipe):
-    """What happens to an utterance on its way to the student, drawn anew every time; the teacher hears it without.
+    """What happens to an utterance on its way to the student, drawn anew every time; the teacher gets it without.
 
-    So the student learns to hear through noise, voices, rooms and lines, and hardly hears the same utterance twice.
+    So the student learns to recognise through noise, voices, rooms and lines, and hardly gets the same utterance twice.
     Nothing here may move speech in time: the hidden states of teacher and student are compared token by token.
     """
 
     copies: Annotated[int, Field(ge=0)] = 0
-    """0: the student hears what the teacher hears, with all of the teacher's own augmentation."""
+    """0: the student gets the same audio as the teacher, with all of the teacher's own augmentation."""
     voices_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the utterances that one to six others are heard behind."""
+    """Share of the utterances with one to six others in the background."""
     voices_db: Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 25.0)
     """How far these are below, together."""
     trim_probability: Nothing = 0.0
@@ -63,9 +63,9 @@ class DistilRecipe(BaseModel):
     speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     """Views play up to this share faster or slower."""
     mixed: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the utterances in these views that are heard with another's over them, 0 to 10 dB below.
+    """Share of the utterances in these views that have another laid over them, 0 to 10 dB below.
 
-    The teacher hears the mixture too: more to imitate than there is speech (Beyer et al. 2022, function matching).
+    The teacher gets the mixture too: more to imitate than there is speech (Beyer et al. 2022, function matching).
     """
     augmentation: StudentAugmentation = StudentAugmentation()
     epochs: Annotated[int, Field(ge=1)] = 12
@@ -77,6 +77,6 @@ class DistilRecipe(BaseModel):
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the running mean of the weights, which is what is kept."""
 
-    def heard_by_both(self, teachers: AugmentationRecipe) -> AugmentationRecipe:
+    def of_views(self, teachers: AugmentationRecipe) -> AugmentationRecipe:
         """Return what is done to a view: what moves speech in time, and the rest unless the student has its own."""
         return teachers.model_copy(update=dict.fromkeys(DISTURBANCES, 0.0)) if self.augmentation.copies else teachers

@@ -1,8 +1,8 @@
-"""What a teacher says about an utterance, kept on disk, so that a student can hear it many times.
+"""The answers of a teacher to utterances, kept on disk, so that a student can learn from each many times.
 
-A view is one pass over the utterances, clean or augmented. Its folder holds the audio as heard (``int16``), the
-teacher's hidden states at the student's frame rate (``float16``), its embeddings and where each utterance begins; it is
-moved into place when it is whole, so a killed run loses at most the view in hand.
+A view is one pass over the utterances, clean or augmented. Its folder holds the audio after augmentation (``int16``),
+the teacher's hidden states at the student's frame rate (``float16``), its embeddings and where each utterance begins;
+it is moved into place when it is whole, so a killed run loses at most the view in hand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from calibrate.cache import content_of, key_of, weights_sha256
-from calibrate.encoders.batches import central_part
+from calibrate.encoders.batches import central_part, plan_batches
 from calibrate.progress import progress_bar
 from calibrate.recipe import AugmentationRecipe
 from calibrate.run import Run
@@ -45,7 +45,7 @@ class View:
     """``float32[utterances, dim]``."""
 
     def waveform(self, row: int) -> Waveform:
-        """Return what was heard as ``float32[samples]``."""
+        """Return the audio of an utterance as ``float32[samples]``."""
         samples = self.audio[self.audio_at[row] : self.audio_at[row + 1]]
         return np.divide(samples, 32768, dtype=np.float32)
 
@@ -60,8 +60,8 @@ class View:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One utterance of a view, and what the teacher makes of it."""
+class Example:
+    """One utterance of a view with the answers of the teacher."""
 
     waveform: Waveform
     states: npt.NDArray[np.float32]
@@ -69,14 +69,14 @@ class Heard:
     embedding: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, view: View, row: int) -> Heard:
+    def of(cls, view: View, row: int) -> Example:
         """Read a row of a view."""
         return cls(view.waveform(row), view.target(row), view.embeddings[row])
 
 
 @dataclass(frozen=True)
-class Listener:
-    """How utterances are heard in a view."""
+class Rendering:
+    """How the audio of a view is made from files."""
 
     augmentation: AugmentationRecipe
     speed: float
@@ -95,8 +95,8 @@ class Listener:
             factor = rng.uniform(1 - self.speed, 1 + self.speed)
             waveform = soxr.resample(waveform, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ).astype(np.float32)
             waveform = augment(waveform, self.augmentation, rng)
-        heard = central_part(waveform, round(self.max_s * SAMPLE_RATE_HZ))
-        return np.clip(np.round(heard * 32768), -32768, 32767).astype(np.int16)
+        waveform = central_part(waveform, round(self.max_s * SAMPLE_RATE_HZ))
+        return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
 
 
 def overlaid(waveform: Waveform, other: Waveform, below_db: float) -> Waveform:
@@ -108,31 +108,31 @@ def overlaid(waveform: Waveform, other: Waveform, below_db: float) -> Waveform:
 
 def chatter(view: View, voices: int, samples: int, rng: np.random.Generator) -> Waveform:
     """Return ``float32[samples]`` of utterances drawn from a view, equally loud, from anywhere in each, repeated."""
-    heard = np.zeros(samples, np.float32)
+    voices_together = np.zeros(samples, np.float32)
     for row in rng.integers(len(view.audio_at) - 1, size=voices):
         voice = view.waveform(row)
         loudness = float(np.sqrt(np.mean(np.square(voice))))
-        heard += np.resize(np.roll(voice, rng.integers(len(voice))), samples) / max(loudness, 1e-6)
-    return heard
+        voices_together += np.resize(np.roll(voice, rng.integers(len(voice))), samples) / max(loudness, 1e-6)
+    return voices_together
 
 
-def view_of(teacher: Run, paths: Sequence[Path], listener: Listener, view: int, apart: int, cache: Path) -> View:
+def view_of(teacher: Run, paths: Sequence[Path], rendering: Rendering, view: int, apart: int, cache: Path) -> View:
     """Return a view, made if the cache has none.
 
     Args:
         teacher: its pooled layers are the hidden states kept.
         paths: readable files, a row each.
-        listener: how they are heard.
+        rendering: how the audio is made from them.
         view: number of the view, 0 is clean.
         apart: frames of the teacher from one of the student's tokens to the next; only those are kept.
         cache: folder under which the views lie.
     """
-    folder = cache / _key(teacher, paths, listener, apart) / f"view-{view}"
+    folder = cache / _key(teacher, paths, rendering, apart) / f"view-{view}"
     if not folder.is_dir():
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _make(teacher, [listener(paths, view, row) for row in range(len(paths))], apart, partial, f"view {view}")
+        _make(teacher, [rendering(paths, view, row) for row in range(len(paths))], apart, partial, f"view {view}")
         partial.rename(folder)
     return View(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS})
 
@@ -178,17 +178,12 @@ def batches_of(
     lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], batch_s: float
 ) -> list[npt.NDArray[np.int64]]:
     """Cut an order of rows into batches whose padded length stays within ``batch_s`` seconds."""
-    batches: list[list[int]] = [[]]
-    for row in order:
-        longest = max([lengths[row], *(lengths[other] for other in batches[-1])])
-        if batches[-1] and longest * (len(batches[-1]) + 1) > batch_s * SAMPLE_RATE_HZ:
-            batches.append([])
-        batches[-1].append(int(row))
-    return [np.array(batch, np.int64) for batch in batches]
+    lengths_s = (lengths[order] / SAMPLE_RATE_HZ).tolist()
+    return [order[batch] for batch in plan_batches(lengths_s, batch_s, by_length=False)]
 
 
-def _key(teacher: Run, paths: Sequence[Path], listener: Listener, apart: int) -> str:
+def _key(teacher: Run, paths: Sequence[Path], rendering: Rendering, apart: int) -> str:
     weights = [weights_sha256(module) for module in (teacher.encoder, teacher.classifier)]
-    heard = (listener.augmentation.key, listener.speed, listener.mixed, listener.max_s)
+    rendered = (rendering.augmentation.key, rendering.speed, rendering.mixed, rendering.max_s)
     files = [content_of(path) for path in paths]
-    return f"teacher-{key_of(weights, files, heard, apart, teacher.encoder.pooled)}"
+    return f"teacher-{key_of(weights, files, rendered, apart, teacher.encoder.pooled)}"

@@ -1,10 +1,10 @@
-"""Distillation: a small encoder learns to hear as a trained run does, on augmented speech that needs no labels."""
+"""Distillation: a small encoder learns to imitate a trained run, on augmented speech that needs no labels."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
@@ -13,27 +13,23 @@ from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from calibrate.dataset import Part, Rows
 from calibrate.encoders.students import save_student
-from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.run import Run
 from calibrate.training.augment import augment
 from calibrate.training.temperature import fit_temperature
-from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.buckets import pad
+from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError
-from edge.segmenter import spoken
 from export.distil.imitation import LOSSES, Imitation, Scale, losses
 from export.distil.student_recipe import DistilRecipe
-from export.distil.teacher import Heard, Listener, View, answers, batches_of, chatter, overlaid, view_of
+from export.distil.teacher import Example, Rendering, View, batches_of, chatter, overlaid, view_of
+from export.distil.validation import Validation
 
 LOG_COLUMNS = ("epoch", "loss", *LOSSES, "validation_cosine", "validation_ua")
-JUDGE_BATCH_S = 64.0
 ENCODER_NAME = "encoder"
 MOST_VOICES = 6
 """Behind an utterance, as many as in the babble that robustness is measured with."""
@@ -53,7 +49,7 @@ def distil(
 
     Args:
         teacher: a trained run with a dense head.
-        parts: training and validation utterances; the labels of the first weigh as the recipe says.
+        parts: training and validation utterances; the labels of the first weigh by the recipe.
         recipe: student, losses, schedule.
         folder: of the run; the encoder goes to ``encoder`` in it.
         cache: folder of the teacher's answers.
@@ -66,42 +62,23 @@ def distil(
     Raises:
         ModelError: the student cannot imitate this teacher, or the checkpoint is of another recipe.
     """
-    head = teacher.recipe.head
-    if head.kind != "dense" or head.speaker != "none":
-        found = head.kind + ("" if head.speaker == "none" else " and told who speaks")
-        raise ModelError(f"distillation imitates a dense embedding (head.kind = 'dense'); this run's is {found}")
+    _check_imitable(teacher)
     train, validation = parts
     torch.manual_seed(recipe.seed)
     student = Training(Imitation(teacher, recipe, start), recipe, folder / "checkpoint.pt")
     apart = frames_a_token(teacher, student.imitation)
-    listener = Listener(
-        recipe.heard_by_both(teacher.recipe.augmentation),
+    rendering = Rendering(
+        recipe.of_views(teacher.recipe.augmentation),
         recipe.speed,
         recipe.mixed,
         teacher.recipe.encoder.max_s,
     )
-    views = [view_of(teacher, train.paths, listener, view, apart, cache) for view in range(recipe.views)]
-    scale, judge = Scale.of(views[0]), Judge(teacher, validation)
+    views = [view_of(teacher, train.paths, rendering, view, apart, cache) for view in range(recipe.views)]
+    validate = Validation(teacher, validation)
     folder.mkdir(parents=True, exist_ok=True)
-    label = _label(recipe, teacher)
-    done = student.load() if resume else 0
-    log = _read_log(folder / "log.csv", done)
-    cosine = LOG_COLUMNS.index("validation_cosine")
-    with progress_bar() as progress:
-        task = progress.add_task("distilling", total=recipe.epochs, completed=done)
-        for epoch in range(done, recipe.epochs):
-            figures = student.epoch(epoch, views, train, scale)
-            kept = student.kept()
-            heard = judge(kept)
-            log.append((str(epoch + 1), *(f"{figure:.4f}" for figure in (*figures, *heard))))
-            with (folder / "log.csv").open("w", newline="") as file:
-                csv.writer(file).writerows(log)
-            if float(log[-1][cosine]) >= max(float(row[cosine]) for row in log[1:]):
-                student.note_best()
-            student.save(epoch + 1)
-            progress.update(task, advance=1, description=f"distilling, validation UA {heard[1]:.3f}")
+    _train(student, views, train, validate, folder / "log.csv", student.load() if resume else 0)
     best = student.best()
-    save_student(best.encoder.encoder, recipe.student, folder / ENCODER_NAME, label)
+    save_student(best.encoder.encoder, recipe.student, folder / ENCODER_NAME, _label(recipe, teacher))
     run = best.as_run(teacher, recipe, str(folder / ENCODER_NAME))
     readable, features = run.source(cache).clean(validation, spoken_only=True)
     run.temperature = fit_temperature(run.logits(features), readable)
@@ -151,8 +128,9 @@ class Training:
             for group in self.optimiser.param_groups:
                 group["lr"] = recipe.learning_rate * rate
             seeds = rng.integers(2**63, size=len(rows))
-            heard = list(self.pool.map(lambda row, view, seed: self._heard(views[view], row, seed), rows, drawn, seeds))
-            each = losses(self.imitation, heard, torch.from_numpy(part.labels[rows]), scale)
+            chosen = [views[view] for view in drawn]
+            examples = list(self.pool.map(self._example, chosen, rows, seeds))
+            each = losses(self.imitation, examples, torch.from_numpy(part.labels[rows]), scale)
             loss = each @ weights
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -162,15 +140,15 @@ class Training:
             found.append([loss.item(), *each.tolist()])
         return [float(value) for value in np.mean(found, axis=0)]
 
-    def _heard(self, view: View, row: int, seed: int) -> Heard:
-        heard = Heard.of(view, row)
+    def _example(self, view: View, row: int, seed: int) -> Example:
+        example = Example.of(view, row)
         if self.augmentation is None:
-            return heard
-        rng, waveform, recipe = np.random.default_rng(seed), heard.waveform, self.recipe.augmentation
+            return example
+        rng, waveform, recipe = np.random.default_rng(seed), example.waveform, self.recipe.augmentation
         if recipe.voices_probability and rng.random() < recipe.voices_probability:
             others = chatter(view, int(rng.integers(1, MOST_VOICES + 1)), len(waveform), rng)
             waveform = overlaid(waveform, others, rng.uniform(*recipe.voices_db))
-        return replace(heard, waveform=augment(waveform, self.augmentation, rng))
+        return replace(example, waveform=augment(waveform, self.augmentation, rng))
 
     def save(self, epochs: int) -> None:
         """Write the state after this many epochs, as a whole."""
@@ -195,50 +173,30 @@ class Training:
         return {"model": self.imitation, "average": self.average, "best": self._best, "optimiser": self.optimiser}
 
 
-class Judge:
-    """What a student is worth on speakers that neither it nor the teacher trained on, as the device hears them."""
-
-    def __init__(self, teacher: Run, part: Part) -> None:
-        self.part = part
-        limit = round(teacher.recipe.encoder.max_s * SAMPLE_RATE_HZ)
-        self.waveforms = [spoken(read_audio(path))[:limit] for path in part.paths]
-        lengths = np.array([len(waveform) for waveform in self.waveforms])
-        self.batches = batches_of(lengths, np.argsort(lengths, kind="stable"), JUDGE_BATCH_S)
-        self.expected = self._embed(lambda waveforms: answers(teacher, waveforms, 1)[2])
-
-    def __call__(self, imitation: Imitation) -> tuple[float, float]:
-        """Return the mean cosine of ``z`` to the teacher's, and the mean over corpora of UA with the teacher's head."""
-        imitation.eval()
-
-        def embed(waveforms: list[Waveform]) -> Tensor:
-            lengths = torch.tensor([len(waveform) for waveform in waveforms])
-            z: Tensor = imitation(torch.from_numpy(pad(waveforms, int(lengths.max()))), lengths)[2]
-            return z
-
-        z = self._embed(embed)
-        with torch.inference_mode():
-            predicted = imitation.output(z).argmax(1).numpy()
-        corpora, labels = self.part.corpora, self.part.labels
-        ua = [unweighted_accuracy(predicted[corpora == one], labels[corpora == one]) for one in np.unique(corpora)]
-        return float(F.cosine_similarity(z, self.expected).mean()), float(np.mean(ua))
-
-    def _embed(self, embed: Callable[[list[Waveform]], Tensor]) -> Tensor:
-        rows: list[Tensor] = [torch.empty(0)] * len(self.waveforms)
-        with torch.inference_mode():
-            for batch in self.batches:
-                for row, z in zip(batch, embed([self.waveforms[row] for row in batch]), strict=True):
-                    rows[row] = z
-        return torch.stack(rows)
+def _train(
+    student: Training, views: Sequence[View], part: Part, validate: Validation, log_path: Path, done: int
+) -> None:
+    """Train the epochs that are left, and log and keep each."""
+    log, scale = _read_log(log_path, done), Scale.of(views[0])
+    cosine, epochs = LOG_COLUMNS.index("validation_cosine"), student.recipe.epochs
+    with progress_bar() as progress:
+        task = progress.add_task("distilling", total=epochs, completed=done)
+        for epoch in range(done, epochs):
+            figures = [*student.epoch(epoch, views, part, scale), *validate(student.kept())]
+            log.append((str(epoch + 1), *(f"{figure:.4f}" for figure in figures)))
+            with log_path.open("w", newline="") as file:
+                csv.writer(file).writerows(log)
+            if float(log[-1][cosine]) >= max(float(row[cosine]) for row in log[1:]):
+                student.note_best()
+            student.save(epoch + 1)
+            progress.update(task, advance=1, description=f"distilling, validation UA {figures[-1]:.3f}")
 
 
-def _label(recipe: DistilRecipe, teacher: Run) -> str:
-    """Return what model cards call the student's encoder."""
-    shape = recipe.student
-    if shape.kind == "compact":
-        return f"compact encoder taught by {teacher.encoder_label}"
-    origin = recipe.start.rstrip("/").rpartition("/")[2] or teacher.encoder_label
-    every_ms = 1_000 * shape.hop * shape.stride // SAMPLE_RATE_HZ
-    return f"{origin} with a token every {every_ms} ms, taught by {teacher.encoder_label}"
+def _check_imitable(teacher: Run) -> None:
+    head = teacher.recipe.head
+    if head.kind != "dense" or head.speaker != "none":
+        found = head.kind + ("" if head.speaker == "none" else " and told who speaks")
+        raise ModelError(f"distillation imitates a dense embedding (head.kind = 'dense'); this run's is {found}")
 
 
 def frames_a_token(teacher: Run, imitation: Imitation) -> int:
@@ -255,6 +213,16 @@ def frames_a_token(teacher: Run, imitation: Imitation) -> int:
     if abs(frames / apart - tokens) > 1:
         raise ModelError(f"the student's {tokens} tokens of a few seconds do not divide the teacher's {frames} frames")
     return apart
+
+
+def _label(recipe: DistilRecipe, teacher: Run) -> str:
+    """Return what model cards call the student's encoder."""
+    shape = recipe.student
+    if shape.kind == "compact":
+        return f"compact encoder taught by {teacher.encoder_label}"
+    origin = recipe.start.rstrip("/").rpartition("/")[2] or teacher.encoder_label
+    every_ms = 1_000 * shape.hop * shape.stride // SAMPLE_RATE_HZ
+    return f"{origin} with a token every {every_ms} ms, taught by {teacher.encoder_label}"
 
 
 def _batches(

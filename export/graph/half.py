@@ -51,7 +51,7 @@ def to_half(source: Path, target: Path) -> None:
 def half_nodes(graph: onnx.GraphProto) -> set[int]:
     """Return the positions of the nodes that compute in float16.
 
-    The front end is what leads to a logarithm that no non-linearity precedes, so it is found whether it is made of
+    The front end is what leads to a logarithm that no non-linearity precedes, whether it consists of
     convolutions or of products. The pooling is the sums from which neither attention nor a convolution follows.
     """
     nodes = list(graph.node)

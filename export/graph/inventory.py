@@ -93,7 +93,7 @@ def node_flops(path: Path, samples: int) -> list[tuple[onnx.NodeProto, int]]:
 
 
 def count_traces(folder: Path) -> int:
-    """Return the lines of stack traces in the graphs of a bundle, which tell of the machine that built them."""
+    """Return the lines of stack traces in the graphs of a bundle, which give paths of the machine away."""
     return sum(path.read_bytes().count(TRACE) for path in sorted(folder.glob("*.onnx")))
 
 
@@ -113,13 +113,13 @@ def _precisions(model: onnx.ModelProto) -> dict[str, str]:
 def _shapes(model: onnx.ModelProto, names: set[str], feed: Mapping[str, Any]) -> dict[str, Shape]:
     known: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     known |= {name: array.shape for name, array in feed.items()}
-    wanted = sorted(names - set(known))
-    if not wanted:
+    unknown = sorted(names - set(known))
+    if not unknown:
         return known
-    session = inner_session(model, wanted)
+    session = inner_session(model, unknown)
     inputs = {node.name for node in session.get_inputs()}
-    arrays = session.run(wanted, {name: array for name, array in feed.items() if name in inputs})
-    return known | {name: array.shape for name, array in zip(wanted, arrays, strict=True)}
+    arrays = session.run(unknown, {name: array for name, array in feed.items() if name in inputs})
+    return known | {name: array.shape for name, array in zip(unknown, arrays, strict=True)}
 
 
 def _node_flops(node: onnx.NodeProto, left: Shape, right: Shape, output: Shape) -> int:

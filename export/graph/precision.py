@@ -33,7 +33,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Speech:
-    """What quantisation may hear; nothing of it is test speech."""
+    """Speech for quantisation, none of it of test speakers."""
 
     calibration: Sequence[Waveform]
     """Training utterances that set static ranges."""
@@ -66,12 +66,12 @@ def write_encoder(
         source: float graph.
         target: graph to write.
         precision: int8 or fp16.
-        quantisation: of int8. None: the better, by ``RULE``; without speech to tell, dynamic.
+        quantisation: of int8. None: the better, by ``RULE``; without speech to measure them on, dynamic.
         speech: for int8.
         opened: loads a graph, on one thread.
 
     Raises:
-        UsageError: static quantisation is wanted and there is nothing to calibrate it with.
+        UsageError: static quantisation is asked for and there is nothing to calibrate it with.
     """
     if precision == "fp16":
         to_half(source, target)
@@ -114,7 +114,7 @@ def quantise_better(source: Path, target: Path, speech: Speech, opened: Callable
 
 
 def prefer_static(dynamic: Trial, static: Trial) -> bool:
-    """Return what ``RULE`` says. Where both are alike it does not hang on how busy the machine was."""
+    """Return whether static is better by ``RULE``; small differences, as of a busy machine, do not decide."""
     if abs(static.cosine - dynamic.cosine) > SAME_COSINE:
         return static.cosine > dynamic.cosine
     return static.latency_ms <= dynamic.latency_ms * (1 + SAME_LATENCY)

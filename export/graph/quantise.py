@@ -27,7 +27,7 @@ Feed = dict[str, Any]
 Extremes = tuple[Matrix, Matrix]
 """Least and greatest value of every channel, ``float32[channels]``; zero is between."""
 Range = tuple[float, float]
-"""Least and greatest value that int8 can tell from what is beyond."""
+"""Least and greatest value that int8 represents."""
 
 
 def calibration_feeds(waveforms: Sequence[Waveform], buckets: Buckets) -> list[Feed]:

@@ -26,14 +26,14 @@ POINTS = 15
 RIVAL = "openSMILE ComParE"
 NOTES = """\
 UA is the mean recall over the labels of a corpus, on the fixed test speakers, who are in no training data. All
-systems hear the same samples, what is spoken in each file as the device cuts it. The bundle answers any of its
+systems get the same samples, what is spoken in each file as the device cuts it. The bundle answers any of its
 labels and does not know which corpus a clip is from. Nor does the SVM: linear, standardised on the training
 speakers, corpora and labels weighing the same as in the bundle's training, C raised tenfold from 1e-6 until the mean
-UA of the validation speakers gains no more. "SVM of the corpus" is trained on one corpus alone and told it, which
+UA of the validation speakers gains no more. "SVM of the corpus" is trained on one corpus alone and knows it, which
 the bundle is not.
 
 Times are from samples to probabilities (bundle) or functionals (openSMILE), one thread, over the same {clips} test
-clips of {low:.1f} to {high:.1f} s, which all systems hear in turn, {rounds} times each."""
+clips of {low:.1f} to {high:.1f} s, which all systems get in turn, {rounds} times each."""
 
 Uas = Mapping[str, float]
 

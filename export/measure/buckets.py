@@ -25,7 +25,7 @@ HEADER = ("batches", "median ms", "n", "audio s per s", "padding", "peak MB", "f
 NOTES = """\
 {clips} clips of {low:.1f} to {high:.1f} s, {total:.0f} s in all, {source}, in random order. Batches hold at most
 {most} utterances (`encoder.max_batch`), one thread unless the title says otherwise. *Padding* is the share of what
-the encoder hears. *Peak* is the resident memory of a fresh process that does only this on one thread. The last
+the encoder computes. *Peak* is the resident memory of a fresh process that does only this on one thread. The last
 column is the largest relative distance of an embedding from that of the same clip alone and unpadded."""
 
 

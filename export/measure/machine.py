@@ -72,7 +72,7 @@ class Gemm:
 
 
 def load() -> float:
-    """Return how many processes wanted to run, on average over the last minute."""
+    """Return the load: processes that run or wait for a core, on average over the last minute."""
     return round(os.getloadavg()[0], 2)
 
 

@@ -106,7 +106,7 @@ def train_and_test(parts: Mapping[Split, Part], features: Features) -> Result:
 
 
 def train_and_test_each(parts: Mapping[Split, Part], features: Features) -> dict[str, Result]:
-    """Do the same with a machine for each corpus, which is told the corpus."""
+    """Do the same with a machine for each corpus, which thereby knows the corpus."""
     results = {}
     for corpus in dict.fromkeys(parts["test"].corpora.tolist()):
         rows = {split: part.corpora == corpus for split, part in parts.items()}

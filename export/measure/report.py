@@ -63,7 +63,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What a page says."""
+    """Everything on a page."""
 
     machine: Machine
     bundles: dict[str, str]

@@ -69,7 +69,7 @@ def true_steps(clean: Waveform, turns: Sequence[Span]) -> Steps:
 
 
 def on_steps(voiced: npt.NDArray[np.bool_], frame_samples: int, count: int) -> npt.NDArray[np.bool_]:
-    """Return ``bool[count]``: a detector's decision at the middle of each step; none after its last frame."""
+    """Return ``bool[count]``: a detector's decision at the centre of each step; none after its last frame."""
     frames = (np.arange(count) * STEP_SAMPLES + STEP_SAMPLES // 2) // frame_samples
     return np.append(voiced, False)[np.minimum(frames, len(voiced))]
 
@@ -96,15 +96,15 @@ def utterances(voiced: npt.NDArray[np.bool_], settings: SegmenterSettings) -> li
     return [(start * STEP_S, end * STEP_S) for start, end, held in joined if held * STEP_S >= settings.min_speech_s]
 
 
-def turn_error(heard: Sequence[Span], turns: Sequence[Span]) -> TurnError:
+def turn_error(spans: Sequence[Span], turns: Sequence[Span]) -> TurnError:
     """Match utterances to turns, each at most once."""
     bounds_s: list[float] = []
     for turn in turns:
-        match = max(heard, key=lambda span: _overlap(span, turn), default=turn)
-        if heard and _overlap(match, turn) >= LEAST_OVERLAP:
+        match = max(spans, key=lambda span: _overlap(span, turn), default=turn)
+        if spans and _overlap(match, turn) >= LEAST_OVERLAP:
             bounds_s += [abs(match[0] - turn[0]), abs(match[1] - turn[1])]
     found = len(bounds_s) // 2
-    return TurnError(len(turns), found, len(heard) - found, tuple(bounds_s))
+    return TurnError(len(turns), found, len(spans) - found, tuple(bounds_s))
 
 
 def _overlap(one: Span, other: Span) -> float:
@@ -114,7 +114,7 @@ def _overlap(one: Span, other: Span) -> float:
 
 
 def _levels_db(clean: Waveform, count: int) -> npt.NDArray[np.float64]:
-    """Return the level of the 30 ms around the middle of each step."""
+    """Return the level of the 30 ms around the centre of each step."""
     margin = (FRAME_SAMPLES - STEP_SAMPLES) // 2
     padded = np.pad(clean.astype(np.float64), (margin, FRAME_SAMPLES))
     sums = np.cumsum(np.append(0.0, padded**2))

@@ -2,7 +2,7 @@
 
 CAM++, ERes2Net, ECAPA and ResNet models come as ``float32[batch, frames, 80]`` to ``float32[batch, dim]``, with what
 they were trained on in the metadata that sherpa-onnx reads. They have no input for lengths, so padding would change
-what they say. The adapter puts the front end and the model into the body of a Scan over the batch: every utterance is
+their answer. The adapter puts the front end and the model into the body of a Scan over the batch: every utterance is
 cut to its own length and runs by itself, whatever the bucket.
 """
 

@@ -22,7 +22,7 @@ WINDOWS: dict[str, Window] = {"3d-speaker": "povey", "wespeaker": "hamming"}
 
 @dataclass(frozen=True)
 class PublishedEncoder:
-    """A published model, and what its metadata says about its features."""
+    """A published model, and how its metadata describes its features."""
 
     model: onnx.ModelProto
     input: str
@@ -57,12 +57,12 @@ class PublishedEncoder:
         source, target = _ends(path, model)
         opset = opset_of(model)
         normalise = metadata.get("feature_normalize_type", "")
-        wanted: dict[str, tuple[str, tuple[str, ...]]] = {
+        needed: dict[str, tuple[str, tuple[str, ...]]] = {
             "sample_rate": (metadata.get("sample_rate", ""), (str(SAMPLE_RATE_HZ),)),
             "normalize_samples": (_normalize_samples(metadata, framework), ("0", "1")),
             "feature_normalize_type": (normalise, ("", "global-mean")),
         }
-        for key, (value, allowed) in wanted.items():
+        for key, (value, allowed) in needed.items():
             if value not in allowed:
                 options = " or ".join(option or "(none)" for option in allowed)
                 raise ModelError(f"{path}: its metadata says {key} {value or '(none)'}; it must be {options}")
@@ -101,11 +101,11 @@ def _ends(path: Path, model: onnx.ModelProto) -> tuple[onnx.ValueInfoProto, onnx
 
 
 def _dim(path: Path, target: onnx.ValueInfoProto, metadata: Mapping[str, str]) -> int:
-    said, found = metadata.get("output_dim", ""), _shape(target)[1]
-    if found is None and said.isdigit():
-        return int(said)
-    if found is None or (said and said != str(found)):
-        raise ModelError(f"{path}: gives {_describe(target)}, but its metadata says output_dim {said or '(none)'}")
+    declared, found = metadata.get("output_dim", ""), _shape(target)[1]
+    if found is None and declared.isdigit():
+        return int(declared)
+    if found is None or (declared and declared != str(found)):
+        raise ModelError(f"{path}: gives {_describe(target)}, but its metadata says output_dim {declared or '(none)'}")
     return found
 
 

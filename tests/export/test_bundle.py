@@ -18,8 +18,9 @@ from edge.settings import EncoderSettings
 from export.bundle import check
 from export.bundle import write as module
 from export.bundle.card import CARD_NAME
+from export.bundle.contents import Identity, Model, head_of
 from export.bundle.examine import LEAST_SHARE
-from export.bundle.write import Export, Identity, Model, export_bundle, head_of
+from export.bundle.write import Export, export_bundle
 from export.graph import precision
 from export.graph.inventory import Inventory
 from export.graph.precision import Trial

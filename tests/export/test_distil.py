@@ -20,7 +20,7 @@ from edge.errors import ModelError, UsageError
 from export.cli.app import main
 from export.distil.imitation import UNLABELLED, Imitation, RunningStandardise
 from export.distil.student_recipe import DistilRecipe
-from export.distil.teacher import Listener, batches_of, chatter, overlaid, view_of
+from export.distil.teacher import Rendering, batches_of, chatter, overlaid, view_of
 from export.distil.train import distil
 from export.distil.unlabelled import with_unlabelled
 from helpers.calling import exit_code
@@ -73,8 +73,8 @@ def test_batches_hold_every_row_once_within_their_length(lengths: list[int], bat
 
 def test_a_view_is_made_once_and_holds_what_the_teacher_says(teacher: Run, data: Path, tmp_path: Path) -> None:
     paths = read_parts(teacher.recipe, data)["train"].paths[:5]
-    listener = Listener(teacher.recipe.augmentation, 0.1, 0.5, 1.0)
-    clean, changed = (view_of(teacher, paths, listener, view, 2, tmp_path) for view in (0, 1))
+    rendering = Rendering(teacher.recipe.augmentation, 0.1, 0.5, 1.0)
+    clean, changed = (view_of(teacher, paths, rendering, view, 2, tmp_path) for view in (0, 1))
     for row in range(5):
         waveform = torch.from_numpy(clean.waveform(row))[None]
         states, frames, pooled = teacher.encoder.states(waveform, torch.tensor([waveform.shape[1]]))
@@ -85,12 +85,12 @@ def test_a_view_is_made_once_and_holds_what_the_teacher_says(teacher: Run, data:
     assert not np.array_equal(clean.samples, changed.samples)
     (folder,) = tmp_path.glob("*/view-1")
     before = folder.stat().st_mtime_ns
-    again = view_of(teacher, paths, listener, 1, 2, tmp_path)
+    again = view_of(teacher, paths, rendering, 1, 2, tmp_path)
     assert folder.stat().st_mtime_ns == before
     np.testing.assert_array_equal(again.audio, changed.audio)
     (folder / "audio.npy").unlink()
     (folder.parent / "view-2.partial").mkdir()
-    assert len(view_of(teacher, paths, listener, 2, 2, tmp_path).embeddings) == 5
+    assert len(view_of(teacher, paths, rendering, 2, 2, tmp_path).embeddings) == 5
 
 
 @pytest.mark.parametrize("kind", STUDENTS)
@@ -222,8 +222,8 @@ def test_a_student_hears_noise_that_its_teacher_does_not(teacher: Run, data: Pat
 
 def test_what_disturbs_speech_leaves_the_views_once_the_student_has_its_own(teacher: Run) -> None:
     teachers = teacher.recipe.augmentation.model_copy(update={"mask": 0.1, "speed": 0.2})
-    assert recipe_for("compact").heard_by_both(teachers) == teachers
-    left = recipe_for("compact", augmentation={"copies": 1}).heard_by_both(teachers)
+    assert recipe_for("compact").of_views(teachers) == teachers
+    left = recipe_for("compact", augmentation={"copies": 1}).of_views(teachers)
     assert (left.trim_probability, left.speed, left.tempo) == (teachers.trim_probability, 0.2, teachers.tempo)
     rng = np.random.default_rng(0)
     waveform = 0.1 * rng.standard_normal(16_000).astype(np.float32)
@@ -233,7 +233,7 @@ def test_what_disturbs_speech_leaves_the_views_once_the_student_has_its_own(teac
 
 def test_chatter_is_as_many_voices_equally_loud(teacher: Run, data: Path, tmp_path: Path) -> None:
     paths = read_parts(teacher.recipe, data)["train"].paths[:5]
-    view = view_of(teacher, paths, Listener(teacher.recipe.augmentation, 0.1, 0.0, 1.0), 0, 2, tmp_path)
+    view = view_of(teacher, paths, Rendering(teacher.recipe.augmentation, 0.1, 0.0, 1.0), 0, 2, tmp_path)
     one, again = (chatter(view, 1, 5_000, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(one, again)
     assert one.shape == (5_000,)
