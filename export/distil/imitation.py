@@ -144,14 +144,14 @@ def losses(imitation: Imitation, examples: Sequence[Example], labels: Tensor, sc
     inside = frame_mask(torch.minimum(tokens, torch.tensor([len(target) for target in targets])), states[:, :time])
     found, target = scale(states[:, :time])[inside], scale(expected[:, :time])[inside]
     embeddings = torch.from_numpy(np.stack([each.embedding for each in examples]))
-    expected_logits = imitation.output(embeddings)
+    answers = imitation.output(embeddings)
+    known = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum", label_smoothing=0.1)
     return torch.stack(
         [
             F.l1_loss(found, target) + 1 - F.cosine_similarity(found, target, dim=-1).mean(),
             (z - embeddings).square().sum() / embeddings.square().sum(),
-            F.kl_div(logits.log_softmax(1), expected_logits.log_softmax(1), log_target=True, reduction="batchmean"),
-            F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum", label_smoothing=0.1)
-            / len(labels),
+            F.kl_div(logits.log_softmax(1), answers.log_softmax(1), log_target=True, reduction="batchmean"),
+            known / len(labels),
         ]
     )
 
