@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.errors import UsageError, nearest
+from edge.errors import one_of
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """A link to the repository's top-level folder in a checkout, a folder of its own in an installed package."""
@@ -25,8 +25,4 @@ def find_config(name: str | Path, what: str, folder: str = ".") -> Path:
     if path.name != str(name) or path.is_file():
         return path
     shipped = {file.stem: file for file in (CONFIGS / folder).glob("*.toml")}
-    stem = path.name.removesuffix(".toml")
-    if stem not in shipped:
-        allowed = f"{', '.join(sorted(shipped))}{nearest(stem, shipped)}"
-        raise UsageError(f"{what} {path.name!r} is not one of {allowed}, nor a file here")
-    return shipped[stem]
+    return shipped[one_of(what, path.name.removesuffix(".toml"), sorted(shipped))]
