@@ -9,7 +9,7 @@ SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 portaudio19-de
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help system run test quick check bench clean microphone
+.PHONY: help system run test quick check docs bench clean microphone
 
 help: ## List these targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -50,6 +50,9 @@ check: .venv-dev/installed ## Lint, check the format, the types and who imports 
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/mypy
 	.venv-dev/bin/lint-imports --no-logo
+
+docs: .venv-dev/installed ## Write docs/api.md from the code.
+	@.venv-dev/bin/python docs/generate.py
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.measure $(ARGS)

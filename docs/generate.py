@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 import edge
 from edge.event import Event, SpeakerMatch
+from edge.settings.reference import settings_markdown
 
 PAGE = Path(__file__).with_name("api.md")
 HEADER = """\
@@ -25,7 +26,7 @@ Generated from the code by `make docs`. `import edge` is light: what a name need
 
 def page() -> str:
     """Return the page as Markdown."""
-    return "\n".join([HEADER, *_names(), *_events(), ""])
+    return "\n".join([HEADER, *_names(), *_events(), "## Settings\n", settings_markdown()])
 
 
 def _names() -> Iterator[str]:

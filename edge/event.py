@@ -29,14 +29,20 @@ class Event:
     """
 
     type: EventType
+    """``utterance``: how it sounded and who spoke; ``skipped``: an utterance that a slow encoder let go; ``status``:
+    what changed, such as ready and stopped; ``error``: a file or source that cannot be read; ``partial`` is
+    reserved."""
     source: str
+    """Name of the file, the microphone, or ``-``."""
     time: str
     start_s: float | None = None
     """First voiced sample of the utterance."""
     end_s: float | None = None
     """Last voiced sample of the utterance."""
     speaker: SpeakerMatch | None = None
+    """The enrolled person who spoke; None: a stranger, or uncertain."""
     emotion: str | None = None
+    """The most probable label."""
     confidence: float | None = None
     """Calibrated probability of ``emotion``."""
     scores: dict[str, float] = field(default_factory=dict)
