@@ -49,8 +49,12 @@ def features(enrolled: Matrix, prints: Matrix, durations_s: Doubles) -> Doubles:
     The score is the cosine with the person's mean print and, half as much, with the nearest one.
     """
     cosines = (prints @ enrolled.T).astype(np.float64)
-    centre = cosines.mean(axis=1) / max(float(np.linalg.norm(enrolled.mean(axis=0))), 1e-9)
+    centre = cosines.mean(axis=1) / _mean_length(enrolled)
     return _columns(centre, cosines.max(axis=1), durations_s, np.full(len(prints), len(enrolled)))
+
+
+def _mean_length(prints: Matrix) -> float:
+    return max(float(np.linalg.norm(prints.mean(axis=0))), 1e-9)
 
 
 def _columns(centre: Doubles, nearest: Doubles, durations_s: Doubles, counts: Counts) -> Doubles:
@@ -114,7 +118,7 @@ class Identifier:
         self._prints = np.concatenate(prints) if prints else np.zeros((0, 0), np.float32)
         self._counts = np.array([len(mine) for mine in prints], np.int64)
         self._starts = self._counts.cumsum() - self._counts
-        self._norms = np.array([max(float(np.linalg.norm(mine.mean(axis=0))), 1e-9) for mine in prints])
+        self._norms = np.array([_mean_length(mine) for mine in prints])
         self.stay, self.forget_s, self.threshold = stay, forget_s, threshold
         stranger = stranger if people else 1.0
         self._fresh = np.array([(1 - stranger) / max(1, len(people))] * len(people) + [stranger])

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -24,15 +24,14 @@ from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.logmel import LogMel, convolve, frame_mask
 from calibrate.encoders.whisper import WhisperEncoder
 from edge.errors import ModelError
+from edge.records import Record
 
 MODEL_TYPE = "affectd-student"
 CONFIG_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
 
 
-class WhisperStudentShape(BaseModel):
+class WhisperStudentShape(Record):
     """Whisper's first layers on fewer frames: a token every ``hop * stride`` samples, where Whisper has 320."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["whisper"] = "whisper"
     layers: Annotated[int, Field(ge=1)] = 3
@@ -49,10 +48,8 @@ class WhisperStudentShape(BaseModel):
     """Longest input in tokens."""
 
 
-class CompactShape(BaseModel):
+class CompactShape(Record):
     """A small transformer on stacked log-mel frames, with convolutions in its feed-forward layers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["compact"] = "compact"
     layers: Annotated[int, Field(ge=1)] = 4

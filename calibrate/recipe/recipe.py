@@ -17,10 +17,10 @@ from calibrate.recipe.sections import (
     FinetuneRecipe,
     HeadRecipe,
     ScheduleRecipe,
-    Section,
     SplitRecipe,
 )
 from edge.errors import UsageError, nearest
+from edge.records import Record
 from edge.shipped import find_config
 
 if sys.version_info >= (3, 11):
@@ -31,7 +31,7 @@ else:
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
-class Recipe(Section):
+class Recipe(Record):
     """Everything that makes a model, besides the folders."""
 
     name: str
@@ -121,7 +121,7 @@ class Recipe(Section):
         return self.model_copy(update={"corpora": tuple(corpus for corpus in self.corpora if corpus.name not in names)})
 
 
-class HeadFile(Section):
+class HeadFile(Record):
     """A head of ``configs/heads`` with its hyper-parameters, to be laid over a recipe."""
 
     head: HeadRecipe

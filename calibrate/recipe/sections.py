@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from edge.records import Record
 
 Decay = Annotated[float, Field(ge=0.01, le=5)]
 Count = Annotated[int, Field(ge=1)]
@@ -22,13 +24,7 @@ def ascending(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
-class Section(BaseModel):
-    """A table of a recipe: no key but its own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class CorpusRecipe(Section):
+class CorpusRecipe(Record):
     """One corpus to train on."""
 
     name: str
@@ -40,7 +36,7 @@ class CorpusRecipe(Section):
     licence_verified: bool = True
 
 
-class SplitRecipe(Section):
+class SplitRecipe(Record):
     """Who trains, validates and tests; never the same speaker twice."""
 
     file: str = ""
@@ -53,7 +49,7 @@ class SplitRecipe(Section):
         return self.file or "a seeded draw"
 
 
-class EncoderRecipe(Section):
+class EncoderRecipe(Record):
     """The pretrained encoder and what is taken from it."""
 
     name: str
@@ -70,7 +66,7 @@ class EncoderRecipe(Section):
     """Longest input; the exported position table ends here."""
 
 
-class AugmentationRecipe(Section):
+class AugmentationRecipe(Record):
     """What may happen to copies of the training audio; each step is drawn on its own, and 0 is off."""
 
     copies: Number = 3
@@ -101,7 +97,7 @@ class AugmentationRecipe(Section):
         return f"Augmentation({', '.join(f'{name}={value!r}' for name, value in values.items() if value)})"
 
 
-class HeadRecipe(Section):
+class HeadRecipe(Record):
     """What turns pooled layers into labels."""
 
     kind: Literal["linear", "dense", "stack"] = "linear"
@@ -147,7 +143,7 @@ class HeadRecipe(Section):
         return self
 
 
-class ScheduleRecipe(Section):
+class ScheduleRecipe(Record):
     """Optimisation of the head, on features of the frozen encoder."""
 
     epochs: Number = 30

@@ -21,23 +21,23 @@ class StrangerMemory:
 
     def __init__(self, bundle: Bundle, forget_s: float) -> None:
         self._bundle, self._forget_s = bundle, forget_s
-        self._heard: deque[Encoding] = deque(maxlen=MOST_UTTERANCES)
+        self._utterances: deque[Encoding] = deque(maxlen=MOST_UTTERANCES)
 
     def reset(self) -> None:
         """Forget the stranger."""
-        self._heard.clear()
+        self._utterances.clear()
 
     def follow(self, encoding: Encoding, pause_s: float) -> VoiceProfile | None:
-        """Take a stranger's next utterance; return the profile of what they said before, None if this is the first."""
+        """Take a stranger's next utterance; return the voice profile of those before it, None if there are none."""
         if pause_s > self._forget_s or not self._is_same(encoding):
             self.reset()
-        before = [heard.embedding for heard in self._heard]
-        self._heard.append(encoding)
+        before = [utterance.embedding for utterance in self._utterances]
+        self._utterances.append(encoding)
         return VoiceProfile.estimate(self._bundle.population, np.stack(before)) if before else None
 
     def _is_same(self, encoding: Encoding) -> bool:
         calibration = self._bundle.calibration
-        prints = [heard.voiceprint for heard in self._heard if heard.voiceprint is not None]
+        prints = [utterance.voiceprint for utterance in self._utterances if utterance.voiceprint is not None]
         if calibration is None or encoding.voiceprint is None or not prints:
             return True
         durations_s = np.array([encoding.duration_s])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from calibrate.encoders.students import StudentShape
 from calibrate.recipe.sections import AugmentationRecipe, ascending
+from edge.records import Record
 
 Share = Annotated[float, Field(ge=0)]
 Nothing = Annotated[float, Field(ge=0, le=0)]
@@ -40,10 +41,8 @@ class StudentAugmentation(AugmentationRecipe):
     tempo: Nothing = 0.0
 
 
-class DistilRecipe(BaseModel):
+class DistilRecipe(Record):
     """Everything that makes a student, besides its teacher."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     name: str
     seed: Annotated[int, Field(ge=0)] = 0
