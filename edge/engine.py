@@ -17,6 +17,7 @@ from edge.event import Event, wall_clock
 from edge.outputs import Output, Outputs
 from edge.people.conversation import Recognition
 from edge.people.household import Household
+from edge.people.households import Households
 from edge.people.refine import Refiner
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import Settings
@@ -43,6 +44,7 @@ class Engine:
         outputs: Sequence[Output],
         settings: Settings,
         observers: Sequence[Observer] = (),
+        bound_to: Sequence[tuple[str, ...]] = (),
     ) -> None:
         """Prepare.
 
@@ -52,15 +54,20 @@ class Engine:
             outputs: where events go. While all sources can wait, so can the outputs, and nothing is lost.
             settings: for voice activity, segments, people and decisions; ``capture`` is the sources' own.
             observers: called with the timing of each utterance.
+            bound_to: for each source the enrolled people who speak there, empty as ``settings.speakers.only`` says;
+                without any, that holds for all.
         """
         self._recognizer, self._settings = recognizer, settings
-        self._household = Household(recognizer.bundle, settings.speakers)
-        self._streams = [Stream(source, new_segmenter(recognizer, settings), self._household) for source in sources]
+        self._households = Households(recognizer.bundle, settings.speakers)
+        self._streams = [
+            Stream(source, new_segmenter(recognizer, settings), self._households.bound_to(names))
+            for source, names in zip(sources, bound_to or [()] * len(sources), strict=True)
+        ]
         self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch)
         self._outputs = Outputs(outputs, all(source.can_wait for source in sources), self._report)
         self._observers = list(observers)
-        self._refiner = Refiner(self._household)
-        self._news = ""
+        self._refiners = {stream.household: Refiner(stream.household) for stream in self._streams}
+        self._news: dict[Household, str] = {}
         """What was said last about the people."""
         self._utterances = self._skipped = 0
         self._totals_ms: deque[float] = deque(maxlen=SUMMARY_UTTERANCES)
@@ -78,9 +85,9 @@ class Engine:
             AudioFileError, AudioDeviceError: a source failed, and the others ended; their events are out by then.
             OutputError, BrokenPipeError: no output is left that works.
         """
-        self._household.load()
-        self._news = str(self._household)
-        self._recognizer.load(self._household.wants_voiceprints)
+        self._households.load()
+        self._news = {household: str(household) for household in self._refiners}
+        self._recognizer.load(self._households.wants_voiceprints)
         with self._outputs, self._listening_threads():
             for item in self._queue:
                 if isinstance(item, Event):
@@ -114,7 +121,7 @@ class Engine:
             ready = False
             for utterances in stream.utterances():
                 if not ready:
-                    self._queue.put(_status(stream.name, self._ready()))
+                    self._queue.put(_status(stream.name, self._ready(stream)))
                     ready = True
                 for utterance in utterances:
                     self._queue.put(utterance)
@@ -130,9 +137,10 @@ class Engine:
 
     def _recognize(self, utterances: list[Utterance]) -> None:
         """Recognise what waits, each length bucket as one batch, and report it in the order of arrival."""
-        self._refresh(utterances[0].source)
+        for stream in dict.fromkeys(utterance.stream for utterance in utterances):
+            self._refresh(stream)
         waveforms = [utterance.segment.samples for utterance in utterances]
-        encodings = self._recognizer.encode(waveforms, self._household.wants_voiceprints)
+        encodings = self._recognizer.encode(waveforms, self._households.wants_voiceprints)
         for utterance, encoding in zip(utterances, encodings, strict=True):
             segment = utterance.segment
             recognition = utterance.stream.conversation.recognize(encoding, segment.start_s, segment.end_s)
@@ -149,7 +157,7 @@ class Engine:
             self._totals_ms.append(latency_ms["total"])
             self._outputs.write(utterance_event(utterance.source, segment, recognition, latency_ms, self._settings))
             self._observe(self._timing(utterance, encoding, latency_ms, ready_at_s, len(utterances)))
-            self._refine(utterance.source, recognition)
+            self._refine(utterance.stream, recognition)
 
     def _timing(
         self, utterance: Utterance, encoding: Encoding, latency_ms: dict[str, float], ready_at_s: float, together: int
@@ -177,36 +185,36 @@ class Engine:
                 logger.warning("%r fails, and observes no more", observer, exc_info=True)
                 self._observers.remove(observer)
 
-    def _refresh(self, source: str) -> None:
+    def _refresh(self, stream: Stream) -> None:
         """Follow changes of the speaker store; trouble with it stops nothing."""
         try:
-            if self._household.refresh():
-                self._report_people(source, str(self._household))
+            if stream.household.refresh():
+                self._report_people(stream, str(stream.household))
         except AffectdError as error:
-            self._report_people(source, f"the speakers stay as they were: {error}")
+            self._report_people(stream, f"the speakers stay as they were: {error}")
 
-    def _refine(self, source: str, recognition: Recognition) -> None:
+    def _refine(self, stream: Stream, recognition: Recognition) -> None:
         if recognition.speaker is None or not self._settings.speakers.refine:
             return
         speaker = recognition.speaker
         try:
-            if self._refiner.collect(speaker.name, speaker.score, recognition.encoding.embedding):
-                self._report_people(source, f"the profile of {speaker.name} was refined")
+            if self._refiners[stream.household].collect(speaker.name, speaker.score, recognition.encoding.embedding):
+                self._report_people(stream, f"the profile of {speaker.name} was refined")
         except AffectdError as error:
-            self._report_people(source, f"the profile of {speaker.name} stays as it was: {error}")
+            self._report_people(stream, f"the profile of {speaker.name} stays as it was: {error}")
 
-    def _report_people(self, source: str, news: str) -> None:
-        if news != self._news:
-            self._news = news
-            self._outputs.write(_status(source, news))
+    def _report_people(self, stream: Stream, news: str) -> None:
+        if news != self._news[stream.household]:
+            self._news[stream.household] = news
+            self._outputs.write(_status(stream.name, news))
 
     def _report(self, trouble: str) -> None:
         """Put trouble with an output before the others; any thread may."""
         self._queue.put(_status(", ".join(stream.name for stream in self._streams), trouble))
 
-    def _ready(self) -> str:
+    def _ready(self, stream: Stream) -> str:
         manifest, provider = self._recognizer.bundle.manifest, self._recognizer.encoder.provider
-        return f"ready: bundle {manifest.name} {manifest.version} on {provider}; {self._household}"
+        return f"ready: bundle {manifest.name} {manifest.version} on {provider}; {stream.household}"
 
     @property
     def _lost_s(self) -> float:

@@ -38,6 +38,7 @@ class Stream:
     """All that belongs to one source. The constructor is cheap; ``utterances`` opens the source."""
 
     def __init__(self, source: Source, segmenter: Segmenter, household: Household) -> None:
+        self.household = household
         self.conversation = Conversation(household)
         """For the thread that recognises."""
         self.audio_s = 0.0

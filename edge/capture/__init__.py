@@ -4,7 +4,7 @@ from edge.capture.base import BLOCK_S, Block, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
-from edge.capture.open import open_source
+from edge.capture.open import open_source, open_sources
 from edge.capture.pcm import PcmSource
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "PcmSource",
     "Source",
     "open_source",
+    "open_sources",
 ]

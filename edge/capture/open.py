@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from edge.capture.base import Source
+from edge.capture.base import Block, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
 from edge.capture.pcm import PcmSource
-from edge.settings import CaptureSettings
+from edge.settings import CaptureSettings, Settings
 
 
 def open_source(settings: CaptureSettings) -> Source:
@@ -29,3 +30,25 @@ def open_source(settings: CaptureSettings) -> Source:
     else:
         source = FileSource(Path(settings.source), settings.realtime)
     return LiveSource(source, settings.queue_s) if settings.realtime else source
+
+
+def open_sources(settings: Settings) -> list[Source]:
+    """Return the sources of the settings, or without any the one of ``capture``."""
+    if not settings.sources:
+        return [open_source(settings.capture)]
+    queue_s = settings.capture.queue_s
+    sources = ((entry.name, open_source(entry.capture(queue_s))) for entry in settings.sources)
+    return [_Named(source, name) if name else source for name, source in sources]
+
+
+class _Named:
+    """A source under a name of its own; a microphone takes another when it opens."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        self.name, self.can_wait, self._source = name, source.can_wait, source
+
+    def blocks(self) -> Iterator[Block]:
+        return self._source.blocks()
+
+    def close(self) -> None:
+        self._source.close()

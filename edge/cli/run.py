@@ -39,16 +39,21 @@ def run(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> 
     A table on a terminal, JSON lines (one event per line) in a pipe or with --json.
     """
     from edge.bundle import Bundle
-    from edge.capture import open_source
+    from edge.capture import open_sources
     from edge.engine import Engine
-    from edge.outputs import open_output
+    from edge.outputs import open_outputs
     from edge.recognizer import Recognizer
 
     settings = loaded.settings
     recognizer = Recognizer(Bundle.load(settings.encoder.bundle_folder), settings.encoder)
     with _timing_server(recognizer) as server:
         engine = Engine(
-            [open_source(settings.capture)], recognizer, [open_output(json)], settings, observers=[server.tell]
+            open_sources(settings),
+            recognizer,
+            open_outputs(settings.outputs, recognizer.bundle.manifest.labels, json),
+            settings,
+            observers=[server.tell],
+            bound_to=[source.speakers for source in settings.sources],
         )
         with stop_on_signals(engine.stop):
             print(f"affectd: {engine.run()}", file=sys.stderr)

@@ -5,7 +5,7 @@ from edge.outputs.csv_table import CsvTable
 from edge.outputs.iterator import EventIterator
 from edge.outputs.json_lines import JsonLines
 from edge.outputs.live_table import LiveTable
-from edge.outputs.open import open_output
+from edge.outputs.open import open_output, open_outputs
 from edge.outputs.queued import Outputs
 
-__all__ = ["CsvTable", "EventIterator", "JsonLines", "LiveTable", "Output", "Outputs", "open_output"]
+__all__ = ["CsvTable", "EventIterator", "JsonLines", "LiveTable", "Output", "Outputs", "open_output", "open_outputs"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from edge.errors import UsageError
 from edge.event import Event
+from edge.outputs.text import TextOutput
 
 COLUMNS = (
     "path",
@@ -24,35 +25,32 @@ COLUMNS = (
 )
 
 
-class CsvTable:
-    """A file with one line per utterance or error, and one column per label after the others."""
+class CsvTable(TextOutput):
+    """One line per utterance or error, and one column per label after the others."""
 
-    def __init__(self, file: Path, labels: Sequence[str]) -> None:
-        self.name = str(file)
-        self._file = file
+    def __init__(self, target: Path | TextIO, labels: Sequence[str]) -> None:
+        super().__init__(target, "CSV")
         self._columns = (*COLUMNS, *labels)
-        self._stream: TextIO | None = None
 
     def open(self) -> None:
-        """Create the file, and write the heading; raises UsageError if that is not possible."""
-        try:
-            self._stream = self._file.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-        except OSError as error:
-            raise UsageError(f"cannot write {self._file}: {error.strerror}") from None
-        self._writer = csv.DictWriter(self._stream, self._columns)
-        self._writer.writeheader()
+        """Open, and write the heading; see ``TextOutput``."""
+        super().open()
+        self._write_row(dict(zip(self._columns, self._columns, strict=True)))
 
     def write(self, event: Event) -> None:
-        """Write the line of an ``utterance`` or ``error`` event; the others have none."""
+        """Write the line of an ``utterance`` or ``error`` event; the others have none.
+
+        What was not read from a file has the name of its source for a path.
+        """
+        row: dict[str, object] = {"path": event.path or event.source}
         if event.type == "error":
-            self._writer.writerow({"path": event.path, "error": event.message})
+            self._write_row(row | {"error": event.message})
         elif event.type == "utterance":
             values = event.to_dict()
-            kept = {column: values[column] for column in COLUMNS if column in values}
-            name = event.speaker.name if event.speaker else None
-            self._writer.writerow(kept | {"speaker": name} | values["scores"])
+            row |= {column: values[column] for column in COLUMNS if column in values}
+            self._write_row(row | {"speaker": event.speaker.name if event.speaker else None} | values["scores"])
 
-    def close(self) -> None:
-        """Close the file."""
-        if self._stream:
-            self._stream.close()
+    def _write_row(self, row: Mapping[str, object]) -> None:
+        line = io.StringIO()
+        csv.DictWriter(line, self._columns).writerow(row)
+        self._write(line.getvalue())

@@ -1,16 +1,20 @@
-"""From the command line to an output on standard output."""
+"""From settings and the command line to outputs."""
 
 from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
 from edge.outputs.base import Output
+from edge.outputs.csv_table import CsvTable
 from edge.outputs.json_lines import JsonLines
 from edge.outputs.live_table import LiveTable
+from edge.settings import OutputSettings
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -18,8 +22,36 @@ if TYPE_CHECKING:
 
 def open_output(json: bool) -> Output:
     """Return JSON lines on standard output when asked for or when it is no terminal, otherwise a live table."""
+    return _on_standard_output("json" if json or not sys.stdout.isatty() else "table", ())
+
+
+def open_outputs(settings: Sequence[OutputSettings], labels: Sequence[str], json: bool) -> list[Output]:
+    """Return the outputs of the settings, or without any the one of ``open_output``.
+
+    Args:
+        settings: at most one of them on standard output, see ``Settings``.
+        labels: of the bundle, for the columns of a table.
+        json: JSON lines are on standard output, whatever the settings have there.
+    """
+    if not settings:
+        return [open_output(json)]
+    if json:
+        settings = [*(output for output in settings if output.path), OutputSettings(type="json")]
+    return [
+        _in_file(output, labels) if output.path else _on_standard_output(output.type, labels) for output in settings
+    ]
+
+
+def _in_file(output: OutputSettings, labels: Sequence[str]) -> Output:
+    path = Path(output.path).expanduser()
+    return CsvTable(path, labels) if output.type == "csv" else JsonLines(path)
+
+
+def _on_standard_output(kind: str, labels: Sequence[str]) -> Output:
     stream = _unbuffered(sys.stdout)
-    return JsonLines(stream) if json or not sys.stdout.isatty() else LiveTable(Console(file=stream))
+    if kind == "table":
+        return LiveTable(Console(file=stream))
+    return CsvTable(stream, labels) if kind == "csv" else JsonLines(stream)
 
 
 class _Descriptor(io.FileIO):

@@ -138,7 +138,7 @@ class SourceSettings(_Section):
     """One of several sources of `affectd run`, which it hears at once; without any, `[capture]` is the only one."""
 
     name: str = ""
-    """What its events call it; empty is the device, the file's name, or `mic` or `-`."""
+    """What its events call it; empty is the name of the microphone or file, or `-`."""
     source: str = "mic"
     """As in `[capture]`; only one can be `-`."""
     device: str = ""
@@ -152,7 +152,7 @@ class SourceSettings(_Section):
 
     @property
     def label(self) -> str:
-        """What its events call it."""
+        """What tells it from the others."""
         return self.name or (self.device if self.source == "mic" else "") or Path(self.source).name
 
     def capture(self, queue_s: float) -> CaptureSettings:

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.capture import BLOCK_S, Block, FileSource, LiveSource, PcmSource, Source, open_source
+from edge.capture import BLOCK_S, Block, FileSource, LiveSource, PcmSource, Source, open_source, open_sources
 from edge.capture.base import BlockQueue, from_pcm
 from edge.capture.microphone import Microphone
 from edge.errors import AudioFileError
-from edge.settings import CaptureSettings
+from edge.settings import CaptureSettings, Settings, SourceSettings
 from helpers.signals import speech_like
 
 
@@ -236,3 +236,16 @@ def test_a_recording_piped_in_at_real_time_loses_nothing() -> None:
     blocks = list(live.blocks())
     assert sum(len(block.samples) for block in blocks) == samples
     assert not any(block.lost_s for block in blocks)
+
+
+def test_sources_have_the_names_that_the_settings_give_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(1_600, np.float32), 16_000)
+    named = SourceSettings(name="hall", source=str(path), realtime=False)
+    hall, own = open_sources(Settings(sources=(named, SourceSettings(source=str(path)))))
+    assert (hall.name, hall.can_wait, own.name, own.can_wait) == ("hall", True, "a.wav", False)
+    assert sum(len(block.samples) for block in hall.blocks()) == 1_600
+    assert hall.name == "hall"
+    hall.close()
+    (only,) = open_sources(Settings(capture=CaptureSettings(source="b.wav")))
+    assert only.name == "b.wav"

@@ -9,12 +9,13 @@ from edge.audio import SAMPLE_RATE_HZ
 from edge.bundle import Bundle
 from edge.capture import FileSource
 from edge.engine import Engine
-from edge.errors import AudioFileError
+from edge.errors import AudioFileError, StoreError
 from edge.event import Event
 from edge.people.conversation import Conversation, Recognition
 from edge.recognizer import Encoding, Recognizer
-from edge.settings import EncoderSettings
+from edge.settings import EncoderSettings, Settings, SpeakerSettings
 from helpers.conversation import Conversation as Recording
+from helpers.household import anna, ben, enrol
 from helpers.running import Gated, Played, Recorder, encoder, turns
 from helpers.signals import silence
 
@@ -109,3 +110,24 @@ def test_engines_share_a_recogniser_that_is_loaded_once(recognizer: Recognizer) 
     for _ in range(2):
         assert Engine([Played(turns(1))], recognizer, [Recorder()], encoder()).run().utterances == 1
     assert recognizer.encoder._session is session
+
+
+def test_each_source_is_bound_to_its_own_people(bundle: Bundle, tmp_path: Path) -> None:
+    for name, voice in (("Anna", anna), ("Ben", ben)):
+        enrol(tmp_path, bundle, name, voice)
+    settings = Settings(speakers=SpeakerSettings(store=str(tmp_path)))
+    sources = [Played(turns(1), name=name) for name in ("hall", "yard", "street")]
+    recorder, recognizer = Recorder(), Recognizer(bundle, settings.encoder)
+    Engine(sources, recognizer, [recorder], settings, bound_to=[("anna",), ("ben",), ()]).run()
+    events = by_source(recorder.events)
+    said = {source: (own[0].message, own[1].speaker and own[1].speaker.name) for source, own in events.items()}
+    assert said["hall"] == ("ready: bundle tiny 0 on CPUExecutionProvider; bound to Anna", "Anna")
+    assert said["yard"] == ("ready: bundle tiny 0 on CPUExecutionProvider; bound to Ben", "Ben")
+    assert said["street"][0].endswith("; knows Anna, Ben")
+
+
+def test_a_source_cannot_be_bound_to_somebody_who_is_not_enrolled(recognizer: Recognizer, tmp_path: Path) -> None:
+    settings = Settings(speakers=SpeakerSettings(store=str(tmp_path)))
+    engine = Engine([Played(turns(1))], recognizer, [Recorder()], settings, bound_to=[("Zoe",)])
+    with pytest.raises(StoreError, match="Zoe"):
+        engine.run()

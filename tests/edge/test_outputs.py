@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from edge.errors import UsageError
 from edge.event import Event, SpeakerMatch
-from edge.outputs import CsvTable, JsonLines, LiveTable, open_output
+from edge.outputs import CsvTable, JsonLines, LiveTable, open_output, open_outputs
+from edge.settings import OutputSettings
 
 NOW = "2026-01-02T03:04:05.678+01:00"
 
@@ -118,3 +120,41 @@ def test_csv_has_a_column_per_label(tmp_path: Path) -> None:
     assert (spoken["path"], spoken["emotion"], spoken["needs_review"]) == ("a, b.wav", "angry", "True")
     assert [float(spoken[label]) for label in ("sad", "angry", "fear")] == [0.18, 0.72, 0.1]
     assert (failed["path"], failed["error"], failed["angry"]) == ("c.wav", "is empty", "")
+
+
+def test_csv_names_the_source_of_what_is_not_from_a_file() -> None:
+    stream = io.StringIO()
+    table = CsvTable(stream, ["sad", "angry", "fear"])
+    table.open()
+    table.write(utterance())
+    table.close()
+    (row,) = csv.DictReader(io.StringIO(stream.getvalue()))
+    assert (row["path"], row["emotion"]) == ("talk.wav", "angry")
+
+
+def test_json_lines_have_a_file_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    output = JsonLines(file)
+    output.open()
+    output.write(utterance())
+    assert json.loads(file.read_bytes())["emotion"] == "angry", "at once"
+    output.close()
+    assert output.name == str(file)
+    with pytest.raises(UsageError, match="cannot write"):
+        JsonLines(tmp_path).open()
+
+
+def test_the_settings_say_which_outputs_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    files = (OutputSettings(path=str(tmp_path / "a.jsonl")), OutputSettings(type="csv", path=str(tmp_path / "a.csv")))
+    shown = OutputSettings(type="table")
+
+    def kinds(settings: tuple[OutputSettings, ...], json: bool = False) -> list[type]:
+        return [type(output) for output in open_outputs(settings, ["sad"], json)]
+
+    assert kinds(()) == [JsonLines]
+    assert kinds(files) == [JsonLines, CsvTable]
+    assert kinds((shown, *files)) == [LiveTable, JsonLines, CsvTable]
+    assert kinds((shown, *files), json=True) == [JsonLines, CsvTable, JsonLines]
+    assert kinds((OutputSettings(type="csv"),)) == [CsvTable]
+    assert kinds((OutputSettings(type="csv"),), json=True) == [JsonLines]

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import pty
@@ -47,6 +48,46 @@ def test_a_file_becomes_json_lines(start: Start, conversation: Conversation, bun
     assert stopped["message"] == "stopped"
     (summary,) = stderr.decode().splitlines()
     assert summary.startswith("affectd: 3 utterances in 7.1 s of audio, latency from end of speech p50 5")
+
+
+def test_several_sources_and_outputs_at_once(
+    start: Start, conversation: Conversation, bundle_folder: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.toml"
+    file, table = tmp_path / "events.jsonl", tmp_path / "events.csv"
+    settings.write_text(f"""
+[[sources]]
+name = "hall"
+source = "{conversation.path}"
+realtime = false
+[[sources]]
+source = "-"
+realtime = false
+[[outputs]]
+path = "{file}"
+[[outputs]]
+type = "csv"
+path = "{table}"
+[[outputs]]
+type = "table"
+""")
+    several = ("run", "--config", settings, "--bundle", bundle_folder)
+    process = start(*several)
+    stdout, stderr = process.communicate(to_pcm(conversation.samples / 4))
+    assert process.returncode == 0, stderr
+    assert b"\ntime " in b"\n" + stdout
+    events = events_of(file.read_bytes())
+    for source in ("hall", "-"):
+        own = [event for event in events if event["source"] == source]
+        assert [event["type"] for event in own] == ["status", *["utterance"] * 3, "status"]
+    with table.open(newline="") as rows:
+        assert sorted(row["path"] for row in csv.DictReader(rows)) == ["-"] * 3 + ["hall"] * 3
+    assert b"6 utterances in 14.2 s of audio" in stderr
+    process = start(
+        "run", "--config", settings, "--source", conversation.path, "--fast", "--json", "--bundle", bundle_folder
+    )
+    stdout, _ = process.communicate()
+    assert {event["source"] for event in events_of(stdout)} == {"conversation.wav"}
 
 
 @pytest.mark.parametrize("speed", ["--fast", "--realtime"])
