@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.capture import FileSource
+from edge.capture import Block, FileSource
 from edge.errors import AudioFileError, UsageError
 from edge.event import Event, wall_clock
 from edge.people.conversation import Conversation
 from edge.people.household import Household
 from edge.recognizer import Recognizer
-from edge.segmenter import Segment, spoken
+from edge.segmenter import Segment, segmented, spoken
 from edge.settings import Settings
 from edge.stream import new_segmenter, utterance_event
 
@@ -110,26 +110,14 @@ def _whole(recording: Path | Waveform) -> Iterator[Found]:
 
 
 def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Settings) -> Iterator[Found]:
-    segmenter = new_segmenter(recognizer, settings)
     path = recording if isinstance(recording, Path) else None
-    failure: list[Found] = []
+    blocks = FileSource(recording).blocks() if isinstance(recording, Path) else [Block(recording, 0.0)]
     try:
-        for samples in _blocks(recording):
-            for segment in segmenter.push(samples):
+        for _, segments in segmented(blocks, new_segmenter(recognizer, settings)):
+            for segment in segments:
                 yield Found(path, segment)
     except AudioFileError as error:
-        failure = [Found(path, error)]
-    for segment in segmenter.flush():
-        yield Found(path, segment)
-    yield from failure
-
-
-def _blocks(recording: Path | Waveform) -> Iterator[Waveform]:
-    if isinstance(recording, Path):
-        for block in FileSource(recording).blocks():
-            yield block.samples
-    else:
-        yield recording
+        yield Found(path, error)
 
 
 class _Analysis:

@@ -166,7 +166,7 @@ class Engine:
         stage_ms = latency_ms | {"vad": utterance.vad_ms, "publish": (published_at_s - ready_at_s) * 1e3}
         return Timing(
             speech_s=encoding.duration_s,
-            heard_s=utterance.audio_s,
+            audio_s=utterance.audio_s,
             bucket_s=encoding.bucket_s,
             together=together,
             published_at_s=published_at_s,
@@ -209,7 +209,9 @@ class Engine:
             self._outputs.write(_status(stream.name, news))
 
     def _report(self, trouble: str) -> None:
-        """Put trouble with an output before the others; any thread may."""
+        """Report trouble with an output, also to the others; called from any thread."""
+        if self._outputs.works:
+            logger.warning("%s", trouble)
         self._queue.put(_status(", ".join(stream.name for stream in self._streams), trouble))
 
     def _ready(self, stream: Stream) -> str:

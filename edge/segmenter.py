@@ -5,11 +5,14 @@ The clock counts samples that arrived plus samples that were lost, so times stay
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.capture import Block
+from edge.errors import AffectdError
 from edge.settings import SegmenterSettings, VadSettings
 from edge.vad import FRAME_S, FRAME_SAMPLES, VoiceActivity, level
 
@@ -144,6 +147,24 @@ class Segmenter:
 
 def _frames(duration_s: float) -> int:
     return max(1, round(duration_s / FRAME_S))
+
+
+def segmented(blocks: Iterable[Block], segmenter: Segmenter) -> Iterator[tuple[Block, list[Segment]]]:
+    """Yield each block of a source with the utterances that ended in it, the last ones with an empty block.
+
+    Raises:
+        AudioFileError: the source cannot be read (further); the utterance that this cuts off is yielded first.
+        AudioDeviceError: the microphone cannot be opened.
+    """
+    failure: AffectdError | None = None
+    try:
+        for block in blocks:
+            yield block, segmenter.push(block.samples, block.lost_s, block.restarted)
+    except AffectdError as error:
+        failure = error
+    yield Block(np.zeros(0, np.float32), 0.0), segmenter.flush()
+    if failure:
+        raise failure
 
 
 def spoken(waveform: Waveform) -> Waveform:

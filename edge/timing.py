@@ -15,7 +15,7 @@ class Timing:
 
     speech_s: float
     """Duration of the utterance as the encoder got it."""
-    heard_s: float
+    audio_s: float
     """Audio since the utterance before this one, pauses included."""
     bucket_s: float
     together: int
@@ -24,7 +24,7 @@ class Timing:
     """``time.monotonic()`` when every output had the event in its queue."""
     stage_ms: Mapping[str, float]
     """Stage to milliseconds, as in an event's ``latency_ms``, and two more: ``vad`` is voice activity detection and
-    segmentation of all of ``heard_s`` (the end of it, which delays the event, is in ``capture`` as well); ``publish``
+    segmentation of all of ``audio_s`` (the end of it, which delays the event, is in ``capture`` as well); ``publish``
     hands the event to the outputs, which write it on their own time."""
     total_ms: float
     """The event's ``total``: from the end of speech until the event is ready to be published."""

@@ -13,8 +13,9 @@ from edge.cli.guide import Guide, Log
 from edge.cli.kit.display import progress_bar
 from edge.cli.kit.signals import stop_on_signals
 from edge.errors import AudioFileError
-from edge.people.enrolment import Enrolment, Omission, listen
+from edge.people.enrolment import Enrolment, Omission
 from edge.recognizer import Recognizer
+from edge.segmenter import segmented
 from edge.settings import Settings
 from edge.stream import new_segmenter
 
@@ -57,7 +58,7 @@ def read_files(
             stop.source = FileSource(file)
             voices = 0
             try:
-                for _, segments in listen(stop.source, new_segmenter(recognizer, settings)):
+                for _, segments in segmented(stop.source.blocks(), new_segmenter(recognizer, settings)):
                     for segment in segments:
                         voices += 1
                         enrolment.take(segment, str(file), label_of(file))
@@ -82,7 +83,7 @@ def listen_guided(
     view = Guide(console, enrolment, clips, seconds, label is not None) if console.is_terminal else Log()
     try:
         with view:
-            for block, segments in listen(source, new_segmenter(recognizer, settings)):
+            for block, segments in segmented(source.blocks(), new_segmenter(recognizer, settings)):
                 view.hear(block.samples)
                 for segment in segments:
                     view.show(enrolment.take(segment, source.name, label))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 
 from edge.event import Event
 
+MAX_EVENTS = 1_000
+
 
 class EventIterator:
-    """Iterates over the events of a run in another thread, until the run ends or ``stop`` is called."""
+    """Iterates over the events of a run in another thread, until the run ends or ``stop`` is called.
+
+    Up to 1,000 events may wait here, also after the end of the run, before the output's own queue fills.
+    """
 
     name = "iterator"
 
     def __init__(self) -> None:
-        self._next: Event | None = None
+        self._events: deque[Event] = deque()
         self._ended = self._stopped = False
         self._changed = threading.Condition()
 
@@ -22,11 +28,11 @@ class EventIterator:
         """Nothing is to prepare."""
 
     def write(self, event: Event) -> None:
-        """Wait until the event before this one is taken; after ``stop`` events go nowhere."""
+        """Wait for room; after ``stop`` events go nowhere."""
         with self._changed:
-            self._changed.wait_for(lambda: self._next is None or self._stopped)
+            self._changed.wait_for(lambda: len(self._events) < MAX_EVENTS or self._stopped)
             if not self._stopped:
-                self._next = event
+                self._events.append(event)
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -38,7 +44,8 @@ class EventIterator:
     def stop(self) -> None:
         """End the iteration now; callable from any thread and more than once."""
         with self._changed:
-            self._stopped, self._next = True, None
+            self._ended = self._stopped = True
+            self._events.clear()
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[Event]:
@@ -46,9 +53,8 @@ class EventIterator:
 
     def __next__(self) -> Event:
         with self._changed:
-            self._changed.wait_for(lambda: self._next or self._ended or self._stopped)
-            event, self._next = self._next, None
-            if event is None:
+            self._changed.wait_for(lambda: self._events or self._ended)
+            if not self._events:
                 raise StopIteration
             self._changed.notify_all()
-            return event
+            return self._events.popleft()

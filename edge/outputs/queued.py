@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter, deque
@@ -16,8 +15,6 @@ from edge.outputs.base import Output
 MAX_EVENTS = 1_000
 FLUSH_S = 5.0
 """What is queued at the end is written within this time, or lost."""
-
-logger = logging.getLogger(__name__)
 
 
 class Outputs:
@@ -38,8 +35,8 @@ class Outputs:
             report: called, from any thread, with what is wrong when an output fails or begins to lose events.
             max_events: that may wait for each output.
         """
-        self._wait, self._report = wait, report
-        self._queues = [_OutputQueue(output, wait, max_events, self._trouble) for output in outputs]
+        self._wait = wait
+        self._queues = [_OutputQueue(output, wait, max_events, report) for output in outputs]
 
     def open(self) -> None:
         """Start to open the outputs, each in its own thread."""
@@ -66,7 +63,7 @@ class Outputs:
 
     def check(self) -> None:
         """Raise the error of an output when none is left that works."""
-        if self._queues and all(queue.error for queue in self._queues):
+        if not self.works:
             self.raise_failure()
 
     def raise_failure(self) -> None:
@@ -84,6 +81,11 @@ class Outputs:
                 raise OutputError(f"output {queue.name}: {_reason(queue.error)}") from queue.error
 
     @property
+    def works(self) -> bool:
+        """There is an output that has not failed, or there never was one."""
+        return not self._queues or not all(queue.error for queue in self._queues)
+
+    @property
     def lost(self) -> dict[str, int]:
         """Name of each output that has lost events to their number."""
         lost = Counter[str]()
@@ -98,12 +100,6 @@ class Outputs:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         interrupted = error is not None and not isinstance(error, Exception)
         self.close(None if self._wait and not interrupted else FLUSH_S)
-
-    def _trouble(self, message: str) -> None:
-        # The error of the last one that worked is raised instead.
-        if not all(queue.error for queue in self._queues):
-            logger.warning("%s", message)
-        self._report(message)
 
 
 class _OutputQueue:

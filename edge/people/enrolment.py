@@ -10,15 +10,13 @@ import numpy as np
 from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ
-from edge.capture import Block, Source
-from edge.errors import AudioFileError
 from edge.people.quality import Sound, amount_doubts, measure, one_sided, recording_doubts, strange_clips
 from edge.people.roster import similar_to
 from edge.people.store import SpeakerStore
 from edge.people.store.person import EnrolledClip, Person
 from edge.people.voice_profiles import clips_for, comparable, estimate_voice_profile, to_stored
 from edge.recognizer import Recognizer
-from edge.segmenter import Segment, Segmenter
+from edge.segmenter import Segment
 from edge.speaker import VoiceCalibration
 
 NAMED_CLIPS = 3
@@ -196,24 +194,6 @@ class Enrolment:
         similar = similar_to(self._store, self.person, self._bundle)
         if similar:
             yield f"this voice sounds like {listed(similar)}, enrolled already: the two may be taken for each other"
-
-
-def listen(source: Source, segmenter: Segmenter) -> Iterator[tuple[Block, list[Segment]]]:
-    """Yield each block of a source with the utterances that ended in it, the last ones with an empty block.
-
-    Raises:
-        AudioFileError: the source cannot be read (further); what was read before is yielded first.
-        AudioDeviceError: the microphone cannot be opened.
-    """
-    failure: AudioFileError | None = None
-    try:
-        for block in source.blocks():
-            yield block, segmenter.push(block.samples, block.lost_s, block.restarted)
-    except AudioFileError as error:
-        failure = error
-    yield Block(np.zeros(0, np.float32), 0.0), segmenter.flush()
-    if failure:
-        raise failure
 
 
 def listed(names: Sequence[str]) -> str:

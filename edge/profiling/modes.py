@@ -92,7 +92,7 @@ def _attached(request: ProfileRequest, _settings: Settings, progress: Progress) 
         mode="attached",
         machine=this_machine(),
         model=model,
-        audio_s=sum(timing.heard_s for timing in timings),
+        audio_s=sum(timing.audio_s for timing in timings),
         rows=tuple(rows),
         notes=(f"attached to process {attachment.pid}", *_losses(timings)),
     )

@@ -98,7 +98,7 @@ def replay(files: Sequence[Path], bundle: Bundle, settings: Settings, plays: int
                     notes.append(f"{file.name}: {summary.skipped} utterances skipped, {summary.dropped_s:.1f} s lost")
             except AudioFileError as error:
                 notes.append(str(error))
-            audio_s += sum(timing.heard_s for timing in timings)
+            audio_s += sum(timing.audio_s for timing in timings)
             rounds.append(tuple(timings))
     if not any(rounds):
         notes.append("no utterance was found in the recordings")

@@ -36,13 +36,13 @@ def _rows(rounds: Sequence[Sequence[Timing]], bucket_s: float | None) -> list[Ro
     if not rounds:
         return []
     speech_s = sum(timing.speech_s for timings in rounds for timing in timings)
-    heard_s = sum(timing.heard_s for timings in rounds for timing in timings)
+    audio_s = sum(timing.audio_s for timings in rounds for timing in timings)
     return [
         Row(
             part="pipeline",
             stage=stage,
             bucket_s=bucket_s,
-            audio_s=None if stage in WAITING else heard_s if stage == "vad" else speech_s,
+            audio_s=None if stage in WAITING else audio_s if stage == "vad" else speech_s,
             rounds=tuple(rounded(_stages_ms(timing)[stage] for timing in timings) for timings in rounds),
         )
         for stage in (*STAGES, ANSWER, TOTAL)

@@ -137,6 +137,21 @@ def test_a_reader_that_has_enough_ends_a_run_quietly(start: Start, bundle_folder
     assert stderr == b""
 
 
+def test_the_table_of_an_analysis_is_complete_although_the_reader_had_enough(
+    start: Start, conversation: Conversation, bundle_folder: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "emotions.csv"
+    files = [conversation.path] * 300
+    process = start("analyze", *files, "--whole-file", "--json", "--csv", table, "--bundle", bundle_folder)
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    _, stderr = process.communicate()
+    assert process.returncode == 1
+    assert stderr == b""
+    assert len(table.read_text().splitlines()) == 1 + len(files)
+
+
 def test_a_terminal_gets_a_table(start: Start, conversation: Conversation, bundle_folder: Path) -> None:
     terminal, side = pty.openpty()
     process = start("run", "--source", conversation.path, "--fast", "--bundle", bundle_folder, stdout=side)
