@@ -15,7 +15,7 @@ Task = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Timing:
+class RoundTimes:
     """What the timed runs of one task took."""
 
     values_ms: tuple[float, ...]
@@ -45,7 +45,7 @@ class Timing:
         }
 
 
-def alternate(tasks: Mapping[str, Task], rounds: int, warm: int = 1) -> dict[str, Timing]:
+def alternate(tasks: Mapping[str, Task], rounds: int, warm: int = 1) -> dict[str, RoundTimes]:
     """Time every task once a round; each round begins with another one, so that none always follows the same.
 
     Args:
@@ -62,7 +62,7 @@ def alternate(tasks: Mapping[str, Task], rounds: int, warm: int = 1) -> dict[str
             tasks[name]()
             if turn >= 0:
                 times[name].append((time.perf_counter() - started_s) * 1e3)
-    return {name: Timing(tuple(values)) for name, values in times.items()}
+    return {name: RoundTimes(tuple(values)) for name, values in times.items()}
 
 
 @contextmanager

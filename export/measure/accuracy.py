@@ -18,7 +18,7 @@ from export.measure import opensmile
 from export.measure.opensmile import train_and_test, train_and_test_each
 from export.measure.plan import Plan, label
 from export.measure.report import Section, Table, Target
-from export.rounds import Timing, alternate, digits, limited
+from export.rounds import RoundTimes, alternate, digits, limited
 
 TIMED_CLIPS = 60
 TIMED_ROUNDS = 3
@@ -73,7 +73,7 @@ def _compare(
     penalties[name] = {"all": one.penalty} | {corpus: result.penalty for corpus, result in each.items()}
 
 
-def _times(recognizers: Mapping[str, Recognizer], waveforms: list[Waveform]) -> dict[str, Timing]:
+def _times(recognizers: Mapping[str, Recognizer], waveforms: list[Waveform]) -> dict[str, RoundTimes]:
     """Return milliseconds per clip, one thread."""
     systems: dict[str, Callable[[Waveform], object]] = {
         name: lambda waveform, recognizer=recognizer: recognizer.probabilities([waveform])  # type: ignore[misc]
@@ -86,10 +86,10 @@ def _times(recognizers: Mapping[str, Recognizer], waveforms: list[Waveform]) -> 
             turn = alternate({name: partial(system, waveform) for name, system in systems.items()}, TIMED_ROUNDS)
             for name, timing in turn.items():
                 values[name].append(timing.median_ms)
-    return {name: Timing(tuple(medians)) for name, medians in values.items()}
+    return {name: RoundTimes(tuple(medians)) for name, medians in values.items()}
 
 
-def _table(test: Part, found: Mapping[str, Uas], times: Mapping[str, Timing]) -> Table:
+def _table(test: Part, found: Mapping[str, Uas], times: Mapping[str, RoundTimes]) -> Table:
     corpora = list(dict.fromkeys(test.corpora.tolist()))
     header = ("system", *(f"{corpus}, n {(test.corpora == corpus).sum()}" for corpus in corpora), "mean", "ms a clip")
     rows = []
@@ -100,7 +100,7 @@ def _table(test: Part, found: Mapping[str, Uas], times: Mapping[str, Timing]) ->
     return Table("UA on the test speakers", header, rows)
 
 
-def _targets(ours: str, found: Mapping[str, Uas], times: Mapping[str, Timing]) -> list[Target]:
+def _targets(ours: str, found: Mapping[str, Uas], times: Mapping[str, RoundTimes]) -> list[Target]:
     rival = found[f"{RIVAL}, SVM"]
     gains = {corpus: 100 * (ua - rival[corpus]) for corpus, ua in found[ours].items()}
     gain = 100 * (_mean(found[ours]) - _mean(rival))

@@ -15,7 +15,7 @@ from export.measure.plan import Plan
 from export.measure.recordings import Recording, babble, example, join, pink, white
 from export.measure.report import Section, Table
 from export.measure.segmentation import frame_error, true_steps, turn_error, utterances
-from export.rounds import Timing, alternate, digits, limited
+from export.rounds import RoundTimes, alternate, digits, limited
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 CLIPS = 60
@@ -117,7 +117,7 @@ def _ms(score: Mapping[str, Any]) -> str:
     return "none" if score["bounds_median_ms"] is None else f"{score['bounds_median_ms']:.0f}"
 
 
-def _speed(times: Mapping[str, Timing], duration_s: float) -> Table:
+def _speed(times: Mapping[str, RoundTimes], duration_s: float) -> Table:
     rows = [
         (name, str(timing), str(len(timing.values_ms)), digits(timing.median_ms / duration_s / 1e3))
         for name, timing in times.items()

@@ -16,7 +16,7 @@ from export.bundle.check import opened
 from export.measure.batching import BUCKETED, STRATEGIES, TO_BATCH_LONGEST, TO_LONGEST, UNPADDED, embed, peak_mb, waste
 from export.measure.plan import LENGTHS_S, Plan, conversation, label
 from export.measure.report import Section, Table, Target
-from export.rounds import Timing, alternate, digits, limited
+from export.rounds import RoundTimes, alternate, digits, limited
 
 CLIPS = 128
 FACTOR = 1.5
@@ -33,7 +33,7 @@ column is the largest relative distance of an embedding from that of the same cl
 class Row:
     """What one way to batch costs."""
 
-    timing: Timing
+    timing: RoundTimes
     padding: float
     peak_mb: float
     distance: float

@@ -21,7 +21,7 @@ from export.measure import opensmile
 from export.measure.machine import GEMM_SIZE, Gemm
 from export.measure.plan import Plan, conversation, label
 from export.measure.report import Section, Table, Target
-from export.rounds import Task, Timing, alternate, digits, limited
+from export.rounds import RoundTimes, Task, alternate, digits, limited
 
 LENGTHS_S = (3.0, 10.0)
 GEMM = "GEMM"
@@ -114,7 +114,7 @@ def measure(plan: Plan) -> Section:
     return Section("Encoder latency", NOTES, tables, {"latency": figures}, targets)
 
 
-def _targets(bundles: Sequence[Bundle], length_s: float, times: dict[str, Timing]) -> list[Target]:
+def _targets(bundles: Sequence[Bundle], length_s: float, times: dict[str, RoundTimes]) -> list[Target]:
     found = []
     for bundle in bundles:
         for (promised_s, peer), factor in PROMISES.get(bundle.manifest.name, {}).items():
@@ -149,7 +149,7 @@ def _peers(plan: Plan) -> dict[str, Contestant]:
 
 
 def _rows(
-    contestants: dict[str, Contestant], times: dict[str, Timing], flops: dict[str, int], peak: float
+    contestants: dict[str, Contestant], times: dict[str, RoundTimes], flops: dict[str, int], peak: float
 ) -> list[tuple[str, ...]]:
     first = next(iter(times.values())).median_ms
     rows: list[tuple[str, ...]] = []

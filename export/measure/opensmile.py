@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from calibrate.cache import cached_arrays
 from calibrate.dataset import Part, Rows
 from calibrate.metrics import ua_by
 from calibrate.progress import progress_bar
@@ -57,20 +58,14 @@ class Functionals:
 
     def table(self, paths: Sequence[Path], cache: Path) -> npt.NDArray[np.float32]:
         """Return ``float32[clips, features]`` of what is spoken in each, kept in a file of its own under ``cache``."""
-        folder = cache / "opensmile" / self.name
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = []
         with progress_bar() as progress:
-            for path in progress.track(paths, description=self.name):
-                waveform = whole_file_waveform(path)
-                kept = folder / f"{hashlib.sha256(waveform.tobytes()).hexdigest()[:32]}.npy"
-                if not kept.exists():
-                    partial = kept.with_suffix(".partial")
-                    with partial.open("wb") as file:
-                        np.save(file, self(waveform))
-                    partial.rename(kept)
-                rows.append(np.load(kept))
-        return np.stack(rows)
+            tracked = progress.track(paths, description=self.name)
+            return np.stack([self._cached(whole_file_waveform(path), cache) for path in tracked])
+
+    def _cached(self, waveform: Waveform, cache: Path) -> Matrix:
+        described = [self.name, hashlib.sha256(waveform.tobytes()).hexdigest()]
+        kept = cached_arrays(cache, "opensmile", described, lambda: {"features": self(waveform)})
+        return np.asarray(kept["features"])
 
 
 @dataclass(frozen=True)

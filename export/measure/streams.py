@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from edge.recognizer import Recognizer
 from export.bundle.check import opened
 from export.measure.plan import LENGTHS_S, Plan, conversation, label
 from export.measure.report import Section, Table
-from export.rounds import Timing, digits
+from export.rounds import RoundTimes, alternate, digits
 
 STREAMS = (1, 2, 4, 8)
 UTTERANCES = 16
@@ -37,13 +36,9 @@ class Load:
     elapsed_s: float
 
 
-Feed = Callable[[Recognizer, list[list[Waveform]]], Load]
-
-
 def measure(plan: Plan) -> Section:
     """Load the first bundle's recogniser with ever more streams."""
     bundle = plan.bundles[0]
-    feeds: dict[str, Feed] = {"separately": separately, "together": together}
     utterances = [conversation(length_s) for length_s in LENGTHS_S]
     tables, figures = [], []
     for threads in plan.threads:
@@ -53,8 +48,9 @@ def measure(plan: Plan) -> Section:
             each = 2 if plan.quick else UTTERANCES
             streams = [utterances[stream * each : (stream + 1) * each] for stream in range(count)]
             audio_s = sum(len(waveform) for stream in streams for waveform in stream) / SAMPLE_RATE_HZ
-            for name, loads in _alternate(feeds, recognizer, streams, max(1, plan.rounds // 3)).items():
-                latency = Timing(tuple(value for load in loads for value in load.latencies_ms))
+            loads_of = _loads(recognizer, streams, max(1, plan.rounds // 3))
+            for name, loads in loads_of.items():
+                latency = RoundTimes(tuple(value for load in loads for value in load.latencies_ms))
                 throughput = audio_s / float(np.median([load.elapsed_s for load in loads]))
                 p99_ms = float(np.percentile(latency.values_ms, 99))
                 cells = (str(latency), digits(p99_ms), str(len(latency.values_ms)), digits(throughput))
@@ -89,16 +85,15 @@ def together(recognizer: Recognizer, streams: list[list[Waveform]]) -> Load:
     return Load(latencies_ms, time.perf_counter() - started_s)
 
 
-def _alternate(
-    feeds: dict[str, Feed], recognizer: Recognizer, streams: list[list[Waveform]], rounds: int
-) -> dict[str, list[Load]]:
-    loads: dict[str, list[Load]] = {name: [] for name in feeds}
-    for turn in range(rounds + 1):
-        for name, feed in feeds.items():
-            load = feed(recognizer, streams)
-            if turn:
-                loads[name].append(load)
-    return loads
+def _loads(recognizer: Recognizer, streams: list[list[Waveform]], rounds: int) -> dict[str, list[Load]]:
+    """Return the load of every way to hand over in every round, after one to warm up."""
+    loads: dict[str, list[Load]] = {"separately": [], "together": []}
+    tasks = {
+        "separately": lambda: loads["separately"].append(separately(recognizer, streams)),
+        "together": lambda: loads["together"].append(together(recognizer, streams)),
+    }
+    alternate(tasks, rounds)
+    return {name: every[1:] for name, every in loads.items()}
 
 
 def _timed_ms(recognizer: Recognizer, waveforms: list[Waveform]) -> float:

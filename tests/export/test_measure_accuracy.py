@@ -91,7 +91,7 @@ def test_features_are_computed_once(clips: list[Path], tmp_path: Path) -> None:
 def test_an_interrupted_clip_is_computed_again(clips: list[Path], tmp_path: Path) -> None:
     functionals = Counting()
     functionals.table(clips[:1], tmp_path / "cache")
-    (kept,) = (tmp_path / "cache").rglob("*.npy")
+    (kept,) = (tmp_path / "cache").rglob("*.npz")
     kept.rename(kept.with_suffix(".partial"))
     functionals.table(clips[:1], tmp_path / "cache")
     assert functionals.heard == 2

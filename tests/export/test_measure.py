@@ -17,7 +17,7 @@ from export.measure import encoders, opensmile
 from export.measure.machine import Machine
 from export.measure.plan import Plan
 from export.measure.report import Report, Section, Table, Target
-from export.rounds import Timing, alternate, digits
+from export.rounds import RoundTimes, alternate, digits
 
 SMALL = HubertConfig(
     hidden_size=16,
@@ -60,7 +60,7 @@ def test_every_task_runs_once_a_round_and_none_always_follows_the_same(tasks: in
 
 
 def test_a_timing_is_a_median_with_quartiles() -> None:
-    timing = Timing((5.0, 1.0, 3.0, 2.0, 4.0))
+    timing = RoundTimes((5.0, 1.0, 3.0, 2.0, 4.0))
     assert (timing.median_ms, timing.quartiles_ms) == (3.0, (2.0, 4.0))
     assert str(timing) == "3 (2 to 4)"
     assert timing.as_json()["n"] == 5
