@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,53 +38,64 @@ class Answers:
     """``float32[utterances, labels]``, calibrated by the model itself."""
 
 
-class TrainedModel(Protocol):
-    """A run or a bundle."""
+class TrainedModel(ABC):
+    """A run or a bundle.
 
-    name: str
-    """What it is, for protocols: ``run default, torch``."""
-    labels: tuple[str, ...]
-    speakers: Collection[str]
-    """Who was trained on; empty where that is not recorded."""
-    temperature: float
+    Args:
+        name: what it is, for protocols: ``run default, torch``.
+        labels: in the order of its probabilities.
+        temperature: that its probabilities are scaled by.
+        own_recipe: that it was trained by, where that is recorded.
+        speakers: who was trained on; empty where that is not recorded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        temperature: float,
+        own_recipe: Recipe | None = None,
+        speakers: Iterable[str] = (),
+    ) -> None:
+        self.name, self.labels, self.temperature = name, labels, temperature
+        self.own_recipe, self.speakers = own_recipe, frozenset(speakers)
+
+    def recipe(self, path: Path | None) -> Recipe:
+        """Return the corpora and splits to evaluate on, its own where no path is given, with this model's labels.
+
+        Raises:
+            UsageError: no path is given, and the model has no recipe.
+        """
+        recipe = read_recipe(path) if path else self.own_recipe
+        if recipe is None:
+            raise UsageError("a bundle is evaluated with --recipe, which names the corpora and the splits")
+        return recipe.model_copy(update={"labels": self.labels})
 
     def unseen(self, split: str) -> str:
         """Return what a protocol may claim of the speakers of a split, none of whom is among ``speakers``."""
+        if self.own_recipe:
+            return ", never trained on" if self.speakers else ""
+        return "" if split == "train" else ", never trained on if its training kept to this split"
 
-    def recipe(self, path: Path | None) -> Recipe:
-        """Return the corpora and splits to evaluate on, with this model's labels.
-
-        Raises:
-            UsageError: no recipe is given, and the model has none.
-        """
-
+    @abstractmethod
     def answer(self, part: Part) -> Answers:
         """Return probabilities for what is spoken in each file of a part."""
 
+    @abstractmethod
     def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
         """Return ``float32[n, labels]`` for utterances, each ``float32[samples]`` at 16 kHz."""
 
 
-class TrainedRun:
-    """A run, through torch."""
+class TrainedRun(TrainedModel):
+    """A run, through torch; files that cannot be read are left out."""
 
     def __init__(self, name: str, run: Run, cache: Path) -> None:
-        self.name, self.labels = f"run {name}, torch{run.recipe.head.stranger}", run.recipe.labels
-        self.speakers: Collection[str] = set(run.speakers)
-        self.temperature = run.temperature
+        name = f"run {name}, torch{run.recipe.head.stranger}"
+        super().__init__(name, run.recipe.labels, run.temperature, run.recipe, run.speakers)
         self._run, self._cache = run, cache
 
-    def unseen(self, split: str) -> str:
-        """See ``TrainedModel``."""
-        return ", never trained on" if self.speakers else ""
-
-    def recipe(self, path: Path | None) -> Recipe:
-        """See ``TrainedModel``; a run knows its own."""
-        recipe = read_recipe(path) if path else self._run.recipe
-        return recipe.model_copy(update={"labels": self.labels})
-
     def answer(self, part: Part) -> Answers:
-        """See ``TrainedModel``; files that cannot be read are left out."""
+        """See ``TrainedModel``."""
         return Answers(*self._run.probabilities(part, self._run.source(self._cache)))
 
     def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
@@ -100,29 +111,18 @@ class TrainedRun:
         return np.asarray((logits / run.temperature).softmax(1).numpy())
 
 
-class TrainedBundle:
-    """A bundle, through the device's own code and graph."""
+class TrainedBundle(TrainedModel):
+    """A bundle, through the device's own code and graph; a file that cannot be read is an error."""
 
     def __init__(self, recognizer: Recognizer) -> None:
-        manifest = recognizer.bundle.manifest
-        provider = recognizer.encoder.provider
-        self.name = f"bundle {recognizer.bundle.folder.name}, {manifest.encoder.precision}, {provider}"
-        self.labels, self.temperature = manifest.labels, recognizer.bundle.head.temperature
-        self.speakers: Collection[str] = ()
-        self.probabilities = recognizer.probabilities
-
-    def unseen(self, split: str) -> str:
-        """See ``TrainedModel``; a bundle does not say whose voices it was trained on."""
-        return "" if split == "train" else ", never trained on if its training kept to this split"
-
-    def recipe(self, path: Path | None) -> Recipe:
-        """See ``TrainedModel``."""
-        if path is None:
-            raise UsageError("a bundle is evaluated with --recipe, which names the corpora and the splits")
-        return read_recipe(path).model_copy(update={"labels": self.labels})
+        bundle = recognizer.bundle
+        precision, provider = bundle.manifest.encoder.precision, recognizer.encoder.provider
+        name = f"bundle {bundle.folder.name}, {precision}, {provider}"
+        super().__init__(name, bundle.manifest.labels, bundle.head.temperature)
+        self._recognizer = recognizer
 
     def answer(self, part: Part) -> Answers:
-        """See ``TrainedModel``; a file that cannot be read is an error."""
+        """See ``TrainedModel``."""
         answers = []
         with progress_bar() as progress:
             task = progress.add_task("evaluating", total=len(part.paths))
@@ -130,6 +130,10 @@ class TrainedBundle:
                 answers.append(self.probabilities([whole_file_waveform(part.paths[row]) for row in rows]))
                 progress.advance(task, len(rows))
         return Answers(part, np.concatenate(answers))
+
+    def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
+        """See ``TrainedModel``."""
+        return self._recognizer.probabilities(waveforms)
 
 
 def is_trained(folder: Path) -> bool:

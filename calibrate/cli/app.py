@@ -1,4 +1,4 @@
-"""The ``affectd-calibrate`` command: every command in a file of its own, which imports its work when it is called."""
+"""The ``affectd-calibrate`` command: every command is a function of its own name in a file of that name."""
 
 from __future__ import annotations
 
@@ -49,28 +49,14 @@ def describe() -> None:
     """Options before any feature."""
 
 
-app.command(epilog=corpus.EXAMPLES)(corpus.corpus)
-app.command(epilog=table.EXAMPLES)(table.table)
-app.add_typer(features, name="features")
+for module in (
+    corpus, table, embed, batching, train, evaluate, report, calibrated, compare, crossvalidate, folds, generalise,
+    transfer, sweep, robustness, text_control, strangers, adaptation, verification, household,
+):  # fmt: skip
+    name = module.__name__.rpartition(".")[2]
+    app.command(name.replace("_", "-"), epilog=module.EXAMPLES)(getattr(module, name))
 features.command(epilog=mfcc.EXAMPLES)(mfcc.mfcc)
-app.command(epilog=embed.EXAMPLES)(embed.embed)
-app.command(epilog=batching.EXAMPLES)(batching.batching)
-app.command(epilog=train.EXAMPLES)(train.train)
-app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command(epilog=report.EXAMPLES)(report.report)
-app.command(epilog=calibrated.EXAMPLES)(calibrated.calibrated)
-app.command(epilog=compare.EXAMPLES)(compare.compare)
-app.command(epilog=crossvalidate.EXAMPLES)(crossvalidate.crossvalidate)
-app.command(epilog=folds.EXAMPLES)(folds.folds)
-app.command(epilog=generalise.EXAMPLES)(generalise.generalise)
-app.command(epilog=transfer.EXAMPLES)(transfer.transfer)
-app.command(epilog=sweep.EXAMPLES)(sweep.sweep)
-app.command(epilog=robustness.EXAMPLES)(robustness.robustness)
-app.command("text-control", epilog=text_control.EXAMPLES)(text_control.text_control)
-app.command(epilog=strangers.EXAMPLES)(strangers.strangers)
-app.command(epilog=adaptation.EXAMPLES)(adaptation.adaptation)
-app.command(epilog=verification.EXAMPLES)(verification.verification)
-app.command(epilog=household.EXAMPLES)(household.household)
+app.add_typer(features, name="features")
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 The JSON: ``corpus``, ``coefficients``, how they were computed, ``mean`` and ``deviation`` of every coefficient over the
 speakers (the first coefficient is hundreds of times larger than the last: standardise before learning from them), and
 ``speakers``: name to ``mfcc``, ``clips``, and the ``gender``, ``age`` and ``race`` that the corpus states.
-:func:`read_speaker_vectors` reads it back.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from torchaudio.transforms import MFCC
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.progress import progress_bar
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.errors import AudioFileError, ModelError, UsageError
+from edge.errors import AudioFileError, UsageError
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -79,21 +78,6 @@ def describe_speakers(
         held = ", ".join(f"{share:.0%}" for share in shares)
         print(f"{len(vectors)} speakers, {len(chosen)} clips; two principal components hold {held} of the variance")
         print(f"written to {out / NAME}")
-
-
-def read_speaker_vectors(path: Path) -> dict[str, npt.NDArray[np.float32]]:
-    """Return speaker → ``float32[coefficients]``, as they were measured, not standardised.
-
-    Raises:
-        ModelError: the file is not what ``features mfcc`` writes.
-    """
-    try:
-        speakers = json.loads(path.read_text(encoding="utf-8"))["speakers"]
-        vectors = {name: np.array(facts["mfcc"], np.float32) for name, facts in speakers.items()}
-        np.stack(list(vectors.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: is not what 'features mfcc' writes: {error}") from None
-    return vectors
 
 
 def draw_clips(utterances: Sequence[Utterance], clips: int | None, seed: int) -> list[Utterance]:
