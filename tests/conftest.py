@@ -24,8 +24,10 @@ pytest_plugins = ["helpers.virtual_microphone"]
 
 
 @pytest.fixture(autouse=True)
-def no_store_of_the_developers_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data-home")))
+def nothing_of_the_developers_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No store, and no running ``affectd run``: neither the developer's nor that of a test beside this one."""
+    for folder in ("XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(folder, str(tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture(scope="session")
