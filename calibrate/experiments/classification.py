@@ -19,15 +19,7 @@ ABSENT = "Labels that none of the utterances has count in no average; answering 
 def report_model(
     workspace: Workspace, folder: Path, *, split: str, recipe_path: Path | None, encoder: str | None
 ) -> Report:
-    """Return the report of a run or bundle on the speakers of a split.
-
-    Args:
-        workspace: data and cache.
-        folder: of the run or bundle.
-        split: train, validation or test.
-        recipe_path: its corpora and splits are used; None: those of the run.
-        encoder: replaces where a run's encoder is loaded from.
-    """
+    """Return the report of a run or bundle on the speakers of a split."""
     found = evaluate_model(workspace, folder, split, recipe_path, encoder)
     log = folder / "log.csv"
     return classification_report(found.figures, found.labels, found.protocol, log if log.is_file() else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Literal, get_args
@@ -63,13 +63,29 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Answer:
-    """Predictions for what one speaker is tested on in one draw."""
+    """What was predicted for one speaker's test clips in one draw."""
 
+    corpus: str
     key: tuple[int, int]
     """Of the draw."""
     true: Rows
     """``int64[tested]``."""
-    predicted: dict[Method, Rows]
+    predicted: Mapping[str, Rows]
+    """Method to ``int64[tested]``."""
+
+
+def ua_of_draws(answers: Sequence[Answer], method: str) -> list[float]:
+    """Return UA of every draw, its speakers pooled."""
+    draws: dict[tuple[int, int], list[Answer]] = defaultdict(list)
+    for answer in answers:
+        draws[answer.key].append(answer)
+    return [
+        unweighted_accuracy(
+            np.concatenate([answer.predicted[method] for answer in pooled]),
+            np.concatenate([answer.true for answer in pooled]),
+        )
+        for pooled in draws.values()
+    ]
 
 
 def measure(
@@ -96,19 +112,21 @@ def measure(
         mine = np.flatnonzero(part.corpora == corpus)
         for condition in CONDITIONS:
             for count in clips:
-                pooled: dict[tuple[int, int], list[Answer]] = defaultdict(list)
+                answers: list[Answer] = []
                 for speaker in np.unique(part.speakers[mine]):
                     rows = mine[part.speakers[mine] == speaker]
-                    answers = [
-                        _answer(population, head, embeddings[rows], part.labels[rows], draw, condition)
+                    own = [
+                        Answer(
+                            str(corpus), draw.key, part.labels[rows[draw.tested]],
+                            _predict(population, head, embeddings[rows], part.labels[rows], draw, condition),
+                        )
                         for draw in enrolments(part.labels[rows], condition, count, draws, str(speaker))
-                    ]
-                    for answer in answers:
-                        pooled[answer.key].append(answer)
-                    if (condition, count) == ("unlabelled", 8) and answers:
-                        gained = [_ua([answer], "profile") - _ua([answer], "none") for answer in answers]
+                    ]  # fmt: skip
+                    if (condition, count) == ("unlabelled", 8) and own:
+                        gained = [ua_of_draws([each], "profile")[0] - ua_of_draws([each], "none")[0] for each in own]
                         speaker_gains[str(speaker)] = float(np.mean(gained))
-                ua = {method: float(np.mean([_ua(each, method) for each in pooled.values()])) for method in METHODS}
+                    answers += own
+                ua = {method: float(np.mean(ua_of_draws(answers, method))) for method in METHODS}
                 gains.append(Gain(str(corpus), condition, count, ua))
     return gains, speaker_gains
 
@@ -129,9 +147,9 @@ def enrolments(labels: Rows, condition: Condition, count: int, draws: int, speak
                 yield Enrolment((draw, emotion), enrolled, np.setdiff1d(everything, enrolled))
 
 
-def _answer(
+def _predict(
     population: Population, head: Head, embeddings: Matrix, labels: Rows, draw: Enrolment, condition: Condition
-) -> Answer:
+) -> dict[str, Rows]:
     """Return the predictions of every method for one speaker and draw."""
     enrolled, tested = embeddings[draw.enrolled], embeddings[draw.tested]
     known = condition in ("neutral", "labelled")
@@ -143,14 +161,7 @@ def _answer(
         "naive": head.probabilities(tested - offset),
         "profile": adapted_probabilities(head, population, profile, tested),
     }
-    predicted = {method: shares.argmax(axis=1) for method, shares in probabilities.items()}
-    return Answer(draw.key, labels[draw.tested], predicted)
-
-
-def _ua(answers: Sequence[Answer], method: Method) -> float:
-    """Return UA of a method, speakers pooled."""
-    predicted = np.concatenate([answer.predicted[method] for answer in answers])
-    return unweighted_accuracy(predicted, np.concatenate([answer.true for answer in answers]))
+    return {method: shares.argmax(axis=1) for method, shares in probabilities.items()}
 
 
 def enrolment_report(gains: Sequence[Gain], speakers: dict[str, float], protocol: str) -> Report:

@@ -96,16 +96,12 @@ def measure_folds(
     """Train a recipe for every fold of a protocol on one corpus.
 
     Args:
-        workspace: data and cache.
-        recipe_path: of the recipe.
         split: a protocol of ``calibrate.splits``.
         corpus: that is split; None: the only one of the recipe.
         training: alone (on that corpus), joint (along with the others), both.
         labels: see ``with_labels``.
         folds: of the protocol ``speaker``.
         seeds: draws of the folds and of the training.
-        encoder: over the recipe's.
-        head: of configs/heads, over the recipe's.
     """
     protocol = one_of("--split", split, PROTOCOLS)
     trainings = TRAININGS if training == BOTH else (one_of("--training", training, TRAININGS, BOTH),)

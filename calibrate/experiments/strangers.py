@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -13,10 +12,9 @@ import torch
 from torch import Tensor
 
 from calibrate.dataset import Part, Rows, read_parts
-from calibrate.experiments.enrolment import DRAWS, enrolments
+from calibrate.experiments.enrolment import DRAWS, Answer, enrolments, ua_of_draws
 from calibrate.experiments.retraining import Retrainer
 from calibrate.experiments.selection import held_out_folds
-from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
 from calibrate.report import Note, Report, Table, deviation, rounded
@@ -45,19 +43,8 @@ Spread = dict[str, float]
 """Mean and deviation."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the heads answer to one speaker in one draw of enrolment clips."""
-
-    corpus: str
-    draw: int
-    true: Rows
-    """``int64[tested]``."""
-    predicted: Predictions
-
-
 def measure_strangers(workspace: Workspace, recipe_path: Path, *, head: str, folds: int, encoder: str | None) -> Report:
-    """Cross-validate a head that is not told who speaks, one that learns its speakers, and one that gets their MFCC."""
+    """Cross-validate a head without speakers, one that learns its speakers, and one that gets their mean MFCC."""
     recipe = read_recipe(recipe_path, head).with_finetune(0)
     parts = read_parts(recipe, workspace.data)
     trainer = Retrainer(recipe, encoder, workspace.cache, [parts["train"], parts["validation"]])
@@ -113,7 +100,7 @@ def _answers(trainer: Retrainer, train: Part, held: Part) -> list[Answer]:
         for draw in enrolments(part.labels, "unlabelled", CLIPS, DRAWS, str(speaker)):
             predicted = heads.informed(features[draw.tested], clips[draw.enrolled].mean(axis=0))
             predicted["untold, enrolled"] = heads.enrolled(embeddings, draw.enrolled, draw.tested)
-            found.append(Answer(str(part.corpora[0]), draw.key[0], part.labels[draw.tested], predicted))
+            found.append(Answer(str(part.corpora[0]), draw.key, part.labels[draw.tested], predicted))
     return found
 
 
@@ -164,19 +151,9 @@ def _with_voice(classifier: Classifier, features: Tensor, voice: Tensor) -> Tens
 
 def _ua(answers: Sequence[Answer]) -> dict[str, dict[str, Spread]]:
     """Return UA by corpus and way, the speakers of a draw pooled: mean and deviation over the draws."""
-    pooled: dict[tuple[str, int], list[Answer]] = defaultdict(list)
-    for answer in answers:
-        pooled[answer.corpus, answer.draw].append(answer)
-    by_draw: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for (corpus, _), rows in sorted(pooled.items()):
-        true = np.concatenate([answer.true for answer in rows])
+    found: dict[str, dict[str, Spread]] = defaultdict(dict)
+    for corpus in sorted({answer.corpus for answer in answers}):
         for way in MEANING:
-            predicted = np.concatenate([answer.predicted[way] for answer in rows])
-            by_draw[corpus][way].append(unweighted_accuracy(predicted, true))
-    return {
-        corpus: {
-            way: rounded({"mean": float(np.mean(values)), "deviation": deviation(values)})
-            for way, values in ways.items()
-        }
-        for corpus, ways in by_draw.items()
-    }
+            values = ua_of_draws([answer for answer in answers if answer.corpus == corpus], way)
+            found[corpus][way] = rounded({"mean": float(np.mean(values)), "deviation": deviation(values)})
+    return found

@@ -14,7 +14,7 @@ from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.experiments.bootstrap import mean_interval
 from calibrate.experiments.compare.comparison import EVERYONE, compare, in_common, sign_flip_test
-from calibrate.experiments.compare.report import comparison_report, reading
+from calibrate.experiments.compare.experiment import comparison_report, reading
 from calibrate.recipe import Recipe
 from calibrate.trained import Answers
 from edge.errors import UsageError

@@ -23,7 +23,7 @@ from calibrate.experiments.confidence.calibration import (
     rescaled,
     review_threshold,
 )
-from calibrate.experiments.confidence.report import advice, calibration_report
+from calibrate.experiments.confidence.experiment import advice, calibration_report
 from calibrate.metrics import calibration_error
 from calibrate.recipe import Recipe
 from calibrate.trained import Answers

@@ -20,6 +20,7 @@ from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.experiments.text_control import figures as control
 from calibrate.experiments.text_control.encoder import TextFeatures, load_text_encoder
+from calibrate.experiments.text_control.experiment import reading
 from calibrate.experiments.text_control.figures import (
     TextFigure,
     deal,
@@ -32,7 +33,6 @@ from calibrate.experiments.text_control.figures import (
     sentences_of,
     ua_interval,
 )
-from calibrate.experiments.text_control.report import reading
 from calibrate.metrics import unweighted_accuracy
 from calibrate.recipe import FinetuneRecipe, ScheduleRecipe
 from edge.errors import ModelError, UsageError

@@ -59,11 +59,6 @@ def measure_robustness(
     """Measure a run or a bundle under all conditions.
 
     Args:
-        workspace: data, and threads.
-        folder: of the run or bundle.
-        recipe_path: its corpora and splits are used; None: those of the run.
-        split: validation or test.
-        encoder: replaces where a run's encoder is loaded from.
         clips: most utterances of each speaker; None: all.
         seed: of noise, rooms and babble.
     """

@@ -22,7 +22,7 @@ from calibrate.dataset import Part, read_parts
 from calibrate.evaluate import by_corpus
 from calibrate.experiments.retraining import Retrainer
 from calibrate.experiments.selection import corpus_names, only, parts_around
-from calibrate.experiments.sweep.report import LAST_EPOCHS, Epoch, Training, summarise, sweep_report
+from calibrate.experiments.sweep.grid import LAST_EPOCHS, Epoch, Training, sweep_report
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
 from calibrate.report import Report
@@ -59,16 +59,12 @@ def measure_sweep(
     """Train over the grid.
 
     Args:
-        workspace: data and cache.
-        recipe_path: of the recipe.
         kept: folder that keeps the trainings.
         rates: of learning; empty: the recipe's.
         batches: utterances a step; empty: the recipe's.
         split: ``speaker`` or ``random``, see ``MEANING``.
         corpus: to train and test on; None: all of the recipe.
         seeds: trainings of each, and draws of the random split.
-        head: of configs/heads, over the recipe's.
-        encoder: over the recipe's.
     """
     one_of("--split", split, tuple(MEANING))
     recipe = read_recipe(recipe_path, head).with_finetune(0)
@@ -93,7 +89,7 @@ def measure_sweep(
         f"over the corpora, validation is of the last {LAST_EPOCHS} epochs, the test hears the weights after the last; "
         f"what is spoken in each file; chosen by the mean validation UA, never by the test{recipe.head.stranger}"
     )
-    return sweep_report(summarise(found), found, f"{named}: learning rates and batch sizes", protocol)
+    return sweep_report(found, f"{named}: learning rates and batch sizes", protocol)
 
 
 def split_sides(whole: Part, recipe: Recipe, data: Path, split: str, seed: int) -> Sides:

@@ -51,14 +51,11 @@ def measure_transfer(
     """Train a recipe on source and target in every way.
 
     Args:
-        workspace: data and cache.
-        recipe_path: of the recipe.
         source: corpus of the recipe, or a range of its speakers, see ``rounds.side_of``.
         target: the same of what is transferred to.
         target_speakers: how many to train on, see ``rounds.speaker_counts``.
         folds: of the speakers of both; None: the recipe's fixed split.
         seeds: draws of target speakers and of the training.
-        encoder: over the recipe's.
 
     Raises:
         UsageError: source and target are not two groups of speakers with labels in common, or too few.

@@ -1,10 +1,10 @@
-"""The report of a sweep: a row a learning rate and batch size, training curves, and validation as a heat map."""
+"""The grid of a sweep: a row a learning rate and batch size, training curves, and validation as a heat map."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -48,7 +48,7 @@ class Training:
     corpora: dict[str, float]
     """Test UA of each corpus."""
     speaker_share: float
-    """Of the variance of what the first dense layer puts out, the part that comes from being told who speaks."""
+    """Of the variance of what the first dense layer puts out, the part that comes from knowing who speaks."""
     idle_units: float
     """Units of a stack's first layer that are on for every test utterance, or off for every one."""
 
@@ -59,76 +59,59 @@ class Training:
         return cls(**described | {"curve": [Epoch(**epoch) for epoch in described["curve"]]})
 
 
-@dataclass(frozen=True)
-class Row:
-    """Means over the seeds of one learning rate and batch size; validation is that of the last epochs."""
-
-    learning_rate: float
-    batch: int
-    validation_ua: float
-    best_validation_ua: float
-    validation_loss: float
-    test_ua: float
-    test_ua_deviation: float
-    test_wa: float
-    test_loss: float
-    speaker_share: float
-    idle_units: float
-    chosen: bool = False
+Row = dict[str, Any]
+"""Figures of one learning rate and batch size, see ``summarise``."""
 
 
 def summarise(found: Sequence[Training]) -> list[Row]:
-    """Return a row a learning rate and batch size, one of them chosen by validation."""
+    """Return a row a learning rate and batch size, one of them ``chosen`` by validation.
+
+    Figures are means over the seeds; those of validation are of the last epochs.
+    """
     rows = []
     for (rate, batch), group in groupby(found, key=lambda training: (training.learning_rate, training.batch)):
         same = list(group)
         last = [training.curve[-LAST_EPOCHS:] for training in same]
         rows.append(
-            Row(
-                rate,
-                batch,
-                validation_ua=_mean([_mean([epoch.validation_ua for epoch in epochs]) for epochs in last]),
-                best_validation_ua=_mean([max(epoch.validation_ua for epoch in epochs) for epochs in last]),
-                validation_loss=_mean([epoch.validation_loss for epochs in last for epoch in epochs]),
-                test_ua=_mean([training.test_ua for training in same]),
-                test_ua_deviation=deviation([training.test_ua for training in same]),
-                test_wa=_mean([training.test_wa for training in same]),
-                test_loss=_mean([training.test_loss for training in same]),
-                speaker_share=_mean([training.speaker_share for training in same]),
-                idle_units=_mean([training.idle_units for training in same]),
-            )
+            {
+                "learning_rate": rate,
+                "batch": batch,
+                "validation_ua": _mean(_mean(epoch.validation_ua for epoch in epochs) for epochs in last),
+                "best_validation_ua": _mean(max(epoch.validation_ua for epoch in epochs) for epochs in last),
+                "validation_loss": _mean(epoch.validation_loss for epochs in last for epoch in epochs),
+                "test_ua": _mean(training.test_ua for training in same),
+                "test_ua_deviation": deviation([training.test_ua for training in same]),
+                "test_wa": _mean(training.test_wa for training in same),
+                "test_loss": _mean(training.test_loss for training in same),
+                "speaker_share": _mean(training.speaker_share for training in same),
+                "idle_units": _mean(training.idle_units for training in same),
+            }
         )
-    best = max(rows, key=lambda row: row.validation_ua)
-    return [replace(row, chosen=row is best) for row in rows]
+    best = max(rows, key=lambda row: row["validation_ua"])
+    return [row | {"chosen": row is best} for row in rows]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
 
-def sweep_report(rows: Sequence[Row], found: Sequence[Training], title: str, protocol: str) -> Report:
+def sweep_report(found: Sequence[Training], title: str, protocol: str) -> Report:
     """Return the report that is ``sweep.md``, ``.json``, ``curves.png`` and, of a grid, ``sweep.png``."""
-    cells = [
-        (
-            "→" if row.chosen else "", f"{row.learning_rate:g}", row.batch, row.validation_ua, row.best_validation_ua,
-            row.validation_loss, row.test_ua, row.test_ua_deviation, row.test_wa, row.test_loss, row.speaker_share,
-            row.idle_units,
-        )
-        for row in rows
-    ]  # fmt: skip
+    rows = summarise(found)
+    cells = [("→" if row["chosen"] else "", f"{row['learning_rate']:g}", *list(row.values())[1:-1]) for row in rows]
     blocks: list[Block] = [
         Table(COLUMNS, cells, caption=MEANING),
         Picture("curves.png", "training curves", partial(_draw_curves, found=found), (10, 4)),
     ]
     if len(rows) > 1:
         blocks.append(_grid_picture(rows))
-    content = {"grid": [_rounded(row) for row in rows], "trainings": [_rounded(training) for training in found]}
+    content = {"grid": list(map(_rounded, rows)), "trainings": [_rounded(asdict(training)) for training in found]}
     return Report(("sweep.md", "sweep.json"), title, protocol, content, blocks)
 
 
-def _rounded(values: Row | Training) -> dict[str, Any]:
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     """Return JSON values, rounded but for the learning rate."""
-    return rounded(asdict(values)) | {"learning_rate": values.learning_rate}
+    return rounded(values) | {"learning_rate": values["learning_rate"]}
 
 
 def _draw_curves(figure: Figure, found: Sequence[Training]) -> None:
@@ -152,11 +135,11 @@ def _draw_curves(figure: Figure, found: Sequence[Training]) -> None:
 
 def _grid_picture(rows: Sequence[Row]) -> Picture:
     """Return mean validation UA over learning rate and batch size, as a picture."""
-    rates = sorted({row.learning_rate for row in rows})
-    batches = sorted({row.batch for row in rows})
+    rates = sorted({row["learning_rate"] for row in rows})
+    batches = sorted({row["batch"] for row in rows})
     shares = np.full((len(rates), len(batches)), np.nan)
     for row in rows:
-        shares[rates.index(row.learning_rate), batches.index(row.batch)] = row.validation_ua
+        shares[rates.index(row["learning_rate"]), batches.index(row["batch"])] = row["validation_ua"]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
