@@ -30,7 +30,7 @@ class Machine(Record):
     """Of Python, affectd and the packages that do the work."""
 
 
-class Model(Record):
+class ModelFacts(Record):
     """What ran, and on what."""
 
     bundle: str
@@ -57,10 +57,10 @@ def this_machine() -> Machine:
     )
 
 
-def model_facts(bundle: Bundle, settings: EncoderSettings, provider: str) -> Model:
+def model_facts(bundle: Bundle, settings: EncoderSettings, provider: str) -> ModelFacts:
     """Return what is worth knowing about a bundle at work."""
     manifest = bundle.manifest
-    return Model(
+    return ModelFacts(
         bundle=manifest.name,
         version=manifest.version,
         sha256=bundle.encoder_hash,

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from edge.errors import UsageError
-from edge.profiling.facts import Machine, Model
+from edge.profiling.facts import Machine, ModelFacts
 from edge.records import Record, first_problem
 
 SCHEMA = 1
@@ -87,7 +87,7 @@ class Profile(Record):
     """Wall clock, ISO 8601."""
     mode: Literal["replay", "attached", "sweep", "overhead"]
     machine: Machine
-    model: Model
+    model: ModelFacts
     audio: tuple[str, ...] = ()
     """Names of the recordings that were replayed."""
     audio_s: float = 0.0

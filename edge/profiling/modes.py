@@ -17,7 +17,7 @@ from edge.people.conversation import Conversation
 from edge.people.household import Household
 from edge.profiling.candidates import as_settings, sweep
 from edge.profiling.direct import direct_rows
-from edge.profiling.facts import Model, model_facts, peak_mb, this_machine
+from edge.profiling.facts import ModelFacts, model_facts, peak_mb, this_machine
 from edge.profiling.measurements import Profile, Progress, Row, readable
 from edge.profiling.overhead import measure_overhead
 from edge.profiling.replay import recordings, replay
@@ -55,8 +55,8 @@ def _replayed(request: ProfileRequest, settings: Settings, progress: Progress) -
     recognizer.load(bundle.manifest.speaker is not None)
     with recordings([Path(argument) for argument in request.arguments]) as files:
         rows = start_rows(settings, request.rounds, progress)
-        played = replay(files, bundle, settings, request.plays, progress)
-        rows += pipeline_rows(played.rounds)
+        rounds, notes = replay(files, bundle, settings, request.plays, progress)
+        rows += pipeline_rows(rounds)
         rows += direct_rows(recognizer, Conversation(household), settings, request.batches, request.rounds, progress)
         if request.trace:
             progress(f"playing {files[0].name} once more, for the trace")
@@ -67,9 +67,9 @@ def _replayed(request: ProfileRequest, settings: Settings, progress: Progress) -
         machine=this_machine(),
         model=model_facts(bundle, settings.encoder, recognizer.encoder.provider),
         audio=tuple(readable(file.name) for file in files),
-        audio_s=played.audio_s,
+        audio_s=sum(timing.audio_s for timings in rounds for timing in timings),
         rows=tuple(rows),
-        notes=(*map(readable, played.notes), str(household)),
+        notes=(*map(readable, notes), str(household)),
     )
 
 
@@ -77,7 +77,7 @@ def _attached(request: ProfileRequest, _settings: Settings, progress: Progress) 
     attachment = attach(_pid(request.arguments))
     timings: list[Timing] = []
     try:
-        model = Model.model_validate(attachment.greeting)
+        model = ModelFacts.model_validate(attachment.greeting)
         _collect(attachment, request.duration_s, timings, progress)
     except ValidationError:
         raise UsageError(f"process {attachment.pid} is an affectd run of another version") from None

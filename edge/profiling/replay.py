@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +28,6 @@ EXAMPLES = Path("examples")
 BUILT_IN_S = (0.7, 1.2, 1.8, 2.4, 3.2)
 """Utterances of the built-in signal."""
 PAUSE_S = 0.9
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What was measured while recordings were played."""
-
-    rounds: tuple[tuple[Timing, ...], ...]
-    """Of each replay."""
-    audio_s: float
-    notes: tuple[str, ...]
 
 
 @contextmanager
@@ -71,14 +60,16 @@ def built_in_signal(utterances_s: Sequence[float] = BUILT_IN_S) -> Waveform:
     return signal + room.astype(np.float32)
 
 
-def replay(files: Sequence[Path], bundle: Bundle, settings: Settings, plays: int, progress: Progress) -> Replay:
+def replay(
+    files: Sequence[Path], bundle: Bundle, settings: Settings, plays: int, progress: Progress
+) -> tuple[list[list[Timing]], list[str]]:
     """Play each file ``plays`` times, in real time, as ``affectd run`` would; its events go to the null device.
 
-    A file that breaks off is a note; what was played of it counts.
+    Returns:
+        The utterances of each replay, and notes. A file that breaks off is a note; what was played of it counts.
     """
-    rounds: list[tuple[Timing, ...]] = []
+    rounds: list[list[Timing]] = []
     notes: list[str] = []
-    audio_s = 0.0
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         for number in range(plays * len(files)):
             file = files[number % len(files)]
@@ -98,11 +89,10 @@ def replay(files: Sequence[Path], bundle: Bundle, settings: Settings, plays: int
                     notes.append(f"{file.name}: {summary.skipped} utterances skipped, {summary.dropped_s:.1f} s lost")
             except AudioFileError as error:
                 notes.append(str(error))
-            audio_s += sum(timing.audio_s for timing in timings)
-            rounds.append(tuple(timings))
+            rounds.append(timings)
     if not any(rounds):
         notes.append("no utterance was found in the recordings")
-    return Replay(tuple(rounds), audio_s, tuple(notes))
+    return rounds, notes
 
 
 def for_replay(settings: Settings, file: Path) -> Settings:

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from edge.arrays import percentile_interval
 from edge.errors import UsageError
 from edge.profiling.compare import LEVEL, Verdict, change_of, compare, medians, rounds_of
-from edge.profiling.facts import Machine, Model
+from edge.profiling.facts import Machine, ModelFacts
 from edge.profiling.measurements import Profile, Row, read_profile, rounded
 from edge.profiling.stages import pipeline_rows
 from edge.profiling.tables import comparison_table
 from edge.timing import STAGES, Timing
 
 MACHINE = Machine(cpu="a core", cores=2, governor=None, memory_mb=None, system="Linux", versions={"numpy": "2"})
-MODEL = Model(
+MODEL = ModelFacts(
     bundle="tiny", version="0", sha256="f" * 64, architecture="loudness", precision="fp32", provider="CPU", threads=1,
     max_batch=8,
 )  # fmt: skip
