@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edge.bundle import Bundle
-from edge.capture import Source, open_source
+from edge.capture import Source, open_source, open_sources
 from edge.engine import Engine
 from edge.event import Event
 from edge.model import Model, People, SettingValues, settings_of, with_people
@@ -83,7 +83,7 @@ def listen(
 
     Args:
         source: ``mic``, a path, ``-`` for raw PCM on standard input, anything that keeps ``edge.capture.Source``, or
-            several of these at once; None is what the settings say, by default the system's microphone.
+            several of these at once; None is what the settings say, one or many, by default the system's microphone.
         model: what ``edge.load`` returned; None loads the one of the settings.
         people: enrolled people who speak, as in ``Model.analyze``.
         outputs: where events go as well, each an ``edge.outputs.Output`` with a queue and a thread of its own.
@@ -101,12 +101,14 @@ def listen(
     found = with_people(model.settings if model and settings is None else settings_of(settings), people)
     recognizer = model.recognizer if model else Recognizer(Bundle.load(found.encoder.bundle_folder), found.encoder)
     events = EventIterator()
-    return Listening(Engine(_opened(source, found), recognizer, [events, *outputs], found, observers), events)
+    bound_to = [entry.speakers for entry in found.sources] if source is None else ()
+    engine = Engine(_opened(source, found), recognizer, [events, *outputs], found, observers, bound_to)
+    return Listening(engine, events)
 
 
 def _opened(source: str | Path | Source | Sequence[str | Path | Source] | None, settings: Settings) -> list[Source]:
     if source is None:
-        return [open_source(settings.capture)]
+        return open_sources(settings)
     if isinstance(source, (str, os.PathLike)):
         return [open_source(settings.capture.model_copy(update={"source": os.fspath(source)}))]
     if isinstance(source, Sequence):

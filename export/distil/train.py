@@ -24,6 +24,7 @@ from calibrate.training.augment import augment
 from calibrate.training.temperature import fit_temperature
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError
+from edge.files import new_file
 from export.distil.imitation import LOSSES, Imitation, Scale, losses
 from export.distil.student_recipe import DistilRecipe
 from export.distil.teacher import Example, Rendering, View, batches_of, chatter, overlaid, view_of
@@ -153,9 +154,8 @@ class Training:
     def save(self, epochs: int) -> None:
         """Write the state after this many epochs, as a whole."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state | {"epochs": epochs}, partial)
-        partial.replace(self.checkpoint)
+        with new_file(self.checkpoint) as new:
+            torch.save(state | {"epochs": epochs}, new)
 
     def load(self) -> int:
         """Restore the state and return the epochs it holds; 0 when there is no checkpoint."""

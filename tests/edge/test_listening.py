@@ -106,6 +106,19 @@ def test_several_sources_at_once(model: edge.Model, conversation: Conversation, 
         assert emotions([event for event in seen if event.source == name]) == EMOTIONS
 
 
+def test_the_sources_of_the_settings(model: edge.Model, conversation: Conversation) -> None:
+    entries = {
+        f"sources.{number}.{key}": value
+        for number, name in enumerate(("hall", "yard"))
+        for key, value in (("name", name), ("source", str(conversation.path)), ("realtime", False))
+    }
+    with edge.listen(model=model, settings=entries) as events:
+        heard = [event.source for event in events if event.type == "utterance"]
+    assert sorted(heard) == ["hall"] * 3 + ["yard"] * 3
+    with edge.listen(conversation.path, model=model, settings=entries | FAST) as events:
+        assert {event.source for event in events} == {"conversation.wav"}
+
+
 def test_outputs_and_observers_get_what_the_loop_gets(model: edge.Model, conversation: Conversation) -> None:
     kept = Kept()
     timings: list[Timing] = []
