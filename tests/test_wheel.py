@@ -21,6 +21,20 @@ from edge import __version__
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "conversation.flac"
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "configs", "edge", "calibrate", "export")
+PROGRAM = """
+import sys
+
+import numpy
+
+import edge
+
+print(edge.__file__)
+model = edge.load()
+print(*(event.emotion for event in model.analyze(sys.argv[1])))
+with edge.listen(sys.argv[1], model=model, settings={"capture.realtime": False}) as events:
+    print(*(event.emotion for event in events if event.type == "utterance"))
+print(len(model.probabilities(numpy.random.default_rng(0).normal(0, 0.1, 16_000).astype(numpy.float32))))
+"""
 NO_INDEX = re.compile(r"connection|timed out|name resolution|network is unreachable|no matching distribution", re.I)
 
 pytestmark = pytest.mark.slow
@@ -90,14 +104,13 @@ def test_the_installed_commands_work_away_from_the_checkout(installed: Path, tmp
 
 
 def test_the_installed_library_works_away_from_the_checkout(installed: Path, tmp_path: Path) -> None:
-    program = (
-        "import edge, sys; print(edge.__file__); print(*(event.emotion for event in edge.load().analyze(sys.argv[1])))"
-    )
-    result = run((installed / "python", "-c", program, EXAMPLE), tmp_path)
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    result = run((installed / "python", "program.py", EXAMPLE), tmp_path)
     assert result.returncode == 0, result.stderr
-    place, emotions = result.stdout.splitlines()
+    place, analyzed, listened, count = result.stdout.splitlines()
     assert Path(place).is_relative_to(installed.parent)
-    assert emotions
+    assert analyzed == listened
+    assert int(count) == 7
 
 
 def test_an_installed_training_side_finds_its_recipes_and_heads(wheel: Path, tmp_path: Path) -> None:
