@@ -21,7 +21,7 @@ from edge.errors import UsageError
 from edge.folders import runtime_folders
 from edge.timing import Timing
 
-PROTOCOL = 1
+PROTOCOL = 2
 MOST_CLIENTS = 8
 BUFFER_BYTES = 65_536
 """What may wait for a client, some hundred utterances; one that has not read them is dropped."""
@@ -31,10 +31,10 @@ _timing = TypeAdapter(Timing)
 
 
 class TimingServer:
-    """Tells whoever attaches how long each utterance took. The constructor is cheap; ``open`` may fail."""
+    """Sends the timing of each utterance to whoever attaches. The constructor is cheap; ``open`` may fail."""
 
     def __init__(self, greeting: Callable[[], Mapping[str, Any]]) -> None:
-        """Prepare; ``greeting`` gives what a client is told when it attaches."""
+        """Prepare; ``greeting`` gives what a client is sent when it attaches."""
         self._greeting = greeting
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._path: Path | None = None
@@ -52,14 +52,14 @@ class TimingServer:
         new.chmod(0o600)
         self._listener.listen()
         self._path = new.rename(path)
-        threading.Thread(target=self._welcome, name="control", daemon=True).start()
+        threading.Thread(target=self._accept, name="control", daemon=True).start()
 
     @property
     def watched(self) -> bool:
         """Somebody is attached."""
         return bool(self._clients)
 
-    def tell(self, timing: Timing) -> None:
+    def send(self, timing: Timing) -> None:
         """Send to all who are attached, without ever waiting for them."""
         if not self.watched:
             return
@@ -79,7 +79,7 @@ class TimingServer:
                 client.close()
             self._clients = []
 
-    def _welcome(self) -> None:
+    def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
@@ -201,7 +201,7 @@ def _sockets(folder: Path) -> list[Path]:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove sockets whose process has died; a process id alone would not tell, since they are used again."""
+    """Remove sockets whose process has died; a process id alone would not do, since they are used again."""
     for path in folder.glob("*.sock"):
         try:
             connection = _connect(path)
@@ -214,7 +214,7 @@ def _remove_stale(folder: Path) -> None:
 
 
 def _connect(path: Path) -> socket.socket | None:
-    """Return a connection, None if nobody listens; raises OSError if it cannot be told."""
+    """Return a connection, None if nobody listens; raises OSError if that is uncertain."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(CONNECT_S)
     try:
@@ -241,7 +241,7 @@ def _sent(client: socket.socket, line: bytes) -> bool:
 
 
 def _there(client: socket.socket) -> bool:
-    """Tell whether a client is still connected; clients send nothing."""
+    """Return whether a client is still connected; clients send nothing."""
     try:
         if client.recv(1):
             return True

@@ -101,7 +101,7 @@ class Engine:
         return self._summary()
 
     def stop(self) -> None:
-        """Make ``run`` finish what was heard so far and return; callable from a signal handler or any thread."""
+        """Make ``run`` finish what was said so far and return; callable from a signal handler or any thread."""
         for stream in self._streams:
             stream.close()
 

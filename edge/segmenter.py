@@ -59,7 +59,7 @@ class Segmenter:
         """The current utterance with its pre-roll; while nobody speaks, what may become the next pre-roll."""
         self._open = False
         self._continued = False
-        self._heard = 0
+        self._position = 0
         """Source time in samples after the last of ``_frames``."""
         self._dropped_s = 0.0
 
@@ -74,7 +74,7 @@ class Segmenter:
         segments = []
         if lost_s or restarted:
             segments += self.flush()
-            self._heard += round(lost_s * SAMPLE_RATE_HZ)
+            self._position += round(lost_s * SAMPLE_RATE_HZ)
             self._dropped_s += lost_s
         if restarted:
             self._vad.reset()
@@ -88,7 +88,7 @@ class Segmenter:
     def flush(self) -> list[Segment]:
         """Return the utterance that the end of the stream (or a gap in it) cuts off, if there is one."""
         self._frames.append(_Frame(self._pending, voiced=False))
-        self._heard += len(self._pending)
+        self._position += len(self._pending)
         self._pending = np.zeros(0, np.float32)
         segments = self._close() if self._open else []
         self._frames.clear()
@@ -96,7 +96,7 @@ class Segmenter:
 
     def _take(self, frame: _Frame) -> list[Segment]:
         self._frames.append(frame)
-        self._heard += FRAME_SAMPLES
+        self._position += FRAME_SAMPLES
         if not self._open:
             recent = self._frames[-2 * self._start_frames :]
             if sum(frame.voiced for frame in recent) < self._start_frames:
@@ -132,14 +132,14 @@ class Segmenter:
         return segments
 
     def _segment(self, end: int, truncated: bool = False) -> Segment:
-        first_s = (self._heard - sum(len(frame.samples) for frame in self._frames)) / SAMPLE_RATE_HZ
+        first_s = (self._position - sum(len(frame.samples) for frame in self._frames)) / SAMPLE_RATE_HZ
         voiced = [index for index, frame in enumerate(self._frames[:end]) if frame.voiced]
         dropped_s, self._dropped_s = self._dropped_s, 0.0
         return Segment(
             samples=np.concatenate([frame.samples for frame in self._frames[:end]]),
             start_s=first_s + voiced[0] * FRAME_S,
             end_s=first_s + (voiced[-1] + 1) * FRAME_S,
-            decided_s=self._heard / SAMPLE_RATE_HZ,
+            decided_s=self._position / SAMPLE_RATE_HZ,
             truncated=truncated,
             dropped_s=dropped_s,
         )
@@ -168,7 +168,7 @@ def segmented(blocks: Iterable[Block], segmenter: Segmenter) -> Iterator[tuple[B
 
 
 def spoken(waveform: Waveform) -> Waveform:
-    """Return what a segmenter with the default settings keeps of ``float32[samples]``, all of it if it hears no voice.
+    """Return what a segmenter with the default settings keeps of ``float32[samples]``, all of it if there is no voice.
 
     This is what of a recording the models learn from and are evaluated on: silence before and after is not the voice.
     """

@@ -1,4 +1,4 @@
-"""One source on its way to the encoder: its clock, its segmenter, and the conversation that is heard in it."""
+"""One source on its way to the encoder: its clock, its segmenter, and the conversation in it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ STAGES = ("endpoint", "capture", "vad", "queue", "encoder", "speaker", "adapt", 
 
 @dataclass(frozen=True)
 class Timing:
-    """The time of one utterance. Nothing in it tells who spoke, what about, or how they sounded."""
+    """The time of one utterance. It does not hold who spoke, what about, or how they sounded."""
 
     speech_s: float
     """Duration of the utterance as the encoder got it."""

@@ -40,7 +40,7 @@ class Microphone:
         self._device: Device | None = None
         self._queue: BlockQueue[Chunk] = BlockQueue(queue_s)
         self._closed = threading.Event()
-        self._heard_until_s = 0.0
+        self._delivered_until_s = 0.0
 
     def blocks(self) -> Iterator[Block]:
         """Yield blocks until ``close``. The first block after an outage is ``restarted``, its ``lost_s`` the outage.
@@ -49,7 +49,7 @@ class Microphone:
             AudioDeviceError: the microphone cannot be opened at first; later outages are retried for ever.
         """
         stream: _Stream | None = self._open()
-        self._heard_until_s = time.monotonic()
+        self._delivered_until_s = time.monotonic()
         restarted = False
         while stream:
             try:
@@ -91,7 +91,7 @@ class Microphone:
         return None
 
     def _listen(self, stream: _Stream, restarted: bool) -> Iterator[Block]:
-        """Yield until the callbacks stop: PortAudio tells of an unplugged device in no other way."""
+        """Yield until the callbacks stop: PortAudio reports an unplugged device in no other way."""
         while True:
             try:
                 item = self._queue.get(STALL_S)
@@ -101,9 +101,9 @@ class Microphone:
                 return
             chunk, lost_s = item
             if restarted:
-                lost_s = max(0.0, chunk.captured_at_s - chunk.duration_s - self._heard_until_s)
+                lost_s = max(0.0, chunk.captured_at_s - chunk.duration_s - self._delivered_until_s)
                 log.warning("microphone %r is back after %.1f s", self.name, lost_s)
-            self._heard_until_s = chunk.captured_at_s
+            self._delivered_until_s = chunk.captured_at_s
             yield Block(stream.resample(chunk), chunk.captured_at_s, lost_s, restarted)
             restarted = False
 

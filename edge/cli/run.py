@@ -52,7 +52,7 @@ def run(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> 
             recognizer,
             open_outputs(settings.outputs, recognizer.bundle.manifest.labels, json),
             settings,
-            observers=[server.tell],
+            observers=[server.send],
             bound_to=[source.speakers for source in settings.sources],
         )
         with stop_on_signals(engine.stop):

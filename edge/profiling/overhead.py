@@ -41,7 +41,7 @@ class _TimedSending:
     def __call__(self, timing: Timing) -> None:
         """See ``Observer``."""
         started_s = time.thread_time()
-        self._server.tell(timing)
+        self._server.send(timing)
         self.samples_ms.append((time.thread_time() - started_s) * 1e3)
 
 

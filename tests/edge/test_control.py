@@ -65,7 +65,7 @@ def test_a_client_is_greeted_and_told_of_each_utterance(server: TimingServer, ru
         assert attachment.pid == os.getpid()
         assert attachment.greeting == {"bundle": "tiny"}
         for number in range(3):
-            server.tell(timing(number))
+            server.send(timing(number))
         server.close()
         assert list(attachment.timings(None)) == [timing(number) for number in range(3)]
     assert list(runtime.iterdir()) == []
@@ -100,14 +100,14 @@ def test_without_a_runtime_folder_the_socket_is_in_a_private_temporary_one(
 
 def test_nothing_is_made_when_nobody_is_attached(server: TimingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_line", lambda values: pytest.fail("nobody listens"))
-    server.tell(timing())
+    server.send(timing())
 
 
 def test_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(server: TimingServer) -> None:
     with closing(attach()) as slow, closing(attach()) as quick:
         received = 0
         for number in range(2_000):
-            server.tell(timing(number))
+            server.send(timing(number))
             received += next(quick.timings(10)) == timing(number)
         assert received == 2_000
         heard = list(slow.timings(10))
@@ -140,7 +140,7 @@ def test_one_of_several_is_named(runtime: Path) -> None:
             attach(4713)
 
 
-@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0\n", b'{"protocol": 2}\n', b"[]\n", b'{"protocol": 1}'])
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0\n", b'{"protocol": 1}\n', b"[]\n", b'{"protocol": 2}'])
 def test_what_answers_otherwise_is_refused(greeting: bytes, runtime: Path) -> None:
     with listening(runtime / "4711.sock") as listener, pytest.raises(UsageError, match="does not answer as an affectd"):
         greet_and_send(listener, greeting)
@@ -148,7 +148,7 @@ def test_what_answers_otherwise_is_refused(greeting: bytes, runtime: Path) -> No
 
 def test_lines_of_another_kind_are_refused(runtime: Path) -> None:
     with listening(runtime / "4711.sock") as listener:
-        attachment = greet_and_send(listener, b'{"protocol": 1}\n{"speech_s": 1}\n')
+        attachment = greet_and_send(listener, b'{"protocol": 2}\n{"speech_s": 1}\n')
         with closing(attachment), pytest.raises(UsageError, match="4711 is no affectd run of this version"):
             list(attachment.timings(10))
 
