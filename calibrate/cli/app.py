@@ -1,7 +1,5 @@
 """The ``affectd-calibrate`` command: every command is a function of its own name in a file of that name."""
 
-from __future__ import annotations
-
 from calibrate.cli import (
     adaptation,
     batching,

@@ -1,7 +1,5 @@
 """``affectd-calibrate batching``."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """``affectd-calibrate corpus``."""
 
-from __future__ import annotations
-
 from calibrate.cli.options import Debug, Folder, Json, Reader, Strict
 from edge.cli.kit.entry import examples
 

@@ -1,7 +1,5 @@
 """``affectd-calibrate embed``."""
 
-from __future__ import annotations
-
 from json import dumps
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """``affectd-calibrate evaluate``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from calibrate.cli.options import (

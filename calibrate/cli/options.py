@@ -1,7 +1,5 @@
 """The options and arguments that several commands of ``affectd-calibrate`` share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

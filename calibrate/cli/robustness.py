@@ -1,7 +1,5 @@
 """``affectd-calibrate robustness``."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from calibrate.corpora.base import Utterance
 from edge.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    from calibrate.corpora.base import Utterance
 
 EMOTIONS = ("neutral", "happy", "sad", "angry", "fear", "disgust", "surprise")
 RAVDESS_8 = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")

@@ -14,20 +14,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torchaudio.transforms import MFCC
 
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.progress import progress_bar
+from calibrate.report import Picture
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError, UsageError
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +69,7 @@ def describe_speakers(
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
     (out / NAME).write_text(text, encoding="utf-8")
-    draw_points(out / "mfcc.png", points, shares, [known[speaker] for speaker in clips_of])
+    points_picture(points, shares, [known[speaker] for speaker in clips_of]).write(out)
     if as_json:
         print(text, end="")
     else:
@@ -136,23 +134,23 @@ def principal_points(vectors: Vectors) -> tuple[Vectors, Vectors]:
     return rows[:, :2] * spread[:2], spread[:2] ** 2 / max(float((spread**2).sum()), 1e-12)
 
 
-def draw_points(path: Path, points: Vectors, shares: Vectors, speakers: Sequence[Utterance]) -> None:
-    """Draw the speakers on two principal components, coloured by gender and, where it is known, by race."""
+def points_picture(points: Vectors, shares: Vectors, speakers: Sequence[Utterance]) -> Picture:
+    """Return the speakers on two principal components, coloured by gender and, where it is known, by race."""
     colourings: dict[str, list[str]] = {"gender": [speaker.gender or "unknown" for speaker in speakers]}
     if any(speaker.race for speaker in speakers):
         colourings["race"] = [speaker.race or "unknown" for speaker in speakers]
-    picture, places = plt.subplots(
-        1, len(colourings), figsize=(5 * len(colourings), 4.2), layout="constrained", squeeze=False
-    )
-    for axes, (fact, values) in zip(places[0], colourings.items(), strict=True):
-        for value in sorted(set(values)):
-            inside = np.array(values) == value
-            axes.scatter(points[inside, 0], points[inside, 1], label=f"{value} ({inside.sum()})", s=22)
-        axes.legend(title=fact)
-        axes.set_xlabel(f"component 1, {shares[0]:.0%} of the variance")
-    places[0][0].set_ylabel(f"component 2, {shares[1]:.0%}")
-    picture.savefig(path, dpi=120)
-    plt.close(picture)
+
+    def draw(figure: Figure) -> None:
+        places = figure.subplots(1, len(colourings), squeeze=False)[0]
+        for axes, (fact, values) in zip(places, colourings.items(), strict=True):
+            for value in sorted(set(values)):
+                inside = np.array(values) == value
+                axes.scatter(points[inside, 0], points[inside, 1], label=f"{value} ({inside.sum()})", s=22)
+            axes.legend(title=fact)
+            axes.set_xlabel(f"component 1, {shares[0]:.0%} of the variance")
+        places[0].set_ylabel(f"component 2, {shares[1]:.0%}")
+
+    return Picture("mfcc.png", "principal components of the speakers", draw, (5 * len(colourings), 4.2))
 
 
 def _facts(speaker: Utterance) -> dict[str, Any]:

@@ -10,20 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import soundfile
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.table import Table
 
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.labels import LABELS, to_label
 from calibrate.progress import progress_bar
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from calibrate.report import Picture
 
 FACTS = ("intensity", "gender", "age", "race", "ethnicity", "perceived", "valence", "arousal", "dominance", "text")
 QUANTILES = {"shortest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "longest": 1.0}
@@ -39,9 +37,8 @@ def tabulate_corpus(name: str, folder: Path, out: Path, *, strict: bool, as_json
     write_table(table, utterances, lengths_s)
     summary = summarise(utterances, lengths_s)
     (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draw_lengths(out / "lengths.png", lengths_s)
-    draw_emotions(out / "emotions.png", utterances)
-    draw_speakers(out / "speakers.png", utterances)
+    for picture in (lengths_picture(lengths_s), emotions_picture(utterances), speakers_picture(utterances)):
+        picture.write(out)
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
@@ -122,61 +119,67 @@ def show_summary(summary: dict[str, Any], name: str) -> None:
     Console().print(table)
 
 
-def draw_lengths(path: Path, lengths_s: Sequence[float | None]) -> None:
-    """Draw the distribution of clip lengths."""
+def lengths_picture(lengths_s: Sequence[float | None]) -> Picture:
+    """Return the distribution of clip lengths."""
     known_s = [length_s for length_s in lengths_s if length_s is not None]
-    picture, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    axes.hist(known_s, bins=50)
-    if known_s:
-        middle_s = float(np.median(known_s))
-        axes.axvline(middle_s, color="black", linestyle=":", label=f"median {middle_s:.2f} s")
-        axes.legend()
-    axes.set_xlabel("length, s")
-    axes.set_ylabel("utterances")
-    picture.savefig(path, dpi=120)
-    plt.close(picture)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.hist(known_s, bins=50)
+        if known_s:
+            median_s = float(np.median(known_s))
+            axes.axvline(median_s, color="black", linestyle=":", label=f"median {median_s:.2f} s")
+            axes.legend()
+        axes.set_xlabel("length, s")
+        axes.set_ylabel("utterances")
+
+    return Picture("lengths.png", "clip lengths", draw, (6, 3.5))
 
 
-def draw_emotions(path: Path, utterances: Sequence[Utterance]) -> None:
-    """Draw utterances by label, stacked by intensity where it is known."""
+def emotions_picture(utterances: Sequence[Utterance]) -> Picture:
+    """Return utterances by label, stacked by intensity where it is known."""
     labels = labels_of(utterances)
     counts = Counter((to_label(utterance.emotion, LABELS), _cell(utterance.intensity)) for utterance in utterances)
-    picture, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    below = np.zeros(len(labels))
-    for intensity in sorted({level for _, level in counts}):
-        heights = np.array([counts[label, intensity] for label in labels])
-        unknown = intensity == ""
-        axes.bar(labels, heights, bottom=below, label=intensity or "unknown", color="0.7" if unknown else None)
-        below += heights
-    if any(level for _, level in counts):
-        axes.legend(title="intensity")
-    axes.set_ylabel("utterances")
-    picture.savefig(path, dpi=120)
-    plt.close(picture)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        below = np.zeros(len(labels))
+        for intensity in sorted({level for _, level in counts}):
+            heights = np.array([counts[label, intensity] for label in labels])
+            colour = None if intensity else "0.7"
+            axes.bar(labels, heights, bottom=below, label=intensity or "unknown", color=colour)
+            below += heights
+        if any(level for _, level in counts):
+            axes.legend(title="intensity")
+        axes.set_ylabel("utterances")
+
+    return Picture("emotions.png", "utterances by emotion", draw, (6, 3.5))
 
 
-def draw_speakers(path: Path, utterances: Sequence[Utterance]) -> None:
-    """Draw speakers by gender, age and race: a panel for what the corpus knows, gender always."""
+def speakers_picture(utterances: Sequence[Utterance]) -> Picture:
+    """Return speakers by gender, age and race: a panel for what the corpus knows, gender always."""
     speakers = list({utterance.speaker: utterance for utterance in utterances}.values())
     aged = [speaker for speaker in speakers if speaker.age is not None]
     raced = any(speaker.race for speaker in speakers)
     panels = 1 + bool(aged) + raced
-    picture, places = plt.subplots(1, panels, figsize=(4 * panels, 3.5), layout="constrained", squeeze=False)
-    axes = iter(places[0])
-    _draw_counts(next(axes), _counts(speaker.gender for speaker in speakers), "gender")
-    if aged:
-        ages = next(axes)
-        genders = sorted({speaker.gender or "unknown" for speaker in aged})
-        groups = [[speaker.age for speaker in aged if (speaker.gender or "unknown") == gender] for gender in genders]
-        ages.hist(groups, bins=range(10, 95, 5), stacked=True, label=genders)
-        ages.yaxis.set_major_locator(MaxNLocator(integer=True))
-        ages.set_xlabel("age, years")
-        ages.legend()
-    if raced:
-        _draw_counts(next(axes), _counts(speaker.race for speaker in speakers), "race")
-    places[0][0].set_ylabel("speakers")
-    picture.savefig(path, dpi=120)
-    plt.close(picture)
+
+    def draw(figure: Figure) -> None:
+        places = figure.subplots(1, panels, squeeze=False)[0]
+        places[0].set_ylabel("speakers")
+        axes = iter(places)
+        _draw_counts(next(axes), _counts(speaker.gender for speaker in speakers), "gender")
+        if aged:
+            ages = next(axes)
+            genders = sorted({speaker.gender or "unknown" for speaker in aged})
+            groups = [[each.age for each in aged if (each.gender or "unknown") == gender] for gender in genders]
+            ages.hist(groups, bins=range(10, 95, 5), stacked=True, label=genders)
+            ages.yaxis.set_major_locator(MaxNLocator(integer=True))
+            ages.set_xlabel("age, years")
+            ages.legend()
+        if raced:
+            _draw_counts(next(axes), _counts(speaker.race for speaker in speakers), "race")
+
+    return Picture("speakers.png", "speakers", draw, (4 * panels, 3.5))
 
 
 def _draw_counts(axes: Axes, counts: dict[str, int], title: str) -> None:

@@ -12,9 +12,9 @@ from calibrate.cli.app import main
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.mfcc import (
     draw_clips,
-    draw_points,
     mean_mfcc,
     new_transform,
+    points_picture,
     pooled_mfcc,
     principal_points,
 )
@@ -97,10 +97,9 @@ def test_the_first_component_tells_two_kinds_of_voice_apart() -> None:
 
 
 def test_a_corpus_that_knows_no_gender_is_drawn(tmp_path: Path) -> None:
-    draw_points(
-        tmp_path / "points.png", np.eye(2), np.array([0.6, 0.4]), [Utterance(Path("a.wav"), "x", "x-a", "sad")] * 2
-    )
-    assert (tmp_path / "points.png").is_file()
+    speakers = [Utterance(Path("a.wav"), "x", "x-a", "sad")] * 2
+    points_picture(np.eye(2), np.array([0.6, 0.4]), speakers).write(tmp_path)
+    assert (tmp_path / "mfcc.png").is_file()
 
 
 def test_what_is_not_possible(crema_d: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 
 from calibrate.cli.app import main
 from calibrate.corpora import Utterance, read_corpus
-from calibrate.corpora.overview import draw_emotions, draw_lengths, draw_speakers, summarise, write_table
+from calibrate.corpora.overview import emotions_picture, lengths_picture, speakers_picture, summarise, write_table
 from helpers.calling import exit_code
 
 PICTURES = {"lengths.png", "emotions.png", "speakers.png"}
@@ -84,10 +84,9 @@ def test_what_cannot_be_opened_is_counted(crema_d: Path, tmp_path: Path) -> None
     summary = summarise(gone, [0.5, 0.4, 0.3, None])
     assert (summary["utterances"], summary["unreadable"], summary["length_s"]["longest"]) == (4, 1, 0.5)
     assert summarise(gone[3:], [None])["hours"] == 0
-    for name, draw in (("a.png", draw_emotions), ("b.png", draw_speakers)):
-        draw(tmp_path / name, gone)
-    draw_lengths(tmp_path / "c.png", [None])
-    assert (tmp_path / "c.png").is_file()
+    for picture in (emotions_picture(gone), speakers_picture(gone), lengths_picture([None])):
+        picture.write(tmp_path)
+        assert (tmp_path / picture.file).is_file()
 
 
 def test_mistakes_are_told_in_one_line(
