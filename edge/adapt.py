@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from edge.arrays import Doubles, Matrix, softmax
+from edge.arrays import Doubles, Integers, Matrix, softmax
 from edge.errors import UsageError, nearest
 from edge.head import Head
 from edge.population import Population
@@ -113,7 +112,7 @@ def label_prior(population: Population, offset: Matrix) -> Matrix:
     return prior
 
 
-def _label_indices(population: Population, labels: Sequence[str | None] | None, clips: int) -> npt.NDArray[np.int64]:
+def _label_indices(population: Population, labels: Sequence[str | None] | None, clips: int) -> Integers:
     """Return ``int64[clips]``, -1 where the label is not known."""
     if labels is None:
         return np.full(clips, -1)
@@ -126,7 +125,7 @@ def _label_indices(population: Population, labels: Sequence[str | None] | None, 
     return np.array([-1 if label is None else population.labels.index(label) for label in labels], np.int64)
 
 
-def _hypotheses(population: Population, clips: Doubles, known: npt.NDArray[np.int64]) -> Doubles:
+def _hypotheses(population: Population, clips: Doubles, known: Integers) -> Doubles:
     """Return the posterior ``float64[1 + labels]`` of unlabelled clips being mixed, or all of each label.
 
     Along the population's axes, mixed clips are ``N(u, Σ_ε + Σ_δ)`` with ``Σ_δ`` the scatter of the shifts, clips of

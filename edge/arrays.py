@@ -13,6 +13,8 @@ Matrix = npt.NDArray[np.float32]
 """Embeddings, voiceprints, weights and probabilities."""
 Doubles = npt.NDArray[np.float64]
 """What is computed with on the way to them."""
+Integers = npt.NDArray[np.int64]
+"""Counts, lengths and indices."""
 
 
 def unit(vectors: Matrix) -> Matrix:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from edge.arrays import Matrix
 from edge.errors import AudioFileError
 
 SAMPLE_RATE_HZ = 16_000
@@ -80,7 +81,7 @@ def read_block(file: soundfile.SoundFile, frames: int, path: Path) -> Waveform |
     return to_mono(samples, path) if len(samples) else None
 
 
-def to_mono(samples: npt.NDArray[np.float32], path: Path) -> Waveform:
+def to_mono(samples: Matrix, path: Path) -> Waveform:
     """Average ``float32[samples, channels]`` to ``float32[samples]``, refusing NaN, infinite and unscaled samples."""
     peak = np.abs(samples).max(initial=0.0)
     if not np.isfinite(peak):

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
-from edge.arrays import Matrix, unit
+from edge.arrays import Integers, Matrix, unit
 from edge.audio import Waveform
 from edge.buckets import Buckets, pad
 from edge.bundle import Bundle
@@ -88,7 +87,7 @@ class Encoder:
         lengths = np.array([len(waveform) for waveform in waveforms], np.int64)
         return self.embed_padded(pad(waveforms, samples), lengths)
 
-    def embed_padded(self, padded: Waveform, lengths: npt.NDArray[np.int64]) -> Matrix:
+    def embed_padded(self, padded: Waveform, lengths: Integers) -> Matrix:
         """Return ``float32[batch, dim]`` for ``float32[batch, samples]`` of which ``int64[batch]`` are valid."""
         if self._session is None:
             raise ModelError(f"{self.path}: embed before load")

@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from edge.arrays import Doubles, Matrix, unit
-
-Counts = npt.NDArray[np.int64]
+from edge.arrays import Doubles, Integers, Matrix, unit
 
 SHORTEST_S = 0.5
 MOST_PRINTS = 16
@@ -57,7 +54,7 @@ def _mean_length(prints: Matrix) -> float:
     return max(float(np.linalg.norm(prints.mean(axis=0))), 1e-9)
 
 
-def _columns(centre: Doubles, nearest: Doubles, durations_s: Doubles, counts: Counts) -> Doubles:
+def _columns(centre: Doubles, nearest: Doubles, durations_s: Doubles, counts: Integers) -> Doubles:
     score = (centre + 0.5 * nearest) / 1.5
     duration = np.log(np.maximum(durations_s, SHORTEST_S) / 2.0)
     count = np.log(np.minimum(counts, MOST_PRINTS) / 4.0)

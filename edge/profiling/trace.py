@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import onnxruntime
-from numpy import int64
 
-from edge.arrays import Matrix
+from edge.arrays import Integers, Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.capture import Block, Source, open_source
@@ -115,7 +113,7 @@ class _TracedEncoder(Encoder):
         options.profile_file_prefix = str(self._folder / self.output)
         return options
 
-    def embed_padded(self, padded: Waveform, lengths: npt.NDArray[int64]) -> Matrix:
+    def embed_padded(self, padded: Waveform, lengths: Integers) -> Matrix:
         """See ``Encoder``."""
         batch, samples = padded.shape
         with self._spans.span(self.output, INFERENCE, bucket_s=samples / SAMPLE_RATE_HZ, batch=batch) as run:

@@ -10,9 +10,9 @@ from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import AwareDatetime, Field, JsonValue, PlainSerializer, PlainValidator
 
+from edge.arrays import Matrix
 from edge.errors import UsageError
 from edge.records import Record
 
@@ -20,8 +20,6 @@ NAME_LENGTH = 64
 JOINERS = "\u200c\u200d"
 """Zero-width, yet part of Persian names and of emoji."""
 REFUSED_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-Floats = npt.NDArray[np.float32]
 
 
 def clean_name(name: str) -> str:
@@ -45,29 +43,29 @@ def fold_name(name: str) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", clean_name(name)).casefold())
 
 
-def _to_tensor(value: Any) -> Floats:
+def _to_tensor(value: Any) -> Matrix:
     if not isinstance(value, np.ndarray):
         record = _TensorJson.model_validate(value)
         value = np.frombuffer(base64.b64decode(record.float32, validate=True), "<f4").reshape(record.shape)
     if value.dtype != np.float32 or not np.isfinite(value).all():
         raise ValueError("must be float32 and finite")
-    tensor: Floats = value
+    tensor: Matrix = value
     return tensor
 
 
-def _to_vector(value: Any) -> Floats:
+def _to_vector(value: Any) -> Matrix:
     vector = _to_tensor(value)
     if vector.ndim != 1 or not len(vector):
         raise ValueError("must be a vector")
     return vector
 
 
-def _to_json(tensor: Floats) -> dict[str, Any]:
+def _to_json(tensor: Matrix) -> dict[str, Any]:
     return {"shape": tensor.shape, "float32": base64.b64encode(tensor.astype("<f4").tobytes()).decode()}
 
 
-Tensor = Annotated[Floats, PlainValidator(_to_tensor), PlainSerializer(_to_json, when_used="json")]
-Vector = Annotated[Floats, PlainValidator(_to_vector), PlainSerializer(_to_json, when_used="json")]
+Tensor = Annotated[Matrix, PlainValidator(_to_tensor), PlainSerializer(_to_json, when_used="json")]
+Vector = Annotated[Matrix, PlainValidator(_to_vector), PlainSerializer(_to_json, when_used="json")]
 Word = Annotated[str, Field(min_length=1, max_length=128)]
 
 
