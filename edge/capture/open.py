@@ -36,9 +36,7 @@ def open_sources(settings: Settings) -> list[Source]:
     """Return the sources of the settings, or without any the one of ``capture``."""
     if not settings.sources:
         return [open_source(settings.capture)]
-    queue_s = settings.capture.queue_s
-    sources = ((entry.name, open_source(entry.capture(queue_s))) for entry in settings.sources)
-    return [_Named(source, name) if name else source for name, source in sources]
+    return [_Named(open_source(entry), entry.name) if entry.name else open_source(entry) for entry in settings.sources]
 
 
 class _Named:

@@ -84,7 +84,7 @@ def listen_guided(
     try:
         with view:
             for block, segments in segmented(source.blocks(), new_segmenter(recognizer, settings)):
-                view.hear(block.samples)
+                view.follow_level(block.samples)
                 for segment in segments:
                     view.show(enrolment.take(segment, source.name, label))
                 if len(enrolment.added) >= clips and enrolment.speech_s >= seconds:

@@ -47,8 +47,8 @@ class View(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def hear(self, samples: Waveform) -> None:
-        """Take the next ``float32[n]`` that was heard."""
+    def follow_level(self, samples: Waveform) -> None:
+        """Take the next ``float32[n]`` of the source."""
 
     def show(self, take: Take) -> None:
         """Take what became of an utterance."""
@@ -62,7 +62,7 @@ class Log:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def hear(self, samples: Waveform) -> None:
+    def follow_level(self, samples: Waveform) -> None:
         """Say nothing."""
 
     def show(self, take: Take) -> None:
@@ -86,7 +86,7 @@ class Guide:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def hear(self, samples: Waveform) -> None:
+    def follow_level(self, samples: Waveform) -> None:
         """Move the meter: up at once, down slowly."""
         if len(samples):
             self._level_dbfs = max(level(samples), self._level_dbfs - FALL_DB, METER_DBFS)

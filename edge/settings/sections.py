@@ -14,7 +14,6 @@ def _names(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Rate = Annotated[int, Field(ge=8_000, le=192_000)]
 
 
 class _Section(BaseModel):
@@ -28,7 +27,7 @@ class CaptureSettings(_Section):
     """``mic``, a path to an audio file, or ``-`` for raw 16-bit mono PCM on standard input."""
     device: str = ""
     """Microphone name (or part of it) or index, see ``affectd devices``; empty is the system default."""
-    rate_hz: Rate = 16_000
+    rate_hz: Annotated[int, Field(ge=8_000, le=192_000)] = 16_000
     """Sample rate of the raw PCM on standard input; files and microphones know their own."""
     realtime: bool = True
     """Play files at the speed of their own clock, and never let standard input wait; false reads as fast as possible
@@ -134,19 +133,11 @@ class DecisionSettings(_Section):
     """Events with less confidence carry ``needs_review``."""
 
 
-class SourceSettings(_Section):
-    """One of several sources of `affectd run`, which it hears at once; without any, `[capture]` is the only one."""
+class SourceSettings(CaptureSettings):
+    """One of several sources of `affectd run`; without any, `[capture]` is the only one. At most one is `-`."""
 
     name: str = ""
     """What its events call it; empty is the name of the microphone or file, or `-`."""
-    source: str = "mic"
-    """As in `[capture]`; only one can be `-`."""
-    device: str = ""
-    """As in `[capture]`."""
-    rate_hz: Rate = 16_000
-    """As in `[capture]`."""
-    realtime: bool = True
-    """As in `[capture]`."""
     speakers: Names = ()
     """Enrolled people whom this source is bound to, separated by commas; empty is as `speakers.only` says."""
 
@@ -154,12 +145,6 @@ class SourceSettings(_Section):
     def label(self) -> str:
         """What tells it from the others."""
         return self.name or (self.device if self.source == "mic" else "") or Path(self.source).name
-
-    def capture(self, queue_s: float) -> CaptureSettings:
-        """Return the settings of a capture of its own."""
-        return CaptureSettings(
-            source=self.source, device=self.device, rate_hz=self.rate_hz, realtime=self.realtime, queue_s=queue_s
-        )
 
 
 class OutputSettings(_Section):
