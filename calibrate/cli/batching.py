@@ -55,7 +55,8 @@ def batching(
     from calibrate.embed.measure import measure_batching
     from calibrate.workspace import Workspace
 
-    measure_batching(
+    report = measure_batching(
         Workspace(threads=threads).open(), corpus, folder, encoder, layers=layer_numbers(layers), pool=pool,
-        clips=clips, rounds=rounds, batch_s=batch_s, max_s=max_s, seed=seed, as_json=json,
+        clips=clips, rounds=rounds, batch_s=batch_s, max_s=max_s, seed=seed,
     )  # fmt: skip
+    report.show(json)

@@ -15,6 +15,6 @@ def corpus(
     debug: Debug = False,
 ) -> None:
     """List what a corpus folder holds: utterances per label and speaker, and each file that does not fit, with why."""
-    from calibrate.corpora.listing import show_corpus
+    from calibrate.corpora.listing import list_corpus
 
-    show_corpus(name, folder, strict, json)
+    list_corpus(name, folder, strict).show(json)

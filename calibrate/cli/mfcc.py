@@ -34,4 +34,6 @@ def mfcc(
     """
     from calibrate.corpora.mfcc import describe_speakers
 
-    describe_speakers(corpus, folder, out, coefficients=coefficients, clips=clips, seed=seed, as_json=json)
+    report = describe_speakers(corpus, folder, coefficients=coefficients, clips=clips, seed=seed)
+    report.write(out)
+    report.show(json, out)

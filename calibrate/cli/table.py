@@ -30,4 +30,6 @@ def table(
     """
     from calibrate.corpora.overview import tabulate_corpus
 
-    tabulate_corpus(corpus, folder, out, strict=strict, as_json=json)
+    report = tabulate_corpus(corpus, folder, strict)
+    report.write(out)
+    report.show(json, out)

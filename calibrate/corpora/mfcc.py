@@ -7,7 +7,6 @@ speakers (the first coefficient is hundreds of times larger than the last: stand
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from torchaudio.transforms import MFCC
 
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.progress import progress_bar
-from calibrate.report import Picture
+from calibrate.report import Note, Picture, Report
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError, UsageError
 
@@ -36,10 +35,19 @@ MELS = 64
 WINDOW_MS, HOP_MS = 25, 10
 
 
-def describe_speakers(
-    name: str, folder: Path, out: Path, *, coefficients: int, clips: int | None, seed: int, as_json: bool
-) -> None:
-    """Write ``mfcc.json`` and ``mfcc.png`` for a corpus to ``out``; see the command's help."""
+def describe_speakers(name: str, folder: Path, *, coefficients: int, clips: int | None, seed: int) -> Report:
+    """Return a corpus's ``mfcc.json`` and ``mfcc.png``.
+
+    Args:
+        name: of its reader.
+        folder: where it lies.
+        coefficients: a clip.
+        clips: of each speaker, drawn at random; None: all.
+        seed: of that draw.
+
+    Raises:
+        UsageError: the corpus has fewer than two speakers.
+    """
     utterances = read_corpus(name, folder).utterances
     chosen = draw_clips(utterances, clips, seed)
     clips_of = mean_mfcc(chosen, coefficients)
@@ -66,16 +74,10 @@ def describe_speakers(
     }
     if clips is not None:
         described["files"] = [utterance.path.relative_to(folder).as_posix() for utterance in chosen]
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
-    (out / NAME).write_text(text, encoding="utf-8")
-    points_picture(points, shares, [known[speaker] for speaker in clips_of]).write(out)
-    if as_json:
-        print(text, end="")
-    else:
-        held = ", ".join(f"{share:.0%}" for share in shares)
-        print(f"{len(vectors)} speakers, {len(chosen)} clips; two principal components hold {held} of the variance")
-        print(f"written to {out / NAME}")
+    held = ", ".join(f"{share:.0%}" for share in shares)
+    counted = f"{len(vectors)} speakers, {len(chosen)} clips; two principal components hold {held} of the variance"
+    picture = points_picture(points, shares, [known[speaker] for speaker in clips_of])
+    return Report((NAME,), name, "", described, (Note(counted), picture), closing=f"written to {{out}}/{NAME}")
 
 
 def draw_clips(utterances: Sequence[Utterance], clips: int | None, seed: int) -> list[Utterance]:
@@ -150,7 +152,7 @@ def points_picture(points: Vectors, shares: Vectors, speakers: Sequence[Utteranc
             axes.set_xlabel(f"component 1, {shares[0]:.0%} of the variance")
         places[0].set_ylabel(f"component 2, {shares[1]:.0%}")
 
-    return Picture("mfcc.png", "principal components of the speakers", draw, (5 * len(colourings), 4.2))
+    return Picture("mfcc.png", "speakers on two principal components", draw, (5 * len(colourings), 4.2))
 
 
 def _facts(speaker: Utterance) -> dict[str, Any]:

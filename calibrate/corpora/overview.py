@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -15,35 +14,37 @@ import soundfile
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from rich.console import Console
-from rich.table import Table
 
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.labels import LABELS, to_label
 from calibrate.progress import progress_bar
-from calibrate.report import Picture
+from calibrate.report import Picture, Report, Table
 
 FACTS = ("intensity", "gender", "age", "race", "ethnicity", "perceived", "valence", "arousal", "dominance", "text")
 QUANTILES = {"shortest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "longest": 1.0}
 """Of the clip lengths, as the summary names them."""
 
 
-def tabulate_corpus(name: str, folder: Path, out: Path, *, strict: bool, as_json: bool) -> None:
-    """Write a corpus's table, its summary and its plots to ``out``; see the command's help."""
+def tabulate_corpus(name: str, folder: Path, strict: bool = False) -> Report:
+    """Return a corpus's table, its summary and its plots: ``<corpus>.csv``, ``summary.json`` and three pictures."""
     utterances = read_corpus(name, folder, strict).utterances
     lengths_s = measure_lengths(utterances)
-    out.mkdir(parents=True, exist_ok=True)
-    table = out / f"{utterances[0].corpus}.csv"
-    write_table(table, utterances, lengths_s)
     summary = summarise(utterances, lengths_s)
-    (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    for picture in (lengths_picture(lengths_s), emotions_picture(utterances), speakers_picture(utterances)):
-        picture.write(out)
-    if as_json:
-        print(json.dumps(summary, ensure_ascii=False))
-    else:
-        show_summary(summary, name)
-        print(f"table written to {table}")
+    table = f"{utterances[0].corpus}.csv"
+    return Report(
+        ("summary.json",),
+        name,
+        "",
+        summary,
+        [
+            Table(("", ""), [(key, _in_words(key, value)) for key, value in summary.items()]),
+            lengths_picture(lengths_s),
+            emotions_picture(utterances),
+            speakers_picture(utterances),
+        ],
+        attachments=(lambda out: write_table(out / table, utterances, lengths_s),),
+        closing=f"table written to {{out}}/{table}",
+    )
 
 
 def measure_lengths(utterances: Sequence[Utterance]) -> list[float | None]:
@@ -108,19 +109,15 @@ def summarise(utterances: Sequence[Utterance], lengths_s: Sequence[float | None]
     }
 
 
-def show_summary(summary: dict[str, Any], name: str) -> None:
-    """Print the summary as a table."""
-    table = Table("", "", title=name, show_header=False)
-    for key, value in summary.items():
-        shown = ", ".join(f"{name} {count}" for name, count in value.items()) if isinstance(value, dict) else value
-        if key == "ages":
-            shown = f"{value[0]} to {value[-1]}" if value else "unknown"
-        table.add_row(key, str(shown))
-    Console().print(table)
+def _in_words(key: str, value: Any) -> str:
+    """Return what the terminal shows of a value of the summary."""
+    if key == "ages":
+        return f"{value[0]} to {value[-1]}" if value else "unknown"
+    return ", ".join(f"{name} {count}" for name, count in value.items()) if isinstance(value, dict) else str(value)
 
 
 def lengths_picture(lengths_s: Sequence[float | None]) -> Picture:
-    """Return the distribution of clip lengths."""
+    """Return the distribution of clip lengths as a picture."""
     known_s = [length_s for length_s in lengths_s if length_s is not None]
 
     def draw(figure: Figure) -> None:
@@ -137,7 +134,7 @@ def lengths_picture(lengths_s: Sequence[float | None]) -> Picture:
 
 
 def emotions_picture(utterances: Sequence[Utterance]) -> Picture:
-    """Return utterances by label, stacked by intensity where it is known."""
+    """Return utterances by label, stacked by intensity where it is known, as a picture."""
     labels = labels_of(utterances)
     counts = Counter((to_label(utterance.emotion, LABELS), _cell(utterance.intensity)) for utterance in utterances)
 
@@ -153,33 +150,38 @@ def emotions_picture(utterances: Sequence[Utterance]) -> Picture:
             axes.legend(title="intensity")
         axes.set_ylabel("utterances")
 
-    return Picture("emotions.png", "utterances by emotion", draw, (6, 3.5))
+    return Picture("emotions.png", "emotions", draw, (6, 3.5))
 
 
 def speakers_picture(utterances: Sequence[Utterance]) -> Picture:
-    """Return speakers by gender, age and race: a panel for what the corpus knows, gender always."""
+    """Return speakers by gender, age and race as a picture: a panel for what the corpus knows, gender always."""
     speakers = list({utterance.speaker: utterance for utterance in utterances}.values())
-    aged = [speaker for speaker in speakers if speaker.age is not None]
+    aged = any(speaker.age is not None for speaker in speakers)
     raced = any(speaker.race for speaker in speakers)
-    panels = 1 + bool(aged) + raced
+    panels = 1 + aged + raced
 
     def draw(figure: Figure) -> None:
         places = figure.subplots(1, panels, squeeze=False)[0]
-        places[0].set_ylabel("speakers")
         axes = iter(places)
         _draw_counts(next(axes), _counts(speaker.gender for speaker in speakers), "gender")
         if aged:
-            ages = next(axes)
-            genders = sorted({speaker.gender or "unknown" for speaker in aged})
-            groups = [[each.age for each in aged if (each.gender or "unknown") == gender] for gender in genders]
-            ages.hist(groups, bins=range(10, 95, 5), stacked=True, label=genders)
-            ages.yaxis.set_major_locator(MaxNLocator(integer=True))
-            ages.set_xlabel("age, years")
-            ages.legend()
+            _draw_ages(next(axes), speakers)
         if raced:
             _draw_counts(next(axes), _counts(speaker.race for speaker in speakers), "race")
+        places[0].set_ylabel("speakers")
 
     return Picture("speakers.png", "speakers", draw, (4 * panels, 3.5))
+
+
+def _draw_ages(axes: Axes, speakers: Sequence[Utterance]) -> None:
+    by_gender: dict[str, list[int]] = {}
+    for speaker in sorted(speakers, key=lambda speaker: speaker.gender or "unknown"):
+        if speaker.age is not None:
+            by_gender.setdefault(speaker.gender or "unknown", []).append(speaker.age)
+    axes.hist(list(by_gender.values()), bins=range(10, 95, 5), stacked=True, label=list(by_gender))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("age, years")
+    axes.legend()
 
 
 def _draw_counts(axes: Axes, counts: dict[str, int], title: str) -> None:

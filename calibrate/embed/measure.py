@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -10,14 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from calibrate.embed.corpus import BATCH_S
 from calibrate.embed.embedders import Embedder, open_embedder
 from calibrate.embed.listing import list_utterances
 from calibrate.encoders.batches import KINDS, Batching, central_part, encode
 from calibrate.progress import progress_bar
+from calibrate.report import Report, Table
 from calibrate.workspace import Workspace
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
@@ -63,8 +61,7 @@ def measure_batching(
     batch_s: float | None,
     max_s: float | None,
     seed: int,
-    as_json: bool,
-) -> None:
+) -> Report:
     """Measure kinds of batching on clips of a corpus; see the command's help."""
     embedder = open_embedder(encoder, layers, pool, max_s)
     waveforms = _draw(corpus, folder, clips, seed, max_s or embedder.longest_s)
@@ -83,10 +80,8 @@ def measure_batching(
         "threads": workspace.threads,
         "batching": {name: asdict(row) for name, row in figures.items()},
     }  # fmt: skip
-    if as_json:
-        print(json.dumps(described, ensure_ascii=False))
-    else:
-        show_batchings(figures, f"{len(waveforms)} clips of {corpus}, {embedder.described['label']}, {rounds} rounds")
+    title = f"{len(waveforms)} clips of {corpus}, {embedder.described['label']}, {rounds} rounds"
+    return Report((), title, "", described, [batchings_table(figures)])
 
 
 def compare_batchings(
@@ -138,16 +133,17 @@ def compare_batchings(
     return figures
 
 
-def show_batchings(figures: Mapping[str, BatchingFigures], title: str) -> None:
-    """Print the figures as a table."""
+def batchings_table(figures: Mapping[str, BatchingFigures]) -> Table:
+    """Return the figures as a table."""
     columns = ("batching", "batches", "padding", "audio s/s", "audio s/CPU s", "times pad", "largest difference")
-    table = Table(*columns, title=title)
-    for name, row in figures.items():
-        table.add_row(
-            name, str(row.batches), f"{row.padding_share:.1%}", f"{row.audio_per_second:.1f}",
+    rows = [
+        (
+            name, row.batches, f"{row.padding_share:.1%}", f"{row.audio_per_second:.1f}",
             f"{row.audio_per_cpu_second:.1f}", f"{row.times_pad:.2f}", f"{row.largest_difference:.1e}",
-        )  # fmt: skip
-    Console().print(table)
+        )
+        for name, row in figures.items()
+    ]  # fmt: skip
+    return Table(columns, rows)
 
 
 def _encode_all(

@@ -44,6 +44,7 @@ class Table:
     def grid(self, title: str) -> Grid:
         """Return the table as ``rich`` shows it; ``title`` stands in where it has none."""
         grid = Grid(*map(escape, self.columns), title=escape(self.title or title), caption=escape(self.caption) or None)
+        grid.show_header = any(self.columns)
         if len(self.columns) > MOST_COLUMNS:
             grid.box, grid.padding = box.SIMPLE, 0
         for row in self.cells:

@@ -23,7 +23,7 @@ class Report:
     Args:
         files: names of the files to write; their suffixes (``.md``, ``.json``, ``.csv``, ``.html``) say as what.
         title: heading, and that of the terminal's tables that have none.
-        protocol: how the figures came about.
+        protocol: how the figures came about; empty where that is plain.
         content: JSON values, for programs.
         blocks: tables, notes and pictures, in reading order.
         sheet: the table of the CSV file.
@@ -76,7 +76,7 @@ class Report:
     @property
     def values(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {"protocol": self.protocol, **self.content}
+        return {"protocol": self.protocol, **self.content} if self.protocol else dict(self.content)
 
     @property
     def filed(self) -> list[Block]:
@@ -86,7 +86,7 @@ class Report:
     def markdown(self) -> str:
         """Return the report as Markdown; pictures are named, not held."""
         paragraphs = [f"# {self.title}"] if self.title else []
-        paragraphs.append(f"Protocol: {self.protocol}.")
+        paragraphs += [f"Protocol: {self.protocol}."] if self.protocol else []
         for block in self.filed:
             if isinstance(block, Picture):
                 paragraphs.append(f"![{block.caption}]({block.file})")
