@@ -15,6 +15,8 @@ from edge.cli.kit.entry import PACKAGES
 from edge.errors import UsageError
 from helpers.calling import exit_code
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 HEARD = "what is spoken in each file"
 

@@ -15,6 +15,8 @@ from calibrate.run import build_run
 from calibrate.workspace import Workspace
 from edge.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., Path]
 
 

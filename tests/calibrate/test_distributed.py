@@ -15,6 +15,8 @@ from calibrate.cli.app import main
 from calibrate.training import trainer as training
 from helpers.calling import exit_code
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = (
     "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "

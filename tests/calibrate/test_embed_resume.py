@@ -14,6 +14,8 @@ from calibrate.embed import corpus as work
 from helpers import layouts
 from helpers.embedding import SMALL, Embed, contents
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = (
     "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "

@@ -11,6 +11,8 @@ from calibrate.experiments.folds import EMOTIONS, with_labels
 from calibrate.recipe import Recipe
 from helpers.calling import exit_code
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., int]
 Write = Callable[..., Path]
 

@@ -10,6 +10,8 @@ from calibrate.experiments.generalisation import LeftOut, Outcome, generalisatio
 from calibrate.report import spread
 from helpers.calling import exit_code
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., int]
 Write = Callable[..., Path]
 

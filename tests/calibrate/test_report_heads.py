@@ -21,6 +21,8 @@ from edge.errors import ModelError
 from helpers import layouts
 from helpers.calling import exit_code
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., int]
 HEADS = ("base", "personal", "mfcc", "mfcc-scaled", "deep", "deep-personal", "wav2vec", "modern-personal")
 

@@ -27,6 +27,8 @@ from edge.settings import EncoderSettings
 from helpers import signals
 from helpers.calling import exit_code
 
+pytestmark = pytest.mark.slow
+
 LABELS = ("neutral", "happy", "angry")
 
 Clip = Callable[[Path, Waveform], Path]

@@ -24,6 +24,8 @@ from calibrate.training.trainer import LOG_COLUMNS, train_classifier
 from edge.errors import ModelError, UsageError
 from helpers.calling import exit_code
 
+pytestmark = pytest.mark.slow
+
 MakeRecipe = Callable[..., Recipe]
 
 LIGHT: dict[str, Any] = {"epochs": 2, "batch": 16, "augmentation": {"copies": 0}}

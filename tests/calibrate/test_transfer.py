@@ -19,6 +19,8 @@ from calibrate.metrics import unweighted_accuracy
 from helpers import layouts
 from helpers.calling import exit_code
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., int]
 Write = Callable[..., Path]
 WAYS = ["zero-shot", "target only", "fine-tuned", "joint"]

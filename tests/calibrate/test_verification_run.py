@@ -23,6 +23,8 @@ from helpers.calling import exit_code
 from helpers.signals import speech_like
 from helpers.tiny import tiny_encoder, tiny_speaker_encoder
 
+pytestmark = pytest.mark.slow
+
 SPLITS = ("train",) * 6 + ("validation", "test")
 EMOTIONS = ("neutral", "happy", "angry")
 TAKES = 4

@@ -79,6 +79,7 @@ def test_file_is_resampled_as_one_stream(tmp_path: Path, rate_hz: int) -> None:
     assert np.abs(streamed - whole).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_long_file_is_not_held_in_memory(tmp_path: Path) -> None:
     path = write(tmp_path / "long.wav", np.zeros(300 * 48_000, np.int16), 48_000, "PCM_16")
     tracemalloc.start()

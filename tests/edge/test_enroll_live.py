@@ -28,6 +28,8 @@ from edge.vad import to_pcm
 from helpers.signals import silence, speech_like
 from helpers.virtual_microphone import VirtualMicrophone
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 HANGS_S = 60
 Start = Callable[..., "subprocess.Popen[bytes]"]

@@ -248,6 +248,7 @@ def test_a_slow_consumer_loses_the_oldest_audio(portaudio: type[FakePortAudio]) 
     assert len(delivered) <= 22
 
 
+@pytest.mark.slow
 def test_real_portaudio_hears_speech_and_survives_unplugging(
     virtual_microphone: VirtualMicrophone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,8 @@ from helpers.conversation import Conversation
 from helpers.household import anna, enrol
 from helpers.signals import silence, speech_like
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 EXTERNAL = re.compile(r"""(?:src|href|srcset|action|data)\s*=|https?:|//[a-z]|url\(|@import|<script""", re.IGNORECASE)
 

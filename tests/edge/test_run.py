@@ -164,6 +164,7 @@ def test_a_terminal_gets_a_table(start: Start, conversation: Conversation, bundl
     assert "{" not in text
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_ten_minutes(
     start: Start, conversation: Conversation, bundle_folder: Path, tmp_path: Path
 ) -> None:

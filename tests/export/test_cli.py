@@ -15,6 +15,8 @@ from edge.bundle import Bundle
 from export.cli.app import main
 from helpers.calling import exit_code
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 Call = Callable[..., int]

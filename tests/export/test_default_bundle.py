@@ -13,6 +13,8 @@ from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 from export.graph.parity import padding_error
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_UA = {"ravdess": 0.72, "banglaser": 0.72, "nemo": 0.42}
 MOST_BYTES = 20_000_000

@@ -89,6 +89,7 @@ def moved(found: Matrix, expected: Matrix) -> float:
     return float((np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "samples"), SHAPES)
 def test_the_graph_is_the_model_at_every_length_and_batch(pair: Pair, batch: int, samples: int) -> None:
     waveform = noise(batch, samples, samples)

@@ -121,6 +121,7 @@ def test_figures_of_other_machines_and_bundles_never_mix(change: dict[str, Any],
     assert list(report(encoders=Section("Latency", "How.", [], {})).over(page).sections) == ["encoders"]
 
 
+@pytest.mark.slow
 def test_a_part_runs_in_a_process_of_its_own(bundle: Bundle) -> None:
     assert command._apart(process_of, Plan((bundle,))).notes != str(os.getpid())
 
@@ -133,6 +134,7 @@ def test_the_machine_is_described_without_its_name() -> None:
     assert machine.versions["numpy"] != "not installed"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_one_command_measures_what_needs_no_corpora(
     bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

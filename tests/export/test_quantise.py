@@ -25,6 +25,8 @@ from export.graph.parity import batch_error, bucketed_embeddings, least_cosine, 
 from export.graph.quantise import activation_extremes, calibration_feeds, quantise_int8, store_half
 from helpers.signals import speech_like
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 BUCKETS = Buckets((1.0, 2.0, 3.0))
 SPEECH = [speech_like(duration_s, seed) for seed, duration_s in enumerate((0.4, 1.0, 1.7, 3.0))]

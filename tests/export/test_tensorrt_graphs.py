@@ -42,6 +42,7 @@ def following(graph: onnx.GraphProto, value: str) -> set[str]:
     return reached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("samples", "batch"), SHAPES)
 def test_every_shape_of_a_bucket_is_known(
     samples: int, batch: int, fixed: dict[tuple[int, int], onnx.ModelProto]
