@@ -22,7 +22,7 @@ from edge.bundle import ENCODER_NAME
 from edge.encoder import Encoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
-from export.bundle.write import BUCKETS_S
+from export.bundle.contents import BUCKETS_S
 from export.graph.encoder_graph import OPSET, EmbeddingGraph, quiet_libraries, write_onnx
 from export.graph.parity import least_cosine, padding_error
 
