@@ -23,7 +23,7 @@ def generalise(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train on all corpora of a recipe but one, and hear that one, every way.
+    """Train on all corpora of a recipe but one, and evaluate on that one, for each of them.
 
     Choose a recipe by the speakers who are not in the fixed test part; those who are have columns of their own.
     """

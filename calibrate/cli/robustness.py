@@ -33,7 +33,7 @@ def robustness(
     """Measure a model in white, pink and babble noise, two rooms, on the phone, and through a low-rate codec.
 
     Twice: on what is spoken in the clean recording, so that only the encoder is judged, and with the segmenter, too,
-    hearing the degraded one. A bundle runs the device's own code. Babble is made of training speakers.
+    on the degraded one. A bundle runs the device's own code. The babble is of training speakers.
     """
     from calibrate.experiments.robustness import measure_robustness
     from calibrate.workspace import Workspace

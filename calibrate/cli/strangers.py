@@ -19,7 +19,7 @@ def strangers(
     *,
     data: Data,
     out: Out,
-    head: Annotated[str, typer.Option(help="Head of configs/heads that is told who speaks in three ways.")] = "base",
+    head: Annotated[str, typer.Option(help="Head of configs/heads that takes the speaker in three ways.")] = "base",
     folds: Annotated[int, typer.Option(min=2, help="Of the speakers; each is held out once.")] = 5,
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),
@@ -27,11 +27,11 @@ def strangers(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Ask what telling a head who speaks is worth for people it never trained on, against enrolment.
+    """Measure what it is worth for strangers that a head takes the speaker as an input, against enrolment.
 
-    The same head untold, told a learned vector, and told the mean MFCC, cross-validated over the training and
-    validation speakers. A stranger is told as the mean of all, as the training speaker of the nearest MFCC, or by the
-    own MFCC; enrolment is that of the device. All have the same eight clips.
+    The same head without that input, with a learned vector, and with the mean MFCC, cross-validated over the training
+    and validation speakers. A stranger's input is the mean of all, that of the training speaker with the nearest MFCC,
+    or the own MFCC; enrolment is that of the device. All have the same eight clips.
     """
     from calibrate.experiments.strangers import measure_strangers
     from calibrate.workspace import Workspace

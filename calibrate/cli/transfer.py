@@ -31,7 +31,7 @@ def transfer(
     folds: Annotated[
         int | None,
         typer.Option(
-            min=2, help="Hear every speaker, in folds, when test speakers are few.",
+            min=2, help="Evaluate on every speaker, in folds, when test speakers are few.",
             show_default="the recipe's fixed split",
         ),
     ] = None,

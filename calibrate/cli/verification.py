@@ -35,7 +35,7 @@ def verification(
     json: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Measure how well speakers are told apart, and fit what a bundle needs to recognise them.
+    """Measure how well speakers are distinguished, and fit what a bundle needs to recognise them.
 
     The figures are on speakers held out from all fitting, of all corpora of the recipe. The verifier in the same folder
     is then fitted on the recipe's train and validation speakers, never on its test speakers.

@@ -13,7 +13,6 @@ from edge.errors import UsageError
 
 LAYOUT = "SPEAKER/Emotion/SPEAKER_NUMBER, such as 0011/Angry/0011_000351.wav"
 MANDARIN = tuple(f"esd-{speaker:04d}" for speaker in range(1, 11))
-ENGLISH = tuple(f"esd-{speaker:04d}" for speaker in range(11, 21))
 PARALLEL = 350
 """Sentences of a language, which every speaker says in one emotion after the other."""
 

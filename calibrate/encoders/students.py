@@ -68,7 +68,7 @@ class CompactShape(Record):
 class CompactEncoder(SpeechEncoder):
     """Blocks of attention and convolution over tokens of a few log-mel frames.
 
-    Positions need no table: the convolutions (three tokens wide) tell order, so any length goes in.
+    Positions need no table: the convolutions (three tokens wide) see the order, so any length goes in.
     """
 
     def __init__(self, shape: CompactShape) -> None:

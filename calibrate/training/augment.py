@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from calibrate.recipe import AugmentationRecipe
-from calibrate.training.perturb import change_speed, change_tempo, code, mask, quick_size
+from calibrate.training.perturb import as_waveform, change_speed, change_tempo, code, mask, quick_size
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 FRAME = SAMPLE_RATE_HZ // 50
@@ -34,7 +33,7 @@ def augment(waveform: Waveform, settings: AugmentationRecipe, rng: np.random.Gen
     if settings.mask:
         waveform = mask(waveform, settings.mask, rng)
     gain = 10 ** (rng.uniform(-settings.gain_db, settings.gain_db) / 20)
-    return _as_waveform(np.clip(waveform * gain, -1, 1))
+    return as_waveform(np.clip(waveform * gain, -1, 1))
 
 
 def trim_silence(waveform: Waveform, keep_s: float = 0.25, below_peak_db: float = 35.0) -> Waveform:
@@ -58,7 +57,7 @@ def add_noise(waveform: Waveform, snr_db: float, tilt: float, rng: np.random.Gen
     noise = np.fft.irfft(spectrum, size)[: len(waveform)]
     power = float(np.mean(np.square(waveform, dtype=np.float64)))
     noise *= np.sqrt(power * 10 ** (-snr_db / 10) / max(float(np.mean(noise**2)), 1e-20))
-    return _as_waveform(waveform + noise)
+    return as_waveform(waveform + noise)
 
 
 def add_room(waveform: Waveform, decay_s: float, rng: np.random.Generator) -> Waveform:
@@ -70,7 +69,7 @@ def add_room(waveform: Waveform, decay_s: float, rng: np.random.Generator) -> Wa
     size = quick_size(len(waveform) + len(response))
     wet = np.fft.irfft(np.fft.rfft(waveform, size) * np.fft.rfft(response, size), size)[: len(waveform)]
     level = np.linalg.norm(waveform) / max(float(np.linalg.norm(wet)), 1e-9)
-    return _as_waveform(wet * level)
+    return as_waveform(wet * level)
 
 
 def telephone(waveform: Waveform) -> Waveform:
@@ -79,8 +78,4 @@ def telephone(waveform: Waveform) -> Waveform:
     spectrum = np.fft.rfft(waveform, size)
     frequency_hz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
     spectrum[(frequency_hz < 300) | (frequency_hz > 3_400)] = 0
-    return _as_waveform(np.fft.irfft(spectrum, size)[: len(waveform)])
-
-
-def _as_waveform(samples: npt.NDArray[np.floating]) -> Waveform:
-    return samples.astype(np.float32, copy=False)
+    return as_waveform(np.fft.irfft(spectrum, size)[: len(waveform)])

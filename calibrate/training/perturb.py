@@ -47,7 +47,7 @@ def change_tempo(waveform: Waveform, factor: float) -> Waveform:
             likeness = np.correlate(padded[earliest : earliest + WINDOW + 2 * TOLERANCE], continued, "valid")
             place = min(earliest + int(likeness.argmax()), len(padded) - WINDOW - HOP)
         stretched[frame * HOP : frame * HOP + WINDOW] += slope * padded[place : place + WINDOW]
-    return _as_waveform(stretched[HOP : HOP + round(len(waveform) / factor)])
+    return as_waveform(stretched[HOP : HOP + round(len(waveform) / factor)])
 
 
 def code(waveform: Waveform, rng: np.random.Generator) -> Waveform:
@@ -78,7 +78,7 @@ def mask(waveform: Waveform, share: float, rng: np.random.Generator) -> Waveform
     masked = np.fft.irfft(spectrum, size)[: len(waveform)]
     for start, end in _stretches(len(waveform), share, rng):
         masked[round(start) : round(end)] = 0
-    return _as_waveform(masked)
+    return as_waveform(masked)
 
 
 def _stretches(whole: float, share: float, rng: np.random.Generator) -> list[tuple[float, float]]:
@@ -86,5 +86,6 @@ def _stretches(whole: float, share: float, rng: np.random.Generator) -> list[tup
     return [(start, start + width) for start, width in zip(rng.uniform(0, whole - widths), widths, strict=True)]
 
 
-def _as_waveform(samples: npt.NDArray[np.floating]) -> Waveform:
+def as_waveform(samples: npt.NDArray[np.floating]) -> Waveform:
+    """Return samples as ``float32[samples]``."""
     return samples.astype(np.float32, copy=False)

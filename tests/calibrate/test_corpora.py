@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from calibrate.corpora import CORPORA, Corpus, Utterance, read_corpus
 from calibrate.corpora.crema_d import Demographics, read_demographics
-from calibrate.corpora.esd import ENGLISH, MANDARIN
+from calibrate.corpora.esd import MANDARIN
 from edge.errors import UsageError
 
+ENGLISH = tuple(f"esd-{speaker:04d}" for speaker in range(11, 21))
 CLIP = np.zeros(800, np.float32)
 NAMED = {name: reader for name, reader in CORPORA.items() if isinstance(reader, Corpus)}
 
