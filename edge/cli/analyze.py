@@ -10,7 +10,7 @@ import typer
 
 from edge.cli.kit.display import progress_bar
 from edge.cli.kit.entry import examples
-from edge.cli.kit.options import Debug, Json, with_settings
+from edge.cli.kit.options import Debug, Json, OutputOption, with_settings
 
 if TYPE_CHECKING:
     from edge.settings import LoadedSettings
@@ -30,12 +30,9 @@ app = typer.Typer()
 def analyze(
     paths: Annotated[list[Path], typer.Argument(help="Audio files, and folders to search.", metavar="PATH...")],
     *,
-    whole_file: Annotated[
-        bool, typer.Option("--whole-file", help="Exactly one event per file, in order.", rich_help_panel="Output")
-    ] = False,
+    whole_file: Annotated[bool, OutputOption("--whole-file", help="Exactly one event per file, in order.")] = False,
     csv: Annotated[
-        Path | None,
-        typer.Option(help="Also write a CSV file, one column per label.", metavar="FILE", rich_help_panel="Output"),
+        Path | None, OutputOption(help="Also write a CSV file, one column per label.", metavar="FILE")
     ] = None,
     loaded: LoadedSettings,
     json: Json = False,

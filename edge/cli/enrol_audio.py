@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +10,6 @@ from rich.console import Console
 from edge.capture import FileSource, Source, open_source
 from edge.cli.guide import Guide, Log
 from edge.cli.kit.display import progress_bar
-from edge.cli.kit.signals import stop_on_signals
 from edge.errors import AudioFileError
 from edge.people.enrolment import Enrolment, Omission
 from edge.recognizer import Recognizer
@@ -21,7 +19,7 @@ from edge.stream import new_segmenter
 
 
 class Stop:
-    """A request to end that closes the source at hand."""
+    """A request to end, with what there is, that closes the source at hand."""
 
     def __init__(self) -> None:
         self.wanted = False
@@ -32,14 +30,6 @@ class Stop:
         self.wanted = True
         if self.source:
             self.source.close()
-
-
-@contextmanager
-def interruptible() -> Iterator[Stop]:
-    """Let the first Ctrl-C or SIGTERM keep what there is."""
-    stop = Stop()
-    with stop_on_signals(stop):
-        yield stop
 
 
 def read_files(

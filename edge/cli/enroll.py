@@ -6,6 +6,7 @@ import json as json_format
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from rich.text import Text
 from edge.cli.kit.display import confirmed, new_table, say, screen
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, with_settings
+from edge.cli.kit.signals import stop_on_signals
 from edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from edge.settings import LoadedSettings
 
 NEUTRAL = "neutral"
+EnrolmentOption = partial(typer.Option, rich_help_panel="Enrolment")
 app = typer.Typer()
 
 
@@ -45,28 +48,15 @@ def enroll(
         typer.Argument(help="Their recordings, and folders to search.", metavar="PATH", show_default="microphone"),
     ] = None,
     *,
-    neutral: Annotated[
-        bool, typer.Option("--neutral", help="All of it is spoken calmly.", rich_help_panel="Enrolment")
-    ] = False,
+    neutral: Annotated[bool, EnrolmentOption("--neutral", help="All of it is spoken calmly.")] = False,
     labels: Annotated[
-        Path | None,
-        typer.Option(help="CSV file path,emotion of known emotions.", metavar="FILE", rich_help_panel="Enrolment"),
+        Path | None, EnrolmentOption(help="CSV file path,emotion of known emotions.", metavar="FILE")
     ] = None,
-    clips: Annotated[
-        int, typer.Option(help="Utterances that are enough, without PATH.", min=1, rich_help_panel="Enrolment")
-    ] = 8,
-    seconds: Annotated[
-        float, typer.Option(help="Speech that is enough, without PATH.", min=0, rich_help_panel="Enrolment")
-    ] = 20.0,
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", help="They have agreed; do not ask. Recorded as such.", rich_help_panel="Enrolment"),
-    ] = False,
+    clips: Annotated[int, EnrolmentOption(help="Utterances that are enough, without PATH.", min=1)] = 8,
+    seconds: Annotated[float, EnrolmentOption(help="Speech that is enough, without PATH.", min=0)] = 20.0,
+    yes: Annotated[bool, EnrolmentOption("--yes", help="They have agreed; do not ask. Recorded as such.")] = False,
     may_refine: Annotated[
-        bool,
-        typer.Option(
-            "--may-refine", help="They agree that running refines their profile.", rich_help_panel="Enrolment"
-        ),
+        bool, EnrolmentOption("--may-refine", help="They agree that running refines their profile.")
     ] = False,
     loaded: LoadedSettings,
     json: Json = False,
@@ -80,7 +70,7 @@ def enroll(
     """
     from edge.analyze import find_audio
     from edge.bundle import Bundle
-    from edge.cli.enrol_audio import interruptible, listen_guided, read_files
+    from edge.cli.enrol_audio import Stop, listen_guided, read_files
     from edge.people.enrolment import Enrolment
     from edge.people.store import SpeakerStore
     from edge.people.store.person import clean_name
@@ -104,7 +94,8 @@ def enroll(
         recognizer = Recognizer(bundle, settings.encoder)
         recognizer.load(voiceprints=bundle.manifest.speaker is not None)
         enrolment = Enrolment(store, recognizer, person, is_new=known is None)
-        with interruptible() as stop:
+        stop = Stop()
+        with stop_on_signals(stop):
             if files:
                 read_files(enrolment, recognizer, settings, files, label_of, stop)
             else:

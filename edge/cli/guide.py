@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Protocol
-
 import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
@@ -36,22 +33,6 @@ PROMPTS = (
     ("as you usually talk", "Put three large onions, some ginger and a pinch of sugar into the pan."),
 )
 """A mood and a sentence for each utterance, in turn; together they have nearly all the sounds of English."""
-
-
-class View(Protocol):
-    """What follows a microphone enrolment."""
-
-    def __enter__(self) -> View: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def follow_level(self, samples: Waveform) -> None:
-        """Take the next ``float32[n]`` of the source."""
-
-    def show(self, take: Take) -> None:
-        """Take what became of an utterance."""
 
 
 class Log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from edge.cli.kit.display import new_table, say, screen
 from edge.cli.kit.entry import examples
-from edge.cli.kit.options import Config, Debug, Provider, Set, Speaker, Store, load
+from edge.cli.kit.options import Config, Debug, ModelOption, OutputOption, Provider, Set, Speaker, Store, load
 from edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge.profiling.tables import TextTable
     from edge.settings import Settings
 
+MeasurementOption = partial(typer.Option, rich_help_panel="Measurement")
 app = typer.Typer()
 
 
@@ -48,72 +50,38 @@ def profile(
     ] = None,
     *,
     attach: Annotated[
-        bool,
-        typer.Option("--attach", help="Watch an affectd run of yours that is running.", rich_help_panel="Measurement"),
+        bool, MeasurementOption("--attach", help="Watch an affectd run of yours that is running.")
     ] = False,
     duration: Annotated[
         float | None,
-        typer.Option(
-            help="How long to watch.",
-            metavar="SECONDS",
-            min=0,
-            show_default="until Ctrl-C",
-            rich_help_panel="Measurement",
-        ),
+        MeasurementOption(help="How long to watch.", metavar="SECONDS", min=0, show_default="until Ctrl-C"),
     ] = None,
-    sweep: Annotated[
-        bool,
-        typer.Option("--sweep", help="Find the best settings for this machine.", rich_help_panel="Measurement"),
-    ] = False,
-    overhead: Annotated[
-        bool,
-        typer.Option("--overhead", help="Measure what profiling itself costs.", rich_help_panel="Measurement"),
-    ] = False,
-    batches: Annotated[
-        str, typer.Option(help="Utterances per inference.", metavar="N,N", rich_help_panel="Measurement")
-    ] = "1,8",
+    sweep: Annotated[bool, MeasurementOption("--sweep", help="Find the best settings for this machine.")] = False,
+    overhead: Annotated[bool, MeasurementOption("--overhead", help="Measure what profiling itself costs.")] = False,
+    batches: Annotated[str, MeasurementOption(help="Utterances per inference.", metavar="N,N")] = "1,8",
     rounds: Annotated[
-        int,
-        typer.Option(
-            help="Everything is measured in turn, this often; cold starts too.", min=1, rich_help_panel="Measurement"
-        ),
+        int, MeasurementOption(help="Everything is measured in turn, this often; cold starts too.", min=1)
     ] = 5,
-    plays: Annotated[
-        int, typer.Option(help="How often the recordings are played.", min=1, rich_help_panel="Measurement")
-    ] = 1,
-    json: Annotated[
-        str | None,
-        typer.Option(help="Write the report, with every sample.", metavar="FILE|-", rich_help_panel="Output"),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(help="Write a page with plots, in one file.", metavar="FILE", rich_help_panel="Output"),
-    ] = None,
+    plays: Annotated[int, MeasurementOption(help="How often the recordings are played.", min=1)] = 1,
+    json: Annotated[str | None, OutputOption(help="Write the report, with every sample.", metavar="FILE|-")] = None,
+    html: Annotated[Path | None, OutputOption(help="Write a page with plots, in one file.", metavar="FILE")] = None,
     compare: Annotated[
-        Path | None,
-        typer.Option(help="Show the change since an earlier --json.", metavar="OLD.json", rich_help_panel="Output"),
+        Path | None, OutputOption(help="Show the change since an earlier --json.", metavar="OLD.json")
     ] = None,
     trace: Annotated[
         Path | None,
-        typer.Option(
+        OutputOption(
             help="Play the first recording once more, and write a Chrome trace with onnxruntime's profile in it.",
             metavar="FILE",
-            rich_help_panel="Output",
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Settings file for the best of --sweep.", metavar="FILE", rich_help_panel="Output"),
-    ] = None,
+    out: Annotated[Path | None, OutputOption(help="Settings file for the best of --sweep.", metavar="FILE")] = None,
     speaker: Speaker = None,
     store: Store = None,
     bundle: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Model folder. Repeatable for --sweep.",
-            metavar="DIR",
-            show_default="the one inside the package",
-            rich_help_panel="Model",
+        ModelOption(
+            help="Model folder. Repeatable for --sweep.", metavar="DIR", show_default="the one inside the package"
         ),
     ] = None,
     provider: Provider = None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -16,93 +16,71 @@ from edge.errors import UsageError
 if TYPE_CHECKING:
     from edge.settings import LoadedSettings
 
-Json = Annotated[bool, typer.Option("--json", help="JSON also on a terminal.", rich_help_panel="Output")]
+# Options under the headings of the help.
+SourceOption = partial(typer.Option, rich_help_panel="Source")
+SpeakersOption = partial(typer.Option, rich_help_panel="Speakers")
+ModelOption = partial(typer.Option, rich_help_panel="Model")
+SettingsOption = partial(typer.Option, rich_help_panel="Settings")
+OutputOption = partial(typer.Option, rich_help_panel="Output")
+
+Json = Annotated[bool, OutputOption("--json", help="JSON also on a terminal.")]
 Source = Annotated[
     str | None,
-    typer.Option(
+    SourceOption(
         help="mic, an audio file, or - for raw 16-bit mono PCM on standard input.",
         metavar="mic|PATH|-",
         show_default="mic",
-        rich_help_panel="Source",
     ),
 ]
-Rate = Annotated[
-    int | None,
-    typer.Option(help="Sample rate of the raw PCM.", metavar="HZ", show_default="16000", rich_help_panel="Source"),
-]
+Rate = Annotated[int | None, SourceOption(help="Sample rate of the raw PCM.", metavar="HZ", show_default="16000")]
 Realtime = Annotated[
     bool | None,
-    typer.Option(
+    SourceOption(
         "--realtime/--fast",
         help="Play a file at its own speed, or as fast as it can be analysed.",
         show_default="realtime",
-        rich_help_panel="Source",
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(
-        help="Microphone, see affectd devices.",
-        metavar="NAME-OR-INDEX",
-        show_default="the system's default",
-        rich_help_panel="Source",
-    ),
+    SourceOption(help="Microphone, see affectd devices.", metavar="NAME-OR-INDEX", show_default="the system's default"),
 ]
 Speaker = Annotated[
     list[str] | None,
-    typer.Option(
+    SpeakersOption(
         "--speaker",
         help="Everything heard is from this enrolled person; repeated, from one of these.",
         metavar="NAME",
         show_default="anyone, strangers too",
-        rich_help_panel="Speakers",
     ),
 ]
 Store = Annotated[
     str | None,
-    typer.Option(
-        help="Folder of the speaker store.",
-        metavar="DIR",
-        show_default="~/.local/share/affectd",
-        rich_help_panel="Speakers",
-    ),
+    SpeakersOption(help="Folder of the speaker store.", metavar="DIR", show_default="~/.local/share/affectd"),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.", rich_help_panel="Speakers")]
+Yes = Annotated[bool, SpeakersOption("--yes", help="Do not ask.")]
 Bundle = Annotated[
     str | None,
-    typer.Option(
+    ModelOption(
         help="Model folder, or nano: the smaller one inside the package.",
         metavar="DIR",
         show_default="default, inside the package",
-        rich_help_panel="Model",
     ),
 ]
-Provider = Annotated[
-    str | None,
-    typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto", rich_help_panel="Model"),
-]
+Provider = Annotated[str | None, ModelOption(help="auto, cpu, cuda or tensorrt.", show_default="auto")]
 Config = Annotated[
     Path | None,
-    typer.Option(
+    SettingsOption(
         help="Settings file, or one that comes with affectd: gpu, jetson.",
         metavar="FILE",
         show_default="~/.config/affectd/config.toml if it exists",
-        rich_help_panel="Settings",
     ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        help="Any setting, see affectd config show. Repeatable.",
-        metavar="SECTION.KEY=VALUE",
-        rich_help_panel="Settings",
-    ),
+    SettingsOption("--set", help="Any setting, see affectd config show. Repeatable.", metavar="SECTION.KEY=VALUE"),
 ]
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", callback=set_debug, help="Log details and show tracebacks.", rich_help_panel="Output"),
-]
+Debug = Annotated[bool, OutputOption("--debug", callback=set_debug, help="Log details and show tracebacks.")]
 
 
 SETTINGS: dict[str, tuple[str, Any]] = {
@@ -132,7 +110,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             own = parameter.replace(annotation=hints[parameter.name])
             parameters += shared if parameter.name == "loaded" else [own]
 
-        @functools.wraps(command)
+        @wraps(command)
         def run(**given: Any) -> None:
             options = {SETTINGS[name][0]: given.pop(name) for name in names}
             command(loaded=load(given.pop("config"), given.pop("set_"), options), **given)
