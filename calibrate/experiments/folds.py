@@ -106,7 +106,10 @@ def measure_folds(
     protocol = one_of("--split", split, PROTOCOLS)
     trainings = TRAININGS if training == BOTH else (one_of("--training", training, TRAININGS, BOTH),)
     recipe = read_recipe(recipe_path, head)
-    name = _corpus(corpus_names(read_parts(recipe, workspace.data), corpus), corpus)
+    names = corpus_names(read_parts(recipe, workspace.data), corpus)
+    if corpus is None and len(names) > 1:
+        raise UsageError(f"--corpus says which of {', '.join(names)} is split")
+    name = corpus or names[0]
     recipe = with_labels(recipe, workspace.data, name, labels)
     trainer = Retrainer(recipe, encoder, workspace.cache, parts_around(recipe, workspace.data, name))
     mine = trainer.whole.corpora == name
@@ -254,9 +257,3 @@ def with_labels(recipe: Recipe, data: Path, corpus: str, labels: str) -> Recipe:
     if len(names) < 2:
         raise UsageError(f"labels {labels!r}: at least two are needed")
     return recipe.model_copy(update={"labels": names})
-
-
-def _corpus(names: Sequence[str], corpus: str | None) -> str:
-    if corpus is None and len(names) > 1:
-        raise UsageError(f"--corpus says which of {', '.join(names)} is split")
-    return corpus or names[0]

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 from pathlib import Path
 
@@ -7,7 +8,20 @@ import pytest
 from matplotlib import pyplot as plt
 
 from calibrate.metrics import Figures, figures
-from calibrate.report import figures_report, headline, summary, training_picture
+from calibrate.report import (
+    Note,
+    Picture,
+    Report,
+    Table,
+    deviation,
+    figures_report,
+    headline,
+    interval,
+    points,
+    spread,
+    summary,
+    training_picture,
+)
 
 LABELS = ("neutral", "happy", "sad", "angry")
 PROTOCOL = "test speakers of splits.csv, never trained on"
@@ -76,3 +90,65 @@ def test_the_training_log_is_drawn(tmp_path: Path) -> None:
     training_picture(log).write(tmp_path)
     assert plt.imread(tmp_path / "training.png").shape[1] == 1_080
     assert plt.get_fignums() == []
+
+
+@pytest.fixture
+def report() -> Report:
+    """One of everything."""
+    return Report(
+        ("x.md", "x.csv", "x.json", "x.html"),
+        "A title",
+        "as drawn",
+        {"ua": 0.5},
+        [
+            Table(("corpus", "UA", "n"), [("[bold]", 0.12345, 3), ("b", None, math.nan)], caption="n: utterances"),
+            Note("Only here.", medium="file"),
+            Note("Only [there].", medium="terminal"),
+            Picture("dot.png", "a dot", lambda figure: figure.subplots().plot(1, 1), (2, 1)),
+        ],
+        sheet=Table(("corpus", "ua"), [("a", 0.12345)]),
+        parts={"deeper": Report(("y.json",), "", "", {}, ())},
+        attachments=(lambda out: (out / "along.txt").touch(),),
+        closing="all written to {out}",
+    )
+
+
+def test_one_description_becomes_every_file(report: Report, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder"
+    report.write(out)
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert names == {"x.md", "x.csv", "x.json", "x.html", "dot.png", "along.txt", "deeper/y.json"}
+    assert (out / "x.md").read_text() == (
+        "# A title\n\nProtocol: as drawn.\n\n| corpus | UA | n |\n|---|---|---|\n| [bold] | 0.123 | 3 |\n| b | - | - |"
+        "\n\nN: utterances.\n\nOnly here.\n\n![a dot](dot.png)\n"
+    )
+    assert json.loads((out / "x.json").read_text()) == {"protocol": "as drawn", "ua": 0.5}
+    assert (out / "x.csv").read_bytes() == b"corpus,ua\r\na,0.123\r\n"
+    assert "<td>0.123</td>" in (out / "x.html").read_text()
+    assert "[there]" not in (out / "x.html").read_text()
+    assert json.loads((out / "deeper" / "y.json").read_text()) == {}, "without a protocol"
+
+
+def test_the_terminal_shows_tables_or_json(report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report.write(None)
+    report.show()
+    shown = capsys.readouterr().out
+    assert "A title" in shown
+    assert "[bold]" in shown, "names are no markup"
+    assert "Only [there]." in shown
+    assert "Only here." not in shown
+    assert "written" not in shown
+    report.show(out=tmp_path)
+    assert capsys.readouterr().out.endswith(f"all written to {tmp_path}\n")
+    report.show(as_json=True, out=tmp_path)
+    assert json.loads(capsys.readouterr().out) == report.values
+
+
+def test_numbers_in_cells() -> None:
+    assert spread([]) == "-"
+    assert spread([0.5]) == "0.500"
+    assert spread([0.4, 0.6]) == "0.500 ± 0.141"
+    assert deviation([1.0]) == 0
+    assert interval(0.5, 0.4, 0.6) == "0.500 (0.400 to 0.600)"
+    assert points(-0.012) == "-1.2"
+    assert points(0.1, 0.05, 0.15) == "+10.0 (+5.0 to +15.0)"

@@ -13,8 +13,8 @@ from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.evaluate import evaluate_bundle
 from calibrate.experiments.robustness.conditions import CLEAN, Babble, conditions, noise_name, power
-from calibrate.experiments.robustness.experiment import draw_babble, robustness, thin_out
-from calibrate.experiments.robustness.recordings import cut, spoken_ranges
+from calibrate.experiments.robustness.experiment import robustness
+from calibrate.experiments.robustness.recordings import cut, draw_babble, spoken_ranges, thin_out
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
 from calibrate.trained import TrainedRun

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrate.experiments.robustness.conditions import Condition, power
+from calibrate.dataset import Part
+from calibrate.experiments.robustness.conditions import Babble, Condition, power
 from edge.audio import Waveform, read_audio
-from edge.segmenter import Segmenter
+from edge.errors import UsageError
+from edge.segmenter import Segmenter, spoken
 from edge.settings import SegmenterSettings, VadSettings
 from edge.vad import FRAME_SAMPLES
 
@@ -57,3 +59,28 @@ def spoken_ranges(waveform: Waveform) -> list[slice]:
         start = next(start for start in starts if np.array_equal(waveform[start : start + size], segment.samples))
         ranges.append(slice(start, start + size))
     return ranges
+
+
+def draw_babble(part: Part, count: int, seed: int) -> Babble:
+    """Return what is spoken in ``count`` utterances of the training part, drawn evenly over its speakers."""
+    if not part.utterances:
+        raise UsageError("no speaker of the corpora is in the train split, whose voices make the babble")
+    rng = np.random.default_rng(seed)
+    speakers = part.speakers
+    names = rng.permutation(np.unique(speakers))
+    rows = [int(rng.choice(np.flatnonzero(speakers == names[index % len(names)]))) for index in range(count)]
+    return Babble([spoken(read_audio(part.paths[row])) for row in rows], [str(speakers[row]) for row in rows])
+
+
+def thin_out(part: Part, clips: int | None, seed: int) -> Part:
+    """Return at most ``clips`` utterances of each speaker, of every label as many as possible; all for None."""
+    if clips is None:
+        return part
+    rng = np.random.default_rng(seed)
+    kept = np.zeros(len(part.labels), bool)
+    for speaker in np.unique(part.speakers):
+        shuffled = rng.permutation(np.flatnonzero(part.speakers == speaker))
+        labels = part.labels[shuffled]
+        earlier_of_its_label = [int((labels[:index] == label).sum()) for index, label in enumerate(labels)]
+        kept[shuffled[np.argsort(earlier_of_its_label, kind="stable")[:clips]]] = True
+    return part.select(kept)
