@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from edge.bundle import Bundle
 from edge.capture import Source, open_source, open_sources
 from edge.engine import Engine
+from edge.errors import UsageError
 from edge.event import Event
-from edge.model import Model, People, SettingValues, settings_of, with_people
+from edge.model import Model, People, SettingValues, open_model, settings_of, with_people
 from edge.outputs import EventIterator, Output
-from edge.recognizer import Recognizer
 from edge.settings import Settings
 from edge.summary import Summary
 from edge.timing import Observer
@@ -23,18 +22,30 @@ from edge.timing import Observer
 class Listening:
     """A run from sources to events. ``edge.listen`` makes one: iterate over it inside ``with``, or call ``run``."""
 
-    def __init__(self, engine: Engine, events: EventIterator) -> None:
+    def __init__(self, new_engine: Callable[[Sequence[Output]], Engine]) -> None:
         self.summary: Summary | None = None
         """What it came to, once it has ended."""
-        self._engine, self._events = engine, events
+        self._events = EventIterator()
+        self._new_engine = new_engine
+        self._engine = new_engine([])
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def run(self) -> Summary:
+        """Run in this thread, for the outputs alone, until the sources end or ``stop`` is called.
+
+        Raises:
+            ModelError, StoreError, AudioDeviceError, AudioFileError: what ended it, after the events before.
+            OutputError, BrokenPipeError: no output is left that works.
+        """
+        return self._engine.run()
 
     def stop(self) -> None:
         """End it soon, with what was being said; callable from any thread, a signal handler, and more than once."""
         self._engine.stop()
 
     def __enter__(self) -> Listening:
+        self._engine = self._new_engine([self._events])
         self._thread.start()
         return self
 
@@ -95,15 +106,16 @@ def listen(
         source can wait, as a file can that is read without ``capture.realtime``.
 
     Raises:
-        UsageError: an unknown setting or value.
+        UsageError: an unknown setting or value, or no source.
         ModelError: the bundle is missing or damaged. What else can fail, fails in the iteration.
     """
     found = with_people(model.settings if model and settings is None else settings_of(settings), people)
-    recognizer = model.recognizer if model else Recognizer(Bundle.load(found.encoder.bundle_folder), found.encoder)
-    events = EventIterator()
+    recognizer = (model or open_model(found)).recognizer
+    sources = _opened(source, found)
+    if not sources:
+        raise UsageError("listen: the list of sources is empty; it takes at least one, or None for the settings' own")
     bound_to = [entry.speakers for entry in found.sources] if source is None else ()
-    engine = Engine(_opened(source, found), recognizer, [events, *outputs], found, observers, bound_to)
-    return Listening(engine, events)
+    return Listening(lambda events: Engine(sources, recognizer, [*events, *outputs], found, observers, bound_to))
 
 
 def _opened(source: str | Path | Source | Sequence[str | Path | Source] | None, settings: Settings) -> list[Source]:

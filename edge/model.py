@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from edge.people.household import Household
 from edge.recognizer import Recognizer
 from edge.samples import checked_batch, checked_waveform
 from edge.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
 
 People = str | Sequence[str] | bool | None
 SettingValues = Settings | Mapping[str, Any] | None
@@ -60,6 +63,9 @@ class Model:
         """
         household = Household(self.recognizer.bundle, with_people(self.settings, people).speakers)
         household.load()
+        self.recognizer.load(household.wants_voiceprints)
+        for name, reason in household.unknown().items():
+            logger.warning("%s %s", name, reason)
         if isinstance(audio, (str, os.PathLike)):
             paths, alone = [Path(audio)], not os.path.isdir(audio)
         elif isinstance(audio, tuple) or hasattr(audio, "__array__") or not isinstance(audio, Iterable):
@@ -116,9 +122,18 @@ def load(bundle: str | Path = "", *, settings: SettingValues = None) -> Model:
     found = settings_of(settings)
     if bundle:
         found = found.model_copy(update={"encoder": found.encoder.model_copy(update={"bundle": os.fspath(bundle)})})
-    recognizer = Recognizer(Bundle.load(found.encoder.bundle_folder), found.encoder)
-    recognizer.load()
-    return Model(recognizer, found)
+    model = open_model(found)
+    model.recognizer.load()
+    return model
+
+
+def open_model(settings: Settings) -> Model:
+    """Return a model whose files are verified; its encoder opens when it is first needed, as by ``Model.analyze``.
+
+    Raises:
+        ModelError: the bundle is missing or damaged.
+    """
+    return Model(Recognizer(Bundle.load(settings.encoder.bundle_folder), settings.encoder), settings)
 
 
 def settings_of(values: SettingValues) -> Settings:

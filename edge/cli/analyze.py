@@ -43,31 +43,26 @@ def analyze(
     A file that cannot be read, or does not exist, gets an error event in its place; the rest go on and the exit code
     is 1. When there is nothing to analyse at all it is 2.
     """
-    from edge.analyze import analyze, find_audio
-    from edge.bundle import Bundle
+    from edge.analyze import find_audio
+    from edge.model import open_model
     from edge.outputs import CsvTable, LiveTable, Output, Outputs, open_output
-    from edge.people.household import Household
-    from edge.recognizer import Recognizer
 
-    files, settings = find_audio(paths), loaded.settings
-    recognizer = Recognizer(Bundle.load(settings.encoder.bundle_folder), settings.encoder)
-    household = Household(recognizer.bundle, settings.speakers)
-    household.load()
-    recognizer.load(household.wants_voiceprints)
-    for name, reason in household.unknown().items():
-        print(f"affectd: {name} {reason}", file=sys.stderr)
+    files = find_audio(paths)
+    numbers = {str(file): number for number, file in enumerate(files)}
+    model = open_model(loaded.settings)
+    events = model.analyze(files, whole_file=whole_file)
     counts = {"utterance": 0, "error": 0}
     shown = open_output(json)
-    outputs: list[Output] = [shown]
-    if csv:
-        outputs.append(CsvTable(csv, recognizer.bundle.manifest.labels))
+    outputs: list[Output] = [shown, CsvTable(csv, model.labels)] if csv else [shown]
     # Rows on the terminal of the bar have to go through its console to stand above it.
     bar = progress_bar(shown.console if isinstance(shown, LiveTable) else None)
     with Outputs(outputs, wait=True) as running, bar as progress:
         running.raise_failure()
-        for event in analyze(progress.track(files), recognizer, household, settings, whole_file):
+        task = progress.add_task("", total=len(files))
+        for event in events:
             counts[event.type] += 1
             running.write(event)
+            progress.update(task, completed=numbers[event.path or ""])
     running.raise_failure()
     text = f"affectd: {counts['utterance']} utterances in {len(files)} files"
     print(f"{text}, {counts['error']} could not be read" if counts["error"] else text, file=sys.stderr)

@@ -38,25 +38,16 @@ def run(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> 
 
     A table on a terminal, JSON lines (one event per line) in a pipe or with --json.
     """
-    from edge.bundle import Bundle
-    from edge.capture import open_sources
-    from edge.engine import Engine
+    from edge.listening import listen
+    from edge.model import open_model
     from edge.outputs import open_outputs
-    from edge.recognizer import Recognizer
 
-    settings = loaded.settings
-    recognizer = Recognizer(Bundle.load(settings.encoder.bundle_folder), settings.encoder)
-    with _timing_server(recognizer) as server:
-        engine = Engine(
-            open_sources(settings),
-            recognizer,
-            open_outputs(settings.outputs, recognizer.bundle.manifest.labels, json),
-            settings,
-            observers=[server.send],
-            bound_to=[source.speakers for source in settings.sources],
-        )
-        with stop_on_signals(engine.stop):
-            print(f"affectd: {engine.run()}", file=sys.stderr)
+    model = open_model(loaded.settings)
+    outputs = open_outputs(model.settings.outputs, model.labels, json)
+    with _timing_server(model.recognizer) as server:
+        listening = listen(model=model, outputs=outputs, observers=[server.send])
+        with stop_on_signals(listening.stop):
+            print(f"affectd: {listening.run()}", file=sys.stderr)
 
 
 @contextmanager

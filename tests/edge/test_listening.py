@@ -183,3 +183,15 @@ def test_the_examples_of_docstrings_are_true(monkeypatch: pytest.MonkeyPatch) ->
     found = doctest.testmod(edge.listening, optionflags=doctest.ELLIPSIS)
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_no_source_at_all_is_refused() -> None:
+    with pytest.raises(edge.UsageError, match="the list of sources is empty"):
+        edge.listen([])
+
+
+def test_without_a_loop_the_outputs_get_everything(model: edge.Model, conversation: Conversation) -> None:
+    kept = Kept()
+    summary = edge.listen(conversation.path, model=model, settings=FAST, outputs=[kept]).run()
+    assert summary.utterances == 3
+    assert emotions(kept.events) == EMOTIONS
