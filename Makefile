@@ -52,7 +52,7 @@ check: .venv-dev/installed ## Lint, check the format, the types and who imports 
 	.venv-dev/bin/lint-imports --no-logo
 
 docs: .venv-dev/installed ## Write docs/api.md from the code.
-	@.venv-dev/bin/python docs/generate.py
+	@.venv-dev/bin/python -m docs.generate
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.measure $(ARGS)
