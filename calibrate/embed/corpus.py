@@ -18,8 +18,8 @@ from accelerate import PartialState
 
 from calibrate import processes
 from calibrate.embed.embedders import Embedder, open_embedder
-from calibrate.embed.listing import COLUMNS, cells, fingerprint, list_utterances
-from calibrate.embed.store import EMBEDDINGS, UNREADABLE, Shard, Store
+from calibrate.embed.inputs import COLUMNS, cells, fingerprint, list_utterances
+from calibrate.embed.shards import EMBEDDINGS, UNREADABLE, Shard, Store
 from calibrate.encoders.batches import KINDS, Batching, central_part, duration_s, encode, encode_batches
 from calibrate.progress import progress_bar
 from calibrate.workspace import Workspace

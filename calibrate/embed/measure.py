@@ -12,7 +12,7 @@ import numpy as np
 
 from calibrate.embed.corpus import BATCH_S
 from calibrate.embed.embedders import Embedder, open_embedder
-from calibrate.embed.listing import list_utterances
+from calibrate.embed.inputs import list_utterances
 from calibrate.encoders.batches import KINDS, Batching, central_part, encode
 from calibrate.progress import progress_bar
 from calibrate.report import Report, Table
