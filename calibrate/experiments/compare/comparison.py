@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrate.experiments.bootstrap import mean_interval
+from calibrate.experiments.selection import Mask
 from calibrate.metrics import unweighted_accuracy
 from calibrate.trained import Answers
 from edge.arrays import Doubles
@@ -57,15 +58,14 @@ def compare(a: Answers, b: Answers, seed: int = 0) -> tuple[dict[str, Comparison
         UsageError: the models could read no utterance in common.
     """
     a, b = in_common(a, b)
-    part, first, second = a.part, a.probabilities.argmax(axis=1), b.probabilities.argmax(axis=1)
-    by_speaker = {
-        str(speaker): (
-            unweighted_accuracy(first[rows], part.labels[rows]),
-            unweighted_accuracy(second[rows], part.labels[rows]),
-        )
-        for speaker in np.unique(part.speakers)
-        if (rows := part.speakers == speaker).any()
-    }
+    part = a.part
+    predicted = [answers.probabilities.argmax(axis=1) for answers in (a, b)]
+
+    def ua_of(rows: Mask) -> tuple[float, float]:
+        ours, theirs = (unweighted_accuracy(labels[rows], part.labels[rows]) for labels in predicted)
+        return ours, theirs
+
+    by_speaker = {str(speaker): ua_of(part.speakers == speaker) for speaker in np.unique(part.speakers)}
     corpora = list(dict.fromkeys(part.corpora.tolist()))
     groups = {corpus: part.corpora == corpus for corpus in corpora}
     if len(corpora) > 1:
@@ -78,10 +78,7 @@ def compare(a: Answers, b: Answers, seed: int = 0) -> tuple[dict[str, Comparison
         found[name] = Comparison(
             speakers=len(pairs),
             utterances=int(rows.sum()),
-            ua=(
-                unweighted_accuracy(first[rows], part.labels[rows]),
-                unweighted_accuracy(second[rows], part.labels[rows]),
-            ),
+            ua=ua_of(rows),
             speaker_ua=(float(pairs[:, 0].mean()), float(pairs[:, 1].mean())),
             gain=float(gains.mean()),
             low=low,

@@ -102,13 +102,20 @@ class Transfer:
     """The first of them zero-shot."""
     described: str
 
-    def ua(self, outcome: Outcome, side: int) -> Estimate:
-        """Return UA on the source (0) or the target (1)."""
-        return self._estimate(side, outcome, None)
+    @property
+    def sides(self) -> dict[str, Side]:
+        """Source and target by name, in the order of ``Outcome.right``."""
+        return {"source": self.source, "target": self.target}
 
-    def gain(self, outcome: Outcome, over: Outcome, side: int) -> Estimate:
-        """Return the UA that a way of training has over another."""
-        return self._estimate(side, outcome, over)
+    def ua(self, outcome: Outcome, side: int, over: Outcome | None = None) -> Estimate:
+        """Return UA on the source (0) or the target (1), or what it gains over another way of training."""
+        tested = (self.source, self.target)[side]
+        count = len(tested.speakers)
+        weights = np.concatenate([np.ones((1, count)), drawn_counts(count, DRAWS)])
+        ua = tested.ua(outcome.right[side], weights)
+        if over is not None:
+            ua = ua - tested.ua(over.right[side], weights)
+        return Estimate(float(ua[0].mean()), deviation(ua[0]), *percentile_interval(ua[1:].mean(axis=1), LEVEL))
 
     def gains(self) -> list[tuple[str, float, Estimate]]:
         """Return what is gained on the target: over what, by how many speakers, and how much."""
@@ -118,19 +125,10 @@ class Transfer:
                 for over in self.outcomes:
                     pair = (row.training, over.training) == (better, other)
                     if pair and over.speakers in (0, row.speakers):
-                        found.append((f"{better} over {other}", row.speakers, self.gain(row, over, 1)))
+                        found.append((f"{better} over {other}", row.speakers, self.ua(row, 1, over)))
         return found
 
     @property
     def chance(self) -> float:
         """UA of guessing."""
         return 1 / len(self.labels)
-
-    def _estimate(self, side: int, outcome: Outcome, over: Outcome | None) -> Estimate:
-        tested = (self.source, self.target)[side]
-        count = len(tested.speakers)
-        weights = np.concatenate([np.ones((1, count)), drawn_counts(count, DRAWS)])
-        ua = tested.ua(outcome.right[side], weights)
-        if over is not None:
-            ua = ua - tested.ua(over.right[side], weights)
-        return Estimate(float(ua[0].mean()), deviation(ua[0]), *percentile_interval(ua[1:].mean(axis=1), LEVEL))

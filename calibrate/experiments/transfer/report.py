@@ -48,7 +48,7 @@ def rows(found: Transfer) -> list[list[str]]:
     cells = []
     for outcome in found.outcomes:
         source, target = (found.ua(outcome, side) for side in (0, 1))
-        cost = _points(found.gain(outcome, found.outcomes[0], 0)) if outcome.speakers else ""
+        cost = _points(found.ua(outcome, 0, found.outcomes[0])) if outcome.speakers else ""
         figures = (_share(target), f"{target.deviation:.3f}", _share(source), f"{source.deviation:.3f}")
         cells.append([outcome.training, f"{outcome.speakers:.3g}", *figures, cost])
     return cells
@@ -62,9 +62,9 @@ def gain_rows(found: Transfer) -> list[list[str]]:
 def notes(found: Transfer) -> list[str]:
     """Return what the figures rest on, a sentence each."""
     lines = [f"Labels: {', '.join(found.labels)}; chance {found.chance:.3f}."]
-    for name, side in (("Source", found.source), ("Target", found.target)):
+    for name, side in found.sides.items():
         count = len(side.speakers)
-        line = f"{name}: {side.corpus}, {count} test speakers, {side.asked.sum()} utterances"
+        line = f"{name.capitalize()}: {side.corpus}, {count} test speakers, {side.asked.sum()} utterances"
         lines.append(f"{line}; so few that intervals are too narrow." if count < FEW else f"{line}.")
     return lines
 
@@ -74,13 +74,13 @@ def content_of(found: Transfer) -> dict[str, Any]:
     trainings = []
     for outcome in found.outcomes:
         described: dict[str, Any] = {"training": outcome.training, "target_speakers": outcome.speakers}
-        for index, (name, side) in enumerate((("source", found.source), ("target", found.target))):
+        for index, (name, side) in enumerate(found.sides.items()):
             alone = side.ua(outcome.right[index], np.eye(len(side.speakers))).mean(axis=1).tolist()
             described[name] = vars(found.ua(outcome, index)) | {
                 "seeds": side.ua(outcome.right[index], np.ones((1, len(side.speakers))))[0].tolist(),
                 "speakers": dict(zip(side.speakers, alone, strict=True)),
             }
-        described["source_gain"] = vars(found.gain(outcome, found.outcomes[0], 0))
+        described["source_gain"] = vars(found.ua(outcome, 0, found.outcomes[0]))
         trainings.append(described)
     gains = [{"gain": name, "target_speakers": count, **vars(gain)} for name, count, gain in found.gains()]
     return rounded({"labels": list(found.labels), "trainings": trainings, "target_gains": gains})
@@ -90,7 +90,7 @@ def _sheet(found: Transfer) -> Table:
     columns = ("training", "target_speakers", "side", "corpus", "ua", "deviation", "low", "high")
     cells = []
     for outcome in found.outcomes:
-        for index, (name, side) in enumerate((("source", found.source), ("target", found.target))):
+        for index, (name, side) in enumerate(found.sides.items()):
             figures = [f"{value:.4f}" for value in vars(found.ua(outcome, index)).values()]
             cells.append((outcome.training, f"{outcome.speakers:.3g}", name, side.corpus, *figures))
     return Table(columns, cells)
