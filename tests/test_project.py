@@ -1,3 +1,4 @@
+import ast
 import fnmatch
 import importlib
 import re
@@ -21,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("edge", "calibrate", "export")
 TRAINING_ONLY = {"torch", "torchaudio", "transformers", "accelerate", "scikit-learn", "pandas", "matplotlib", "onnx"}
 BIGGEST_BYTES = 20_000_000
+LONGEST_FILE = 260
+LONGEST_FUNCTION = 60
 
 LINK = re.compile(r"\]\(<?([^)>\s#]+)[^)]*\)|(?:src|href)=\"([^\"#]+)\"")
 MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:work|root)/\w")
@@ -113,6 +116,21 @@ def test_no_text_names_a_path_of_someones_machine(tracked: list[Path]) -> None:
             continue
         found = MACHINE_PATH.search(data.decode(errors="replace"))
         assert found is None, f"{path.relative_to(ROOT)} names {found.group() if found else ''}…"
+
+
+def test_files_and_functions_stay_short() -> None:
+    too_long = []
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > LONGEST_FILE:
+            too_long.append(path.relative_to(ROOT).as_posix())
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                # A command has as many options as it needs.
+                start = node.body[0].lineno if "cli" in path.parts else node.lineno
+                if (node.end_lineno or 0) - start >= LONGEST_FUNCTION:
+                    too_long.append(f"{path.relative_to(ROOT).as_posix()}: {node.name}")
+    assert too_long == []
 
 
 def test_make_lists_its_verbs() -> None:
