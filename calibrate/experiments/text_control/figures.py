@@ -180,12 +180,13 @@ def lookup(seen: Groups, labels: Rows, wanted: Groups, count: int) -> Rows:
     votes: dict[str, Counter[int]] = defaultdict(Counter)
     for sentence, label in zip(seen.tolist(), labels.tolist(), strict=True):
         votes[sentence][label] += 1
-    # Labels weigh the same, as they do in UA.
     shares = np.bincount(labels, minlength=count).clip(min=1)
-    best = {
-        sentence: max(row, key=lambda label, row=row: float(row[label] / shares[label]))  # type: ignore[misc]
-        for sentence, row in votes.items()
-    }
+
+    def commonest(row: Counter[int]) -> int:
+        # Labels weigh the same, as they do in UA.
+        return max(row, key=lambda label: float(row[label] / shares[label]))
+
+    best = {sentence: commonest(row) for sentence, row in votes.items()}
     return np.array([best.get(sentence, -1) for sentence in wanted.tolist()], np.int64)
 
 
