@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from edge.bundle import Bundle
 from helpers.tiny import tiny_bundle
@@ -19,6 +20,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Beside each other, tests have one core each: torch's threads would wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# No test depends on how fast the machine is.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 pytest_plugins = ["helpers.virtual_microphone"]
 

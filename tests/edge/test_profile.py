@@ -210,7 +210,7 @@ def test_watching_may_end_with_control_c_and_may_have_heard_nothing(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     quiet = tmp_path / "quiet.wav"
-    soundfile.write(quiet, np.concatenate([speech_like(0.6), silence(60)]), SAMPLE_RATE_HZ)
+    soundfile.write(quiet, np.concatenate([speech_like(0.6), silence(300)]), SAMPLE_RATE_HZ)
     daemon = start("run", "--source", quiet, "--json", "--bundle", bundle_folder)
     assert b"ready" in daemon.stdout.readline()
     assert b"utterance" in daemon.stdout.readline()
