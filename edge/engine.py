@@ -72,7 +72,7 @@ class Engine:
         self._utterances = self._skipped = 0
         self._totals_ms: deque[float] = deque(maxlen=SUMMARY_UTTERANCES)
         self._listening = len(self._streams)
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         """Of the first source that failed."""
         self._lock = threading.Lock()
 
@@ -101,7 +101,14 @@ class Engine:
         return self._summary()
 
     def stop(self) -> None:
-        """Make ``run`` finish what was said so far and return; callable from a signal handler or any thread."""
+        """Make ``run`` finish what was said so far and return; callable from a signal handler or any thread.
+
+        No output is waited for any longer, whatever the sources can: one that is stuck loses what it has not written.
+        """
+        self._outputs.stop_waiting()
+        self._close_sources()
+
+    def _close_sources(self) -> None:
         for stream in self._streams:
             stream.close()
 
@@ -112,11 +119,11 @@ class Engine:
         try:
             yield
         finally:
-            self.stop()
+            self._close_sources()
             self._queue.close()
 
     def _listen(self, stream: Stream) -> None:
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             ready = False
             for utterances in stream.utterances():
@@ -125,7 +132,7 @@ class Engine:
                     ready = True
                 for utterance in utterances:
                     self._queue.put(utterance)
-        except Exception as error:  # whatever ends the listening is the caller's to know
+        except BaseException as error:  # SystemExit too: whatever ends the listening is the caller's to know
             failure = error
         with self._lock:
             self._listening -= 1

@@ -36,6 +36,11 @@ def runtime_folders() -> list[Path]:
     return [Path(runtime, NAME), temporary] if os.path.isabs(runtime) and os.path.isdir(runtime) else [temporary]
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path whose ``~`` is the user's home; as it is when there is no such user, for a file may be named so."""
+    return Path(os.path.expanduser(path))
+
+
 def _absolute(found: Path, default: str) -> Path:
     """Ignore a relative folder, as the specification says and platformdirs before 4.11.8 (for Python 3.10) does not."""
     return found if found.is_absolute() else Path.home() / default / NAME

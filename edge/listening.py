@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
 
 from edge.capture import Source, open_source, open_sources
 from edge.engine import Engine
@@ -20,7 +20,7 @@ from edge.timing import Observer
 
 
 class Listening:
-    """A run from sources to events. ``edge.listen`` makes one: iterate over it inside ``with``, or call ``run``."""
+    """A run from sources to events, once. ``edge.listen`` makes one: iterate inside ``with``, or call ``run``."""
 
     def __init__(self, new_engine: Callable[[Sequence[Output]], Engine]) -> None:
         self.summary: Summary | None = None
@@ -28,7 +28,9 @@ class Listening:
         self._events = EventIterator()
         self._new_engine = new_engine
         self._engine = new_engine([])
-        self._failure: Exception | None = None
+        self._begun = False
+        self._failure: BaseException | None = None
+        """What ended it, until it is raised."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def run(self) -> Summary:
@@ -38,6 +40,7 @@ class Listening:
             ModelError, StoreError, AudioDeviceError, AudioFileError: what ended it, after the events before.
             OutputError, BrokenPipeError: no output is left that works.
         """
+        self._begin()
         return self._engine.run()
 
     def stop(self) -> None:
@@ -45,6 +48,7 @@ class Listening:
         self._engine.stop()
 
     def __enter__(self) -> Listening:
+        self._begin()
         self._engine = self._new_engine([self._events])
         self._thread.start()
         return self
@@ -54,11 +58,13 @@ class Listening:
 
         Raises:
             ModelError, StoreError, AudioDeviceError, AudioFileError: what ended it, after the events before.
+            UsageError: it does not listen.
         """
+        if not self._thread.ident:
+            raise UsageError("listen: iterate inside `with edge.listen(…) as events`")
         yield from self._events
         self._thread.join()
-        if self._failure:
-            raise self._failure
+        self._raise_failure()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -66,11 +72,23 @@ class Listening:
         self.stop()
         self._events.stop()
         self._thread.join()
+        if error is None:
+            self._raise_failure()
+
+    def _begin(self) -> None:
+        if self._begun:
+            raise UsageError("listen: it listens only once; call edge.listen again")
+        self._begun = True
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure:
+            raise failure
 
     def _run(self) -> None:
         try:
             self.summary = self._engine.run()
-        except Exception as error:  # the one who iterates is to know
+        except BaseException as error:  # SystemExit too: the one who iterates is to know
             self._failure = error
         self._events.close()
 
@@ -109,6 +127,14 @@ def listen(
         UsageError: an unknown setting or value, or no source.
         ModelError: the bundle is missing or damaged. What else can fail, fails in the iteration.
     """
+    if not isinstance(model, (Model, NoneType)):
+        raise UsageError(f"listen: model {model!r} is no model; edge.load(…) returns one")
+    for output in outputs:
+        if not hasattr(output, "write"):
+            raise UsageError(f"listen: output {output!r} has no open, write and close, see edge.outputs.Output")
+    for observer in observers:
+        if not callable(observer):
+            raise UsageError(f"listen: observer {observer!r} cannot be called")
     found = with_people(model.settings if model and settings is None else settings_of(settings), people)
     recognizer = (model or open_model(found)).recognizer
     sources = _opened(source, found)
@@ -125,4 +151,9 @@ def _opened(source: str | Path | Source | Sequence[str | Path | Source] | None, 
         return [open_source(settings.capture.model_copy(update={"source": os.fspath(source)}))]
     if isinstance(source, Sequence):
         return [each for one in source for each in _opened(one, settings)]
+    if not hasattr(source, "blocks"):
+        raise UsageError(
+            f"listen: {type(source).__name__} is no source: mic, a path, - or what keeps edge.capture.Source is; "
+            "samples that are there already are for analyze"
+        )
     return [source]

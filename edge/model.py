@@ -13,15 +13,16 @@ from edge.arrays import Matrix
 from edge.bundle import Bundle
 from edge.errors import AudioFileError, UsageError
 from edge.event import Event
+from edge.folders import expanded
 from edge.people.household import Household
 from edge.recognizer import Recognizer
 from edge.samples import checked_batch, checked_waveform
-from edge.settings import Settings, load_settings
+from edge.settings import LoadedSettings, Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
 People = str | Sequence[str] | bool | None
-SettingValues = Settings | Mapping[str, Any] | None
+SettingValues = Settings | LoadedSettings | Mapping[str, Any] | None
 
 
 class Model:
@@ -67,7 +68,8 @@ class Model:
         for name, reason in household.unknown().items():
             logger.warning("%s %s", name, reason)
         if isinstance(audio, (str, os.PathLike)):
-            paths, alone = [Path(audio)], not os.path.isdir(audio)
+            paths = [_path(audio)]
+            alone = not paths[0].is_dir()
         elif isinstance(audio, tuple) or hasattr(audio, "__array__") or not isinstance(audio, Iterable):
             return analyze([checked_waveform(audio)], self.recognizer, household, self.settings, whole_file)
         else:
@@ -140,21 +142,28 @@ def settings_of(values: SettingValues) -> Settings:
     """Return settings: as they are, or the defaults with the given values."""
     if isinstance(values, Settings):
         return values
-    return load_settings(environment={}, overrides=values).settings
+    if isinstance(values, LoadedSettings):
+        return values.settings
+    if values is None or (isinstance(values, Mapping) and all(isinstance(key, str) for key in values)):
+        return load_settings(environment={}, overrides=values).settings
+    raise UsageError(f"settings: {values!r} is no mapping of names to values: {{'encoder.threads': 2}} for example")
 
 
 def with_people(settings: Settings, people: People) -> Settings:
     """Return settings under what ``people`` of ``Model.analyze`` says."""
     if people is None:
         return settings
-    names = () if isinstance(people, bool) else (people,) if isinstance(people, str) else tuple(people)
+    given: Any = () if isinstance(people, bool) else (people,) if isinstance(people, str) else people
+    names = tuple(given) if isinstance(given, Iterable) else (given,)
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError(f"people: {people!r} is neither a name, nor names, nor False for strangers only")
     speakers = settings.speakers.model_copy(update={"enabled": people is not False, "only": names})
     return settings.model_copy(update={"speakers": speakers})
 
 
 def _path(item: Any) -> Path:
     if isinstance(item, (str, os.PathLike)):
-        return Path(item)
+        return expanded(os.fsdecode(item))
     raise UsageError(
         f"analyze takes paths of files and folders, or one array of samples; a list with {type(item).__name__} is "
         "neither: call it once for each array, or probabilities with the list"

@@ -71,7 +71,10 @@ def _split_pair(audio: Any, name: str) -> tuple[Any, Any]:
 def _checked_array(samples: Any, name: str) -> Waveform:
     if isinstance(samples, (str, bytes)) or not (hasattr(samples, "__array__") or isinstance(samples, Sequence)):
         raise UsageError(f"{name}: {type(samples).__name__} is no array of samples")
-    array: npt.NDArray[Any] = np.asarray(samples)
+    try:
+        array: npt.NDArray[Any] = np.asarray(samples)
+    except Exception as error:  # a tensor that has gradients or is on a GPU, rows of unequal length
+        raise UsageError(f"{name}: numpy cannot read them: {error}") from None
     if np.issubdtype(array.dtype, np.integer):
         full_scale = 2 ** (8 * array.dtype.itemsize - 1)
         raise UsageError(

@@ -23,7 +23,7 @@ class UtteranceQueue:
         self._waiting: deque[Utterance] = deque()
         self._events: deque[Event] = deque()
         self._closed = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._changed = threading.Condition()
 
     def put(self, item: Utterance | Event) -> None:
@@ -39,7 +39,7 @@ class UtteranceQueue:
                 self._waiting.append(item)
             self._changed.notify_all()
 
-    def close(self, error: Exception | None = None) -> None:
+    def close(self, error: BaseException | None = None) -> None:
         """End the iteration once it is empty, by raising ``error`` if given."""
         with self._changed:
             self._closed, self._error = True, self._error or error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from edge.capture.base import Block, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
 from edge.capture.pcm import PcmSource
+from edge.folders import expanded
 from edge.settings import CaptureSettings, Settings
 
 
@@ -28,7 +28,7 @@ def open_source(settings: CaptureSettings) -> Source:
         stdin = io.FileIO(sys.stdin.fileno(), closefd=False)
         source = PcmSource(stdin, settings.rate_hz, realtime=settings.realtime)
     else:
-        source = FileSource(Path(settings.source), settings.realtime)
+        source = FileSource(expanded(settings.source), settings.realtime)
     return LiveSource(source, settings.queue_s) if settings.realtime else source
 
 

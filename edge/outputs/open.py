@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
+from edge.folders import expanded
 from edge.outputs.base import Output
 from edge.outputs.csv_table import CsvTable
 from edge.outputs.json_lines import JsonLines
@@ -43,7 +43,7 @@ def open_outputs(settings: Sequence[OutputSettings], labels: Sequence[str], json
 
 
 def _in_file(output: OutputSettings, labels: Sequence[str]) -> Output:
-    path = Path(output.path).expanduser()
+    path = expanded(output.path)
     return CsvTable(path, labels) if output.type == "csv" else JsonLines(path)
 
 

@@ -35,7 +35,6 @@ class Outputs:
             report: called, from any thread, with what is wrong when an output fails or begins to lose events.
             max_events: that may wait for each output.
         """
-        self._wait = wait
         self._queues = [_OutputQueue(output, wait, max_events, report) for output in outputs]
 
     def open(self) -> None:
@@ -53,13 +52,20 @@ class Outputs:
             queue.put(event)
         self.check()
 
-    def close(self, flush_s: float | None = FLUSH_S) -> None:
-        """Let the outputs write what is queued, within ``flush_s`` seconds (None: as long as it takes), and close."""
+    def close(self, flush_s: float | None = None) -> None:
+        """Let the outputs write what is queued, within ``flush_s`` seconds (``FLUSH_S``) unless they are waited for."""
         for queue in self._queues:
             queue.end()
-        until_s = None if flush_s is None else time.monotonic() + flush_s
+        for queue in self._queues:
+            queue.wait()
+        until_s = time.monotonic() + (FLUSH_S if flush_s is None else flush_s)
         for queue in self._queues:
             queue.join(until_s)
+
+    def stop_waiting(self) -> None:
+        """Wait for no output any longer, so that a stuck one cannot hold up the end; from any thread or signal."""
+        for queue in self._queues:
+            queue.stop_waiting()
 
     def check(self) -> None:
         """Raise the error of an output when none is left that works."""
@@ -98,8 +104,9 @@ class Outputs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        interrupted = error is not None and not isinstance(error, Exception)
-        self.close(None if self._wait and not interrupted else FLUSH_S)
+        if error is not None and not isinstance(error, Exception):
+            self.stop_waiting()
+        self.close()
 
 
 class _OutputQueue:
@@ -108,14 +115,14 @@ class _OutputQueue:
     def __init__(self, output: Output, wait: bool, max_events: int, report: Callable[[str], None]) -> None:
         self.name = output.name
         self.lost = 0
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.opened = threading.Event()
         """It is open, or has failed."""
         self._output, self._wait, self._max_events, self._report = output, wait, max_events, report
         self._events: deque[Event] = deque()
         self._in_hand = 0
         """Events that are being written: 0 or 1."""
-        self._ended = False
+        self._ended = self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"output {self.name}", daemon=True)
 
@@ -124,8 +131,7 @@ class _OutputQueue:
 
     def put(self, event: Event) -> None:
         with self._changed:
-            if self._wait:
-                self._changed.wait_for(lambda: self.error or len(self._events) < self._max_events)
+            self._changed.wait_for(lambda: not self._wait or self.error or len(self._events) < self._max_events)
             begins_to_lose = False
             if self.error:
                 self.lost += 1
@@ -145,9 +151,20 @@ class _OutputQueue:
             self._ended = True
             self._changed.notify_all()
 
-    def join(self, until_s: float | None) -> None:
+    def wait(self) -> None:
+        """Wait until everything is written, as long as it may take."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._wait or self.error or self._closed)
+
+    def stop_waiting(self) -> None:
+        """Make ``put`` and ``wait`` return."""
+        with self._changed:
+            self._wait = False
+            self._changed.notify_all()
+
+    def join(self, until_s: float) -> None:
         """Wait for the end of the thread until a time of the monotonic clock; what is not written then is lost."""
-        self._thread.join(None if until_s is None else max(0.0, until_s - time.monotonic()))
+        self._thread.join(max(0.0, until_s - time.monotonic()))
         with self._changed:
             late = len(self._events) + self._in_hand
             self.lost += late
@@ -162,12 +179,15 @@ class _OutputQueue:
             self.opened.set()
             while (event := self._next()) is not None:
                 self._output.write(event)
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: who waits for the thread is to know
             self._fail(error)
         try:
             self._output.close()
-        except Exception as error:
+        except BaseException as error:
             self._fail(error)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def _next(self) -> Event | None:
         """Wait for the next event; None at the end."""
@@ -180,7 +200,7 @@ class _OutputQueue:
             self._changed.notify_all()
             return self._events.popleft()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Count what is queued as lost, as everything that follows; the first error is the reason."""
         with self._changed:
             if self.error:
@@ -194,5 +214,5 @@ class _OutputQueue:
         self._report(f"output {self.name} failed: {_reason(error)}")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

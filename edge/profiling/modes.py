@@ -13,6 +13,7 @@ from edge.control import Attachment, attach
 from edge.errors import UsageError
 from edge.event import wall_clock
 from edge.files import write_file
+from edge.folders import expanded
 from edge.people.conversation import Conversation
 from edge.people.household import Household
 from edge.profiling.candidates import as_settings, sweep
@@ -119,7 +120,7 @@ def _collect(attachment: Attachment, duration_s: float | None, timings: list[Tim
 
 
 def _swept(request: ProfileRequest, settings: Settings, progress: Progress) -> Profile:
-    folders: list[Path | None] = [Path(bundle).expanduser() for bundle in request.bundles]
+    folders: list[Path | None] = [expanded(bundle) for bundle in request.bundles]
     folders = folders or [settings.encoder.bundle_folder]
     bundles = [Bundle.load(folder) for folder in folders]
     found = sweep(bundles, settings.encoder, request.batches, request.rounds, progress)

@@ -44,7 +44,7 @@ class LoadedSettings:
 
 
 def load_settings(
-    file: Path | None = None,
+    file: str | Path | None = None,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> LoadedSettings:
@@ -117,11 +117,11 @@ def _keys_like(text: str) -> list[str]:
     return [*setting_keys(), *(key for section in LISTS for key in entry_keys(section, number))]
 
 
-def _from_file(file: Path | None) -> Layer:
+def _from_file(file: str | Path | None) -> Layer:
     if file is None:
         return
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read settings file {file}: {error.strerror}") from None
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, or an integer of thousands of digits

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from edge.folders import expanded
 
 
 def _names(value: object) -> object:
@@ -89,12 +92,12 @@ class EncoderSettings(_Section):
     @property
     def bundle_folder(self) -> Path | None:
         """The bundle's folder or name; None is the default one inside the package."""
-        return Path(self.bundle).expanduser() if self.bundle else None
+        return expanded(self.bundle) if self.bundle else None
 
     @property
     def engine_folder(self) -> Path | None:
         """The engines' folder; None is the one in the XDG cache folder."""
-        return Path(self.engines).expanduser() if self.engines else None
+        return expanded(self.engines) if self.engines else None
 
 
 class SpeakerSettings(_Section):
@@ -123,7 +126,7 @@ class SpeakerSettings(_Section):
     @property
     def store_folder(self) -> Path | None:
         """The store's folder; None is the one in the XDG data folder."""
-        return Path(self.store).expanduser() if self.store else None
+        return expanded(self.store) if self.store else None
 
 
 class DecisionSettings(_Section):
@@ -183,10 +186,16 @@ class Settings(_Section):
 
     @field_validator("outputs")
     @classmethod
-    def _outputs_differ(cls, outputs: tuple[OutputSettings, ...]) -> tuple[OutputSettings, ...]:
+    def _outputs_differ(cls, outputs: tuple[OutputSettings, ...], info: ValidationInfo) -> tuple[OutputSettings, ...]:
+        sources = info.data.get("sources") or [info.data.get("capture", CaptureSettings())]
+        taken = {_real(each.source): "which is read" for each in sources if each.source not in {"mic", "-"}}
         for number, output in enumerate(outputs):
             if output.type == "table" and output.path:
                 raise ValueError(f"{number} is a table, which is only for standard output: a file is json or csv")
+            if output.path:
+                if how := taken.get(_real(output.path)):
+                    raise ValueError(f"{number} would replace {output.path}, {how}")
+                taken[_real(output.path)] = f"which {number} writes"
         _at_most_one("outputs", "standard output", [not output.path for output in outputs])
         return outputs
 
@@ -206,6 +215,10 @@ def setting_keys() -> list[str]:
 def entry_keys(section: str, number: int) -> list[str]:
     """Return every key of an entry of a list."""
     return [f"{section}.{number}.{key}" for key in LISTS[section].model_fields]
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(expanded(path))
 
 
 def _at_most_one(section: str, place: str, there: list[bool]) -> None:

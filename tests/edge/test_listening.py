@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,9 +186,83 @@ def test_the_examples_of_docstrings_are_true(monkeypatch: pytest.MonkeyPatch) ->
     assert found.failed == 0
 
 
-def test_no_source_at_all_is_refused() -> None:
-    with pytest.raises(edge.UsageError, match="the list of sources is empty"):
-        edge.listen([])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source": []}, "the list of sources is empty"),
+        ({"source": 5}, "int is no source"),
+        ({"source": np.zeros(9)}, "ndarray is no source"),
+        ({"source": b"x"}, "is no source"),
+        ({"model": "nano"}, r"model 'nano' is no model; edge\.load"),
+        ({"outputs": ["json"]}, "output 'json' has no open, write and close"),
+        ({"observers": [5]}, "observer 5 cannot be called"),
+    ],
+)
+def test_arguments_that_are_something_else(model: edge.Model, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(edge.UsageError, match=message):
+        edge.listen(**{"model": model, **arguments})
+
+
+def test_it_listens_once_and_only_inside_with(model: edge.Model, conversation: Conversation) -> None:
+    listening = edge.listen(conversation.path, model=model, settings=FAST)
+    with pytest.raises(edge.UsageError, match="iterate inside `with"):
+        next(iter(listening))
+    with listening as events:
+        assert len(emotions(list(events))) == 3
+        with pytest.raises(edge.UsageError, match="listens only once"):
+            listening.run()
+    with pytest.raises(edge.UsageError, match="listens only once"), listening:
+        pass
+
+
+def test_what_fails_is_raised_without_a_loop_too(model: edge.Model) -> None:
+    listening = edge.listen("missing.wav", model=model, settings=FAST)
+    with pytest.raises(edge.AudioFileError, match=r"missing\.wav: no such file"), listening:
+        listening._thread.join(10)
+
+
+class Stuck(Kept):
+    """An output that nobody reads from."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where, self.gate = where, threading.Event()
+
+    def open(self) -> None:
+        if self.where == "open":
+            self.gate.wait()
+
+    def write(self, event: edge.Event) -> None:
+        if self.where == "write":
+            self.gate.wait()
+
+
+@pytest.mark.parametrize("where", ["open", "write"])
+def test_who_leaves_waits_for_no_output_that_is_stuck(
+    model: edge.Model, conversation: Conversation, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.outputs.queued.FLUSH_S", 0.2)
+    stuck = Stuck(where)
+    started_s = time.monotonic()
+    with edge.listen(conversation.path, model=model, settings=FAST, outputs=[stuck]) as events:
+        next(iter(events))
+    assert time.monotonic() - started_s < 5
+    assert events.summary
+    assert events.summary.lost_events["kept"] > 0
+    stuck.gate.set()
+
+
+class Exits(Room):
+    """A source that asks the interpreter to exit."""
+
+    def blocks(self) -> Iterator[Block]:
+        yield from ()
+        raise SystemExit(3)
+
+
+def test_an_exit_in_a_thread_is_raised_where_it_is_iterated(model: edge.Model) -> None:
+    with edge.listen(Exits(), model=model) as events, pytest.raises(SystemExit):
+        list(events)
 
 
 def test_without_a_loop_the_outputs_get_everything(model: edge.Model, conversation: Conversation) -> None:

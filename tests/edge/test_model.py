@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,34 @@ def test_what_cannot_be_analysed(model: edge.Model) -> None:
     for audio, message in ((3, "int is no array"), ([1.0, 2.0], "a list with float is neither"), ("no.wav", "no such")):
         with pytest.raises(edge.UsageError, match=message):
             model.analyze(audio)
+
+
+@pytest.mark.parametrize("people", [5, [5], b"zoe", {"zoe": 1, 5: 2}])
+def test_people_that_are_no_names(model: edge.Model, people: Any) -> None:
+    with pytest.raises(edge.UsageError, match="neither a name, nor names, nor False"):
+        model.analyze("no.wav", people=people)
+
+
+@pytest.mark.parametrize("settings", [5, "gpu", [1], {5: 1}])
+def test_settings_that_are_none(settings: Any) -> None:
+    with pytest.raises(edge.UsageError, match="is no mapping of names to values"):
+        edge.load(settings=settings)
+
+
+def test_what_was_loaded_is_settings(bundle_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "affectd.toml").write_text("[decision]\nreview_threshold = 0.5\n")
+    loaded = edge.load_settings(str(tmp_path / "affectd.toml"), environment={})
+    assert edge.load(bundle_folder, settings=loaded).settings.decision.review_threshold == 0.5
+
+
+def test_files_below_home(model: edge.Model, conversation: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(conversation.path.parent))
+    below = Path("~", conversation.path.name)
+    events = list(model.analyze(below))
+    with edge.listen(below, model=model, settings={"capture.realtime": False}) as live:
+        assert [event.emotion for event in live if event.type == "utterance"] == [event.emotion for event in events]
+    with pytest.raises(edge.ModelError, match="no bundle folder ~nobody-of-this-name/x"):
+        edge.load("~nobody-of-this-name/x")
 
 
 def test_probabilities_of_one_and_of_many(model: edge.Model) -> None:

@@ -15,6 +15,13 @@ from edge.samples import SHORTEST_S, checked_batch, checked_waveform
 SECOND = np.sin(np.linspace(0, 2_000, SAMPLE_RATE_HZ)).astype(np.float32) / 2
 
 
+class Tensor:
+    """As one of torch that has gradients, or is on a GPU."""
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        raise RuntimeError("has gradients")
+
+
 def with_value(value: float, index: int = 7) -> np.ndarray:
     samples = SECOND.copy()
     samples[index] = value
@@ -45,6 +52,8 @@ def with_value(value: float, index: int = 7) -> np.ndarray:
         (b"\0\0", r"bytes is no array"),
         (None, r"NoneType is no array"),
         (3.5, r"float is no array"),
+        (Tensor(), r"samples: numpy cannot read them: has gradients"),
+        ([[0.0], [0.0, 0.1]], r"samples: numpy cannot read them: setting an array element"),
     ],
 )
 def test_what_is_no_audio_is_named_with_its_remedy(audio: Any, message: str) -> None:

@@ -128,6 +128,9 @@ def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -
         ),
         ("[[outputs]]\n[[outputs]]\ntype = 'table'\n", "outputs 0 and 1 are all on standard output, where only one"),
         ("[[outputs]]\ntype = 'table'\npath = 'x'\n", "outputs 0 is a table, which is only for standard output"),
+        ("[[outputs]]\npath = '~/x'\n[[outputs]]\npath = '~/a/../x'\n", r"1 would replace ~/a/\.\./x, which 0 writes"),
+        ("[capture]\nsource = 'x.wav'\n[[outputs]]\npath = './x.wav'\n", r"0 would replace \./x\.wav, which is read"),
+        ("[[sources]]\nsource = 'x.wav'\n[[outputs]]\npath = 'x.wav'\n", r"0 would replace x\.wav, which is read"),
     ],
 )
 def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
