@@ -145,7 +145,7 @@ def settings_of(values: SettingValues) -> Settings:
     if isinstance(values, LoadedSettings):
         return values.settings
     if values is None or (isinstance(values, Mapping) and all(isinstance(key, str) for key in values)):
-        return load_settings(environment={}, overrides=values).settings
+        return load_settings(environment={}, overrides=values, overrides_from="the program").settings
     raise UsageError(f"settings: {values!r} is no mapping of names to values: {{'encoder.threads': 2}} for example")
 
 

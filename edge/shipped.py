@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.errors import one_of
+from edge.errors import UsageError, nearest
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """A link to the repository's top-level folder in a checkout, a folder of its own in an installed package."""
@@ -25,4 +25,8 @@ def find_config(name: str | Path, what: str, folder: str = ".") -> Path:
     if path.name != str(name) or path.is_file():
         return path
     shipped = {file.stem: file for file in (CONFIGS / folder).glob("*.toml")}
-    return shipped[one_of(what, path.name.removesuffix(".toml"), sorted(shipped))]
+    stem = path.name.removesuffix(".toml")
+    if stem not in shipped:
+        own = ", ".join(sorted(shipped))
+        raise UsageError(f"{what} {str(name)!r}: no such file here, and affectd has {own}{nearest(stem, shipped)}")
+    return shipped[stem]

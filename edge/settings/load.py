@@ -47,6 +47,7 @@ def load_settings(
     file: str | Path | None = None,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    overrides_from: str = COMMAND_LINE,
 ) -> LoadedSettings:
     """Merge the four layers and validate the result.
 
@@ -55,7 +56,8 @@ def load_settings(
     Args:
         file: TOML file with one table per section, or None.
         environment: variables to read, ``os.environ`` unless given.
-        overrides: ``section.key`` to value from the command line; None values are ignored.
+        overrides: ``section.key`` to value, above all others; None values are ignored.
+        overrides_from: what errors and origins call these.
 
     Raises:
         UsageError: an unknown section or key (with the nearest name), or a value out of range (with what is allowed).
@@ -67,12 +69,12 @@ def load_settings(
     for key, value, origin in (
         *_from_file(file),
         *_from_environment(os.environ if environment is None else environment),
-        *((key, value, COMMAND_LINE) for key, value in given.items()),
+        *((key, value, overrides_from) for key, value in given.items()),
     ):
         known = _keys_like(key)
         if key not in known:
             raise UsageError(f"unknown setting {key!r} from {origin}{nearest(key, known)}")
-        if not (one_source and key.startswith("sources.") and origin != COMMAND_LINE):
+        if not (one_source and key.startswith("sources.") and origin != overrides_from):
             values[key], origins[key] = value, origin
     nested = _nested(values)
     for section in LISTS:

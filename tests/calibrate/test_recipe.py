@@ -186,7 +186,9 @@ def test_shipped_heads_take_the_place_of_a_recipes(path: Path, recipe_of: Callab
 def test_a_head_that_is_not_there(recipe_of: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = recipe_of()
     assert recipe.with_head(None) is recipe
-    with pytest.raises(UsageError, match=r"--head 'bas' is not one of base, deep, .*\(did you mean 'base'\?\)"):
+    with pytest.raises(
+        UsageError, match=r"--head 'bas': no such file here, .* base, deep, .*\(did you mean 'base'\?\)"
+    ):
         recipe.with_head("bas")
     (tmp_path / "mine.toml").write_text("[head]\nkind = 'stack'\n[schedule]\nbatch = 1\n")
     with pytest.raises(UsageError, match="normalises over the batch"):

@@ -148,7 +148,9 @@ def test_settings_by_keyword(bundle_folder: Path) -> None:
     assert (
         edge.load(settings={"encoder.bundle": str(bundle_folder), "encoder.threads": 2}).settings.encoder.threads == 2
     )
-    with pytest.raises(edge.UsageError, match=r"unknown setting 'encoder\.thread'.*did you mean 'encoder\.threads'"):
+    with pytest.raises(
+        edge.UsageError, match=r"unknown setting 'encoder\.thread' from the program.*mean 'encoder\.threads'"
+    ):
         edge.load(settings={"encoder.thread": 2})
 
 
