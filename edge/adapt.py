@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from edge.arrays import Doubles, Integers, Matrix, softmax
 from edge.errors import UsageError, nearest
 from edge.head import Head
 from edge.population import Population
+from edge.room import KNOWN_SHARE, Room
 
 PSEUDO_CLIPS = 3.0
 """Noise over speaker variance: ``n`` clips move the offset ``n / (n + PSEUDO_CLIPS)`` of the way."""
@@ -36,6 +37,10 @@ class VoiceProfile:
     """Enrolled."""
     mixed: float
     """Probability that the unlabelled clips were of mixed emotion; 1 when there were none."""
+    room: Matrix | None = None
+    """``float32[dim]``: the mean of the room that the person was enrolled in; None where it is not known."""
+    room_share: float = 0.0
+    """How far that room's estimate was trusted, 0 to 1."""
 
     @classmethod
     def estimate(
@@ -65,6 +70,27 @@ class VoiceProfile:
         """How far the profile is trusted over the population, 0 to 1."""
         return self.clips / (self.clips + PSEUDO_CLIPS)
 
+    @property
+    def own(self) -> Matrix | None:
+        """``float32[dim]``: the part of the offset that is the person's and not the room's; None if that is unknown.
+
+        The posterior mean of ``u`` given the room, ``share * (mean of the clips - room)``.
+        """
+        if self.room is None or self.room_share < KNOWN_SHARE:
+            return None
+        own: Matrix = self.offset - np.float32(self.share) * self.room
+        return own
+
+    def moved_to(self, room: Room) -> VoiceProfile | None:
+        """Return the profile as if the same clips had been spoken in another room.
+
+        None where there is nothing to move: it is the same room, or one of the two is not known well enough.
+        """
+        own = self.own
+        if own is None or self.room is None or not room.is_known or not room.differs_from(self.room):
+            return None
+        return replace(self, offset=own + np.float32(self.share) * room.mean)
+
     def apply(self, embeddings: Matrix) -> Matrix:
         """Return ``float32[batch, dim]`` without the person's offset."""
         moved: Matrix = embeddings - self.offset
@@ -77,6 +103,7 @@ def adapted_probabilities(
     voice_profile: VoiceProfile,
     embeddings: Matrix,
     weight: float = 1.0,
+    as_strangers: Matrix | None = None,
 ) -> Matrix:
     """Return ``float32[batch, labels]`` for embeddings ``float32[batch, dim]`` of someone who is probably enrolled.
 
@@ -86,12 +113,14 @@ def adapted_probabilities(
         voice_profile: of the person.
         embeddings: of their utterances.
         weight: posterior probability that it is this person: the result is the mixture of both cases.
+        as_strangers: the embeddings for the other case, without the room; None: as they are.
     """
     moved = voice_profile.apply(embeddings)
     share = voice_profile.share
     known = share * population.regulars.probabilities(moved) + (1 - share) * head.probabilities(moved)
     known /= known.sum(axis=1, keepdims=True)
-    mixture: Matrix = (weight * known + (1 - weight) * head.probabilities(embeddings)).astype(np.float32)
+    unknown = head.probabilities(embeddings if as_strangers is None else as_strangers)
+    mixture: Matrix = (weight * known + (1 - weight) * unknown).astype(np.float32)
     return mixture
 
 

@@ -7,19 +7,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.capture import Block, FileSource
 from edge.errors import AudioFileError, UsageError
 from edge.event import Event, wall_clock
-from edge.people.conversation import Conversation
+from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
-from edge.recognizer import Recognizer
+from edge.recognizer import Encoding, Recognizer
+from edge.room import Room
 from edge.segmenter import Segment, segmented, spoken
-from edge.settings import Settings
+from edge.settings import RoomSettings, Settings
 from edge.stream import new_segmenter, utterance_event
 
 CHUNK_UTTERANCES = 64
 CHUNK_S = 300.0
+ROOM_ROUNDS = 2
+"""Answers with what is known of the room, and the room from these answers; a third changes nothing of note."""
 SAMPLES_NAME = "samples"
 """What an event names as its source where there is no file."""
 
@@ -31,6 +36,10 @@ class Found:
     path: Path | None
     """None: samples that a program handed over."""
     content: Segment | AudioFileError
+
+
+Encoded = tuple[Found, Encoding | None]
+"""What was found, without its samples, and its encoding if it is an utterance."""
 
 
 def find_audio(paths: Sequence[Path]) -> list[Path]:
@@ -56,6 +65,7 @@ def analyze(
     household: Household,
     settings: Settings,
     whole_file: bool = False,
+    one_room: bool = False,
 ) -> Iterator[Event]:
     """Yield the ``utterance`` events of each recording in order, and an ``error`` event where a file cannot be read.
 
@@ -64,21 +74,23 @@ def analyze(
             Each is a conversation of its own.
         recognizer: a loaded recogniser.
         household: a loaded household.
-        settings: for voice activity, segments and the review threshold.
+        settings: for voice activity, segments, the room and the review threshold.
         whole_file: exactly one event per recording, whatever is in it.
+        one_room: all recordings are from one room, estimated from all of them before the first event. What is kept of
+            an utterance until then is its embedding, not its audio.
     """
-    chunk: list[Found] = []
-    waiting_s = 0.0
-    analysis = _Analysis(recognizer, Conversation(household), settings)
-    for recording in recordings:
-        for found in _whole(recording) if whole_file else _utterances(recording, recognizer, settings):
-            chunk.append(found)
-            if isinstance(found.content, Segment):
-                waiting_s += len(found.content.samples) / SAMPLE_RATE_HZ
-            if len(chunk) == CHUNK_UTTERANCES or waiting_s >= CHUNK_S:
-                yield from analysis.events(chunk)
-                chunk, waiting_s = [], 0.0
-    yield from analysis.events(chunk)
+    encoded: Iterable[Encoded] = _encoded(recordings, recognizer, household, settings, whole_file)
+    room = None
+    if one_room:
+        encoded = kept = list(encoded)
+        room = _room_of(kept, household, settings.room)
+    for found, recognition in _recognized(encoded, Conversation(household, room)):
+        source, path = (found.path.name, str(found.path)) if found.path else (SAMPLES_NAME, None)
+        if isinstance(found.content, AudioFileError):
+            yield Event("error", source, wall_clock(), path=path, message=str(found.content))
+        elif recognition:
+            event = utterance_event(source, found.content, recognition, recognition.latency_ms, settings)
+            yield replace(event, path=path)
 
 
 def whole_file_waveform(path: Path) -> Waveform:
@@ -120,26 +132,63 @@ def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Se
         yield Found(path, error)
 
 
-class _Analysis:
-    """Chunks of what was found, in order, to events."""
-
-    def __init__(self, recognizer: Recognizer, conversation: Conversation, settings: Settings) -> None:
-        self._recognizer, self._conversation, self._settings = recognizer, conversation, settings
-        self._path: Path | None = None
-
-    def events(self, chunk: Sequence[Found]) -> Iterator[Event]:
-        segments = [found.content for found in chunk if isinstance(found.content, Segment)]
-        waveforms = [segment.samples for segment in segments]
-        encodings = iter(self._recognizer.encode(waveforms, self._conversation.household.wants_voiceprints))
-        for found in chunk:
-            if found.path != self._path:
-                self._conversation.reset()
-                self._path = found.path
-            source, path = (found.path.name, str(found.path)) if found.path else (SAMPLES_NAME, None)
+def _encoded(
+    recordings: Iterable[Path | Waveform],
+    recognizer: Recognizer,
+    household: Household,
+    settings: Settings,
+    whole_file: bool,
+) -> Iterator[Encoded]:
+    """Yield what is in the recordings, in order, encoded in chunks; the samples are let go."""
+    chunk: list[Found] = []
+    waiting_s = 0.0
+    for recording in recordings:
+        for found in _whole(recording) if whole_file else _utterances(recording, recognizer, settings):
+            chunk.append(found)
             if isinstance(found.content, Segment):
-                segment = found.content
-                recognition = self._conversation.recognize(next(encodings), segment.start_s, segment.end_s)
-                event = utterance_event(source, segment, recognition, recognition.latency_ms, self._settings)
-                yield replace(event, path=path)
-            else:
-                yield Event("error", source, wall_clock(), path=path, message=str(found.content))
+                waiting_s += len(found.content.samples) / SAMPLE_RATE_HZ
+            if len(chunk) == CHUNK_UTTERANCES or waiting_s >= CHUNK_S:
+                yield from _encoded_chunk(chunk, recognizer, household)
+                chunk, waiting_s = [], 0.0
+    yield from _encoded_chunk(chunk, recognizer, household)
+
+
+def _encoded_chunk(chunk: Sequence[Found], recognizer: Recognizer, household: Household) -> Iterator[Encoded]:
+    waveforms = [found.content.samples for found in chunk if isinstance(found.content, Segment)]
+    encodings = iter(recognizer.encode(waveforms, household.wants_voiceprints))
+    for found in chunk:
+        if isinstance(found.content, Segment):
+            silent = replace(found.content, samples=np.zeros(0, np.float32))
+            yield Found(found.path, silent), next(encodings)
+        else:
+            yield found, None
+
+
+def _recognized(encoded: Iterable[Encoded], conversation: Conversation) -> Iterator[tuple[Found, Recognition | None]]:
+    path: Path | None = None
+    for found, encoding in encoded:
+        if found.path != path:
+            conversation.reset()
+            path = found.path
+        if isinstance(found.content, Segment) and encoding:
+            yield found, conversation.recognize(encoding, found.content.start_s, found.content.end_s)
+        else:
+            yield found, None
+
+
+def _room_of(encoded: Sequence[Encoded], household: Household, settings: RoomSettings) -> Room:
+    """Return the room of all utterances, each of which weighs the same.
+
+    What the answers say about the room, and the room about the answers, is settled in ``ROOM_ROUNDS``.
+    """
+    population = household.bundle.population
+    room = Room(population, settings)
+    for _ in range(ROOM_ROUNDS):
+        said = [recognition for _, recognition in _recognized(encoded, Conversation(household, room)) if recognition]
+        room = Room.of(
+            population,
+            settings,
+            [recognition.without_person for recognition in said],
+            [recognition.probabilities for recognition in said],
+        )
+    return room

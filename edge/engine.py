@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from edge.capture import Source
+from edge.capture import Source, is_recording
 from edge.errors import AffectdError
 from edge.event import Event, wall_clock
 from edge.outputs import Output, Outputs
@@ -20,6 +20,7 @@ from edge.people.household import Household
 from edge.people.households import Households
 from edge.people.refine import Refiner
 from edge.recognizer import Encoding, Recognizer
+from edge.room_store import StreamRoom
 from edge.settings import Settings
 from edge.stream import Stream, Utterance, new_segmenter, utterance_event
 from edge.summary import Summary
@@ -60,7 +61,12 @@ class Engine:
         self._recognizer, self._settings = recognizer, settings
         self._households = Households(recognizer.bundle, settings.speakers)
         self._streams = [
-            Stream(source, new_segmenter(recognizer, settings), self._households.bound_to(names))
+            Stream(
+                source,
+                new_segmenter(recognizer, settings),
+                self._households.bound_to(names),
+                StreamRoom(recognizer.bundle, settings, is_recording(source)) if settings.room.enabled else None,
+            )
             for source, names in zip(sources, bound_to or [()] * len(sources), strict=True)
         ]
         self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch)
@@ -121,6 +127,9 @@ class Engine:
         finally:
             self._close_sources()
             self._queue.close()
+            for stream in self._streams:
+                if stream.room:
+                    stream.room.save()
 
     def _listen(self, stream: Stream) -> None:
         failure: BaseException | None = None
@@ -150,7 +159,7 @@ class Engine:
         encodings = self._recognizer.encode(waveforms, self._households.wants_voiceprints)
         for utterance, encoding in zip(utterances, encodings, strict=True):
             segment = utterance.segment
-            recognition = utterance.stream.conversation.recognize(encoding, segment.start_s, segment.end_s)
+            recognition = utterance.stream.recognize(utterance, encoding)
             ready_at_s = time.monotonic()
             waited_ms = (ready_at_s - utterance.queued_at_s) * 1e3
             latency_ms = {
@@ -164,6 +173,8 @@ class Engine:
             self._totals_ms.append(latency_ms["total"])
             self._outputs.write(utterance_event(utterance.source, segment, recognition, latency_ms, self._settings))
             self._observe(self._timing(utterance, encoding, latency_ms, ready_at_s, len(utterances)))
+            if news := utterance.stream.follow_room(recognition):
+                self._outputs.write(_status(utterance.source, news))
             self._refine(utterance.stream, recognition)
 
     def _timing(
@@ -201,7 +212,7 @@ class Engine:
             self._report_people(stream, f"the speakers stay as they were: {error}")
 
     def _refine(self, stream: Stream, recognition: Recognition) -> None:
-        if recognition.speaker is None or not self._settings.speakers.refine:
+        if recognition.speaker is None or recognition.moved or not self._settings.speakers.refine:
             return
         speaker = recognition.speaker
         try:

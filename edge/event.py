@@ -51,6 +51,9 @@ class Event:
     """The confidence is below the review threshold: ask a person."""
     adapted: bool = False
     """A voice profile was applied."""
+    room: float = 0.0
+    """Share of the room's estimate that was applied, 0 to 1: 0 while nothing is known of it, and for an enrolled person
+    whose voice profile stands in its place."""
     bucket_s: float | None = None
     """Length the encoder ran at, after padding."""
     provider: str | None = None

@@ -47,7 +47,9 @@ class Model:
         """The emotions, in the order of ``probabilities``."""
         return self.recognizer.bundle.manifest.labels
 
-    def analyze(self, audio: Any, *, whole_file: bool = False, people: People = None) -> Iterator[Event]:
+    def analyze(
+        self, audio: Any, *, whole_file: bool = False, people: People = None, room: bool = False
+    ) -> Iterator[Event]:
         """Yield the ``utterance`` events of recordings, in order.
 
         Args:
@@ -56,6 +58,8 @@ class Model:
             whole_file: exactly one event a recording, whatever is in it.
             people: enrolled people who speak: a name, or names of whom one always speaks; False treats everyone as a
                 stranger; None is as the settings say, by default anyone who is enrolled, and strangers.
+            room: all of it was recorded in one room with one microphone, which is estimated from all of it, in whatever
+                order, before the first event. Otherwise no recording's events depend on another recording.
 
         Raises:
             UsageError: samples that are no audio, see ``edge.samples``; nothing to analyse.
@@ -71,10 +75,10 @@ class Model:
             paths = [_path(audio)]
             alone = not paths[0].is_dir()
         elif isinstance(audio, tuple) or hasattr(audio, "__array__") or not isinstance(audio, Iterable):
-            return analyze([checked_waveform(audio)], self.recognizer, household, self.settings, whole_file)
+            return analyze([checked_waveform(audio)], self.recognizer, household, self.settings, whole_file, room)
         else:
             paths, alone = [_path(item) for item in audio], False
-        events = analyze(find_audio(paths), self.recognizer, household, self.settings, whole_file)
+        events = analyze(find_audio(paths), self.recognizer, household, self.settings, whole_file, room)
         return _raising(events) if alone else events
 
     def probabilities(self, audio: Any) -> Matrix:
@@ -115,7 +119,7 @@ def load(bundle: str | Path = "", *, settings: SettingValues = None) -> Model:
         bundle: folder, or the name of a bundle inside the package, ``default`` or ``nano``; empty is what the settings
             say, or ``default``.
         settings: ``section.key`` to value, see the settings reference, or what ``edge.load_settings`` returned.
-            Neither files nor the environment are read.
+            Neither files nor the environment are read, and ``room.remember`` is off unless it is given.
 
     Raises:
         UsageError: an unknown setting or value; the message names the nearest.
@@ -139,13 +143,14 @@ def open_model(settings: Settings) -> Model:
 
 
 def settings_of(values: SettingValues) -> Settings:
-    """Return settings: as they are, or the defaults with the given values."""
+    """Return settings: as they are, or the defaults with the values, but no room is remembered unless they say so."""
     if isinstance(values, Settings):
         return values
     if isinstance(values, LoadedSettings):
         return values.settings
     if values is None or (isinstance(values, Mapping) and all(isinstance(key, str) for key in values)):
-        return load_settings(environment={}, overrides=values, overrides_from="the program").settings
+        overrides = {"room.remember": False, **(values or {})}
+        return load_settings(environment={}, overrides=overrides, overrides_from="the program").settings
     raise UsageError(f"settings: {values!r} is no mapping of names to values: {{'encoder.threads': 2}} for example")
 
 

@@ -11,7 +11,8 @@ from edge.capture import Source
 from edge.event import Event, wall_clock
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
-from edge.recognizer import Recognizer
+from edge.recognizer import Encoding, Recognizer
+from edge.room_store import StreamRoom
 from edge.segmenter import Segment, Segmenter
 from edge.settings import Settings
 
@@ -37,8 +38,12 @@ class Utterance:
 class Stream:
     """All that belongs to one source. The constructor is cheap; ``utterances`` opens the source."""
 
-    def __init__(self, source: Source, segmenter: Segmenter, household: Household) -> None:
+    def __init__(
+        self, source: Source, segmenter: Segmenter, household: Household, room: StreamRoom | None = None
+    ) -> None:
         self.household = household
+        self.room = room
+        """That the source is in, for the thread that recognises; None: none is estimated."""
         self.conversation = Conversation(household)
         """For the thread that recognises."""
         self.audio_s = 0.0
@@ -82,6 +87,17 @@ class Stream:
         if failure:
             raise failure
 
+    def recognize(self, utterance: Utterance, encoding: Encoding) -> Recognition:
+        """Recognise the next utterance by what was known before it; call ``follow_room`` after it was answered."""
+        if self.room:
+            self.conversation.room = self.room.of(utterance.source)
+        segment = utterance.segment
+        return self.conversation.recognize(encoding, segment.start_s, segment.end_s)
+
+    def follow_room(self, recognition: Recognition) -> str | None:
+        """Learn about the room from an utterance that was answered; return what there is to say about it."""
+        return self.room.follow(recognition.without_person, recognition.probabilities) if self.room else None
+
     def close(self) -> None:
         """Make ``utterances`` end soon, with what was being said; callable from any thread and more than once."""
         self._source.close()
@@ -116,6 +132,7 @@ def utterance_event(
         scores=recognition.scores,
         speaker=recognition.speaker,
         adapted=recognition.adapted,
+        room=recognition.room,
         needs_review=recognition.confidence < settings.decision.review_threshold,
         bucket_s=recognition.encoding.bucket_s,
         provider=recognition.encoding.provider,

@@ -4,7 +4,7 @@ from edge.capture.base import BLOCK_S, Block, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
-from edge.capture.open import open_source, open_sources
+from edge.capture.open import is_recording, open_source, open_sources
 from edge.capture.pcm import PcmSource
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Microphone",
     "PcmSource",
     "Source",
+    "is_recording",
     "open_source",
     "open_sources",
 ]

@@ -17,7 +17,7 @@ class LiveSource:
 
     def __init__(self, source: Source, max_s: float) -> None:
         self.name = source.name
-        self._source = source
+        self.inner = source
         self._queue: BlockQueue[Block] = BlockQueue(max_s)
 
     def blocks(self) -> Iterator[Block]:
@@ -29,12 +29,12 @@ class LiveSource:
 
     def close(self) -> None:
         """Stop reading; what waits in the queue is still delivered."""
-        self._source.close()
+        self.inner.close()
         self._queue.close()
 
     def _read(self) -> None:
         try:
-            for block in self._source.blocks():
+            for block in self.inner.blocks():
                 self._queue.put(block, len(block.samples) / SAMPLE_RATE_HZ)
         except Exception as error:
             self._queue.close(error)

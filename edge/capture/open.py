@@ -39,14 +39,21 @@ def open_sources(settings: Settings) -> list[Source]:
     return [_Named(open_source(entry), entry.name) if entry.name else open_source(entry) for entry in settings.sources]
 
 
+def is_recording(source: Source) -> bool:
+    """Return whether a source plays a file: what it sounds like says nothing about the next one's."""
+    while isinstance(source, (_Named, LiveSource)):
+        source = source.inner
+    return isinstance(source, FileSource)
+
+
 class _Named:
     """A source under a name of its own; a microphone takes another when it opens."""
 
     def __init__(self, source: Source, name: str) -> None:
-        self.name, self.can_wait, self._source = name, source.can_wait, source
+        self.name, self.can_wait, self.inner = name, source.can_wait, source
 
     def blocks(self) -> Iterator[Block]:
-        return self._source.blocks()
+        return self.inner.blocks()
 
     def close(self) -> None:
-        self._source.close()
+        self.inner.close()

@@ -10,7 +10,7 @@ import typer
 
 from edge.cli.kit.display import progress_bar
 from edge.cli.kit.entry import examples
-from edge.cli.kit.options import Debug, Json, OutputOption, with_settings
+from edge.cli.kit.options import Debug, Json, OutputOption, SourceOption, with_settings
 
 if TYPE_CHECKING:
     from edge.settings import LoadedSettings
@@ -24,6 +24,7 @@ app = typer.Typer()
         "affectd analyze clips/ --whole-file --csv emotions.csv",
         "affectd analyze a.wav b.mp3 more/ --json | jq .emotion",
         "affectd analyze diary/ --speaker anna          judged by how she usually sounds",
+        "affectd analyze meetings/ --room               all recorded in one room, with one microphone",
     )
 )
 @with_settings("speaker", "store", "bundle", "provider")
@@ -31,6 +32,9 @@ def analyze(
     paths: Annotated[list[Path], typer.Argument(help="Audio files, and folders to search.", metavar="PATH...")],
     *,
     whole_file: Annotated[bool, OutputOption("--whole-file", help="Exactly one event per file, in order.")] = False,
+    room: Annotated[
+        bool, SourceOption("--room", help="All of it is from one room and microphone: learn what they add.")
+    ] = False,
     csv: Annotated[
         Path | None, OutputOption(help="Also write a CSV file, one column per label.", metavar="FILE")
     ] = None,
@@ -41,7 +45,8 @@ def analyze(
     """Analyse recordings in batches: one event per detected utterance, or one per file.
 
     A file that cannot be read, or does not exist, gets an error event in its place; the rest go on and the exit code
-    is 1. When there is nothing to analyse at all it is 2.
+    is 1. When there is nothing to analyse at all it is 2. A file's events do not depend on other files, unless --room
+    says that they are from one room: then on all of them, but not on their order.
     """
     from edge.analyze import find_audio
     from edge.model import open_model
@@ -50,7 +55,7 @@ def analyze(
     files = find_audio(paths)
     numbers = {str(file): number for number, file in enumerate(files)}
     model = open_model(loaded.settings)
-    events = model.analyze(files, whole_file=whole_file)
+    events = model.analyze(files, whole_file=whole_file, room=room)
     counts = {"utterance": 0, "error": 0}
     shown = open_output(json)
     outputs: list[Output] = [shown, CsvTable(csv, model.labels)] if csv else [shown]

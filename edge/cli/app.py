@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from edge import __version__
-from edge.cli import analyze, config, devices, doctor, enroll, profile, run, speakers
+from edge.cli import analyze, config, devices, doctor, enroll, profile, rooms, run, speakers
 from edge.cli.kit.entry import examples, launch, new_app
 
 app = new_app(
@@ -28,6 +28,7 @@ app = new_app(
 for command in (run, analyze, enroll, profile, devices, doctor):
     app.add_typer(command.app)
 app.add_typer(speakers.app, name="speakers")
+app.add_typer(rooms.app, name="rooms")
 app.add_typer(config.app, name="config")
 
 

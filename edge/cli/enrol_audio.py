@@ -7,12 +7,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from edge.capture import FileSource, Source, open_source
+from edge.bundle import Bundle
+from edge.capture import FileSource, Source, is_recording, open_source
 from edge.cli.guide import Guide, Log
 from edge.cli.kit.display import progress_bar
 from edge.errors import AudioFileError
 from edge.people.enrolment import Enrolment, Omission
 from edge.recognizer import Recognizer
+from edge.room import Room
+from edge.room_store import RoomStore
 from edge.segmenter import segmented
 from edge.settings import Settings
 from edge.stream import new_segmenter
@@ -56,6 +59,13 @@ def read_files(
                     enrolment.left_out.append(Omission(str(file), "no voice in it"))
             except AudioFileError as error:
                 enrolment.left_out.append(Omission(str(file), str(error).removeprefix(f"{file}: ")))
+
+
+def room_of(source: Source | None, bundle: Bundle, settings: Settings) -> Room | None:
+    """Return the room of a source as ``affectd run`` has left it; None where that is not remembered."""
+    if source is None or is_recording(source) or not (settings.room.enabled and settings.room.remember):
+        return None
+    return RoomStore(settings).load(source.name, bundle, settings.room)
 
 
 def listen_guided(

@@ -70,7 +70,7 @@ def enroll(
     """
     from edge.analyze import find_audio
     from edge.bundle import Bundle
-    from edge.cli.enrol_audio import Stop, listen_guided, read_files
+    from edge.cli.enrol_audio import Stop, listen_guided, read_files, room_of
     from edge.people.enrolment import Enrolment
     from edge.people.store import SpeakerStore
     from edge.people.store.person import clean_name
@@ -100,7 +100,7 @@ def enroll(
                 read_files(enrolment, recognizer, settings, files, label_of, stop)
             else:
                 listen_guided(enrolment, recognizer, settings, NEUTRAL if neutral else None, clips, seconds, stop)
-        enrolled = enrolment.finish()
+        enrolled = enrolment.finish(room_of(stop.source, bundle, settings))
     _report(enrolled, bundle, json)
     raise typer.Exit(0 if enrolled.added or enrolled.repeated or enrolled.revision else 1)
 

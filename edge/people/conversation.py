@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from edge.adapt import VoiceProfile, adapted_probabilities
 from edge.arrays import Matrix
 from edge.event import SpeakerMatch
 from edge.people.household import Household
 from edge.people.stranger import StrangerMemory
 from edge.recognizer import Encoding
+from edge.room import Room
 from edge.speaker import Identification, Identifier
 
 
@@ -25,9 +28,20 @@ class Recognition:
     """None: a stranger, or uncertain."""
     adapted: bool
     """The voice profile of the person, or of a stranger who spoke before, was applied."""
+    room: float
+    """Share of the room's estimate that was applied, 0 to 1."""
+    without_person: Matrix
+    """``float32[dim]``: the embedding less what is known of the person's own, which is what a room learns from."""
+    moved: bool
+    """The person's voice profile was moved here from the room that they were enrolled in."""
     adapt_ms: float
     """Time to identify the speaker and to look up the voice profile."""
     head_ms: float
+
+    @property
+    def probabilities(self) -> Matrix:
+        """``float32[labels]``, in the bundle's order."""
+        return np.array(list(self.scores.values()), np.float32)
 
     @property
     def emotion(self) -> str:
@@ -54,8 +68,10 @@ class Recognition:
 class Conversation:
     """Remembers who has been speaking. Follows changes of the household from one utterance to the next."""
 
-    def __init__(self, household: Household) -> None:
+    def __init__(self, household: Household, room: Room | None = None) -> None:
         self.household = household
+        self.room = room
+        """That they are in, which is only read here; None: unknown."""
         self._identifier: Identifier | None = None
         self._version = -1
         self._stranger = StrangerMemory(household.bundle, household.settings.forget_s)
@@ -69,30 +85,49 @@ class Conversation:
             self._identifier.reset()
 
     def recognize(self, encoding: Encoding, start_s: float, end_s: float) -> Recognition:
-        """Take the next utterance, from ``start_s`` to ``end_s`` of the source's clock."""
+        """Take the next utterance, from ``start_s`` to ``end_s`` of the source's clock.
+
+        The room's offset is for strangers: the voice profile of an enrolled person has the room in it, so that who is
+        alone in a room is not counted twice. In another room than that of the enrolment the profile is moved there.
+        """
         started_s = time.perf_counter()
         pause_s = 0.0 if self._ended_s is None else start_s - self._ended_s
         self._ended_s = end_s
-        speaker, voice_profile = self._speaker(encoding, pause_s)
+        bundle, room = self.household.bundle, self.room
+        offset = room.offset() if room else np.zeros_like(encoding.embedding)
+        share = room.share if room else 0.0
+        embedding, as_stranger = encoding.embedding[None], (encoding.embedding - offset)[None]
+        speaker, voice_profile = self._speaker(encoding, pause_s, offset)
+        moved = voice_profile.moved_to(room) if speaker and voice_profile and room else None
         adapted_s = time.perf_counter()
-        bundle = self.household.bundle
-        embedding = encoding.embedding[None]
-        if voice_profile:
-            weight = speaker.score if speaker else 1.0
-            shares = adapted_probabilities(bundle.head, bundle.population, voice_profile, embedding, weight)
+        without_person = encoding.embedding
+        if voice_profile and speaker:
+            shares = adapted_probabilities(
+                bundle.head, bundle.population, moved or voice_profile, embedding, speaker.score, as_stranger
+            )
+            own = voice_profile.own
+            without_person = without_person if own is None else without_person - own
+            share = share if moved else 0.0
+        elif voice_profile:
+            shares = adapted_probabilities(bundle.head, bundle.population, voice_profile, as_stranger)
         else:
-            shares = bundle.head.probabilities(embedding)
+            shares = bundle.head.probabilities(as_stranger)
         return Recognition(
             scores=dict(zip(bundle.manifest.labels, shares[0].tolist(), strict=True)),
             encoding=encoding,
             speaker=speaker,
             adapted=voice_profile is not None,
+            room=share,
+            without_person=without_person,
+            moved=moved is not None,
             adapt_ms=(adapted_s - started_s) * 1e3,
             head_ms=(time.perf_counter() - adapted_s) * 1e3,
         )
 
-    def _speaker(self, encoding: Encoding, pause_s: float) -> tuple[SpeakerMatch | None, VoiceProfile | None]:
-        """Return who spoke, and the voice profile of that person or of a stranger who spoke before."""
+    def _speaker(
+        self, encoding: Encoding, pause_s: float, room: Matrix
+    ) -> tuple[SpeakerMatch | None, VoiceProfile | None]:
+        """Return who spoke, and the voice profile of that person or, relative to ``room``, of a stranger."""
         household = self.household
         if household.bound_to:
             return SpeakerMatch(household.bound_to, 1.0), household.voice_profile(household.bound_to)
@@ -100,7 +135,7 @@ class Conversation:
         if found and found.name:
             return SpeakerMatch(found.name, found.posterior[found.name]), household.voice_profile(found.name)
         if household.settings.adapt_strangers and not (found and found.uncertain):
-            return None, self._stranger.follow(encoding, pause_s)
+            return None, self._stranger.follow(encoding, pause_s, room)
         return None, None
 
     def _identify(self, voiceprint: Matrix | None, duration_s: float, pause_s: float) -> Identification | None:

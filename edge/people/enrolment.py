@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,8 +14,15 @@ from edge.people.quality import Sound, amount_doubts, measure, one_sided, record
 from edge.people.roster import similar_to
 from edge.people.store import SpeakerStore
 from edge.people.store.person import EnrolledClip, Person
-from edge.people.voice_profiles import clips_for, comparable, estimate_voice_profile, to_stored
+from edge.people.voice_profiles import (
+    clips_for,
+    comparable,
+    estimate_voice_profile,
+    to_stored,
+    voice_profile_of,
+)
 from edge.recognizer import Recognizer
+from edge.room import Room
 from edge.segmenter import Segment
 from edge.speaker import VoiceCalibration
 
@@ -85,6 +92,7 @@ class Enrolment:
         self._store, self._recognizer, self._is_new = store, recognizer, is_new
         self._bundle = recognizer.bundle
         self._clips = [] if is_new else clips_for(store, person, self._bundle)
+        self._had_clips = bool(self._clips)
         self._places: dict[int, str] = {}
         """Index in ``_clips`` to the place, of those added now."""
 
@@ -110,9 +118,16 @@ class Enrolment:
             self.added.append(take)
         return take
 
-    def finish(self) -> Enrolled:
-        """Estimate the profile from all kept clips, and save it as a new revision if it is one."""
+    def finish(self, room: Room | None = None) -> Enrolled:
+        """Estimate the profile from all kept clips, and save it as a new revision if it is one.
+
+        Args:
+            room: that the clips taken now are from, which is recorded with the profile, so that the person can be
+                adapted to in another one; None: unknown.
+        """
         voice_profile = estimate_voice_profile(self._bundle, self._clips)
+        if room and room.utterances and self._all_from(room):
+            voice_profile = replace(voice_profile, room=room.mean, room_share=room.share)
         return Enrolled(
             name=self.person.name,
             added=len(self.added),
@@ -156,6 +171,13 @@ class Enrolment:
         kept = np.array([clip.embedding for clip in self._clips]).reshape(-1, len(embedding))
         same = np.isclose(kept, embedding, rtol=1e-5, atol=1e-6).all(axis=1)
         return (int(same.argmax()), self._clips[same.argmax()]) if same.any() else (len(kept), None)
+
+    def _all_from(self, room: Room) -> bool:
+        """Return whether clips of earlier enrolments, if there are any, are from the same room."""
+        if not self._had_clips:
+            return True
+        earlier = voice_profile_of(self._store, self.person, self._bundle)
+        return earlier is not None and earlier.room is not None and not room.differs_from(earlier.room)
 
     def _save(self, voice_profile: VoiceProfile) -> int | None:
         saved = self._store.voice_profile(self.person, self._bundle.encoder_hash)

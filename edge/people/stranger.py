@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 
 from edge.adapt import VoiceProfile
+from edge.arrays import Matrix
 from edge.bundle import Bundle
 from edge.recognizer import Encoding
 
@@ -27,11 +28,14 @@ class StrangerMemory:
         """Forget the stranger."""
         self._utterances.clear()
 
-    def follow(self, encoding: Encoding, pause_s: float) -> VoiceProfile | None:
-        """Take a stranger's next utterance; return the voice profile of those before it, None if there are none."""
+    def follow(self, encoding: Encoding, pause_s: float, room: Matrix) -> VoiceProfile | None:
+        """Take a stranger's next utterance; return the voice profile of those before it, None if there are none.
+
+        The profile is relative to ``room``, the offset ``float32[dim]`` of the room they are in.
+        """
         if pause_s > self._forget_s or not self._is_same(encoding):
             self.reset()
-        before = [utterance.embedding for utterance in self._utterances]
+        before = [utterance.embedding - room for utterance in self._utterances]
         self._utterances.append(encoding)
         return VoiceProfile.estimate(self._bundle.population, np.stack(before)) if before else None
 

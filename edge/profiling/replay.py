@@ -96,7 +96,8 @@ def replay(
 
 
 def for_replay(settings: Settings, file: Path) -> Settings:
-    """Return settings that play a file in real time, and leave the profiles of speakers as they are."""
+    """Return settings that play a file in real time, and leave what is known of speakers and rooms as it is."""
     capture = settings.capture.model_copy(update={"source": str(file), "realtime": True})
     speakers = settings.speakers.model_copy(update={"refine": False})
-    return settings.model_copy(update={"capture": capture, "speakers": speakers})
+    room = settings.room.model_copy(update={"remember": False})
+    return settings.model_copy(update={"capture": capture, "speakers": speakers, "room": room})

@@ -129,6 +129,22 @@ class SpeakerSettings(_Section):
         return expanded(self.store) if self.store else None
 
 
+class RoomSettings(_Section):
+    """What is always there in a source, microphone, room and language, and is taken out of what strangers say."""
+
+    enabled: bool = True
+    """Estimate the room of each source of `affectd run` from the latest utterances, whoever speaks, and apply it."""
+    pseudo_utterances: Annotated[float, Field(ge=1, le=1_000)] = 24.0
+    """Utterances after which the estimate is trusted half: ``n`` count for ``n / (n + pseudo_utterances)``."""
+    window: Annotated[float, Field(ge=8, le=10_000)] = 64.0
+    """Utterances that the estimate remembers; older ones decay."""
+    label_shift: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """How much of what an emotion does to speech, as far as it was recognised, is not taken for the room."""
+    remember: bool = True
+    """Keep the rooms of microphones and standard input from one run to the next, as numbers that only their owner can
+    read, beside the speaker store; see `affectd rooms`. Through ``edge.listen`` it is off unless it is set."""
+
+
 class DecisionSettings(_Section):
     """What the probabilities become."""
 
@@ -169,6 +185,7 @@ class Settings(_Section):
     segmenter: SegmenterSettings = SegmenterSettings()
     encoder: EncoderSettings = EncoderSettings()
     speakers: SpeakerSettings = SpeakerSettings()
+    room: RoomSettings = RoomSettings()
     decision: DecisionSettings = DecisionSettings()
     sources: tuple[SourceSettings, ...] = ()
     outputs: tuple[OutputSettings, ...] = ()

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.bundle import Bundle
@@ -9,6 +10,8 @@ from edge.people.stranger import MOST_UTTERANCES, StrangerMemory
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import EncoderSettings, SpeakerSettings
 from helpers.household import Voice, anna, ben, cem, enrol
+
+NO_ROOM = np.zeros(3, np.float32)
 
 
 @pytest.fixture
@@ -25,20 +28,20 @@ def encode(recognizer: Recognizer, voice: Voice, seed: int = 0) -> Encoding:
 
 def test_a_guest_is_known_from_the_second_utterance_on(recognizer: Recognizer) -> None:
     stranger = StrangerMemory(recognizer.bundle, forget_s=60)
-    assert stranger.follow(encode(recognizer, anna), 0.0) is None
-    profiles = [stranger.follow(encode(recognizer, anna, seed), 1.0) for seed in range(1, MOST_UTTERANCES + 5)]
+    assert stranger.follow(encode(recognizer, anna), 0.0, NO_ROOM) is None
+    profiles = [stranger.follow(encode(recognizer, anna, seed), 1.0, NO_ROOM) for seed in range(1, MOST_UTTERANCES + 5)]
     counts = [profile.clips for profile in profiles if profile]
     assert counts == [min(count, MOST_UTTERANCES) for count in range(1, MOST_UTTERANCES + 5)]
 
 
 def test_another_voice_or_a_long_pause_is_another_guest(recognizer: Recognizer) -> None:
     stranger = StrangerMemory(recognizer.bundle, forget_s=60)
-    stranger.follow(encode(recognizer, anna), 0.0)
-    assert stranger.follow(encode(recognizer, ben), 1.0) is None
-    assert stranger.follow(encode(recognizer, ben, 2), 1.0) is not None
-    assert stranger.follow(encode(recognizer, ben, 3), 61.0) is None
+    stranger.follow(encode(recognizer, anna), 0.0, NO_ROOM)
+    assert stranger.follow(encode(recognizer, ben), 1.0, NO_ROOM) is None
+    assert stranger.follow(encode(recognizer, ben, 2), 1.0, NO_ROOM) is not None
+    assert stranger.follow(encode(recognizer, ben, 3), 61.0, NO_ROOM) is None
     stranger.reset()
-    assert stranger.follow(encode(recognizer, ben, 3), 1.0) is None
+    assert stranger.follow(encode(recognizer, ben, 3), 1.0, NO_ROOM) is None
 
 
 @pytest.mark.parametrize("wanted", [True, False])

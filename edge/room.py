@@ -1,0 +1,197 @@
+"""The room: what is always there in one source, microphone, room and language, estimated while running."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.arrays import Doubles, Matrix
+from edge.errors import ModelError
+from edge.population import Population
+from edge.settings import RoomSettings
+
+LATEST = 16
+"""Utterances that are compared with those before them."""
+CONTRAST_AXES = 2
+"""Directions along which rooms are compared. Measured with both shipped bundles: in the third, voices of women and men
+differ most, and one person then passes for another room."""
+ANOTHER_ROOM = 0.8
+"""Distance from which on it is another room; see ``room_contrast`` for its unit."""
+KNOWN_SHARE = 0.5
+"""From this share on a room is known well enough to be compared, and for voice profiles to be moved."""
+
+
+class Room:
+    """What is always there in one source. Estimated while running, without labels; for one thread.
+
+    The model is ``z = mean + room + shift_label + noise``; the label is the answer given, as probabilities ``p``. The
+    offset is the posterior mean ``sum(z - mean - label_shift * p @ shifts) / (n + k)``, where the sum and ``n`` decay
+    so that they remember about ``window`` utterances, and ``k``, the noise over the rooms' variance, is
+    ``pseudo_utterances``.
+    """
+
+    def __init__(self, population: Population, settings: RoomSettings) -> None:
+        self._population, self._settings = population, settings
+        self._contrast = room_contrast(population)
+        self._sums = _Sums.empty(population)
+        self._latest: deque[tuple[Matrix, Matrix]] = deque(maxlen=LATEST)
+
+    @classmethod
+    def of(
+        cls, population: Population, settings: RoomSettings, embeddings: Sequence[Matrix], answers: Sequence[Matrix]
+    ) -> Room:
+        """Return the room of utterances that all weigh the same, in whatever order; types as in ``update``."""
+        room = cls(population, settings)
+        for embedding, probabilities in zip(embeddings, answers, strict=True):
+            room._sums.add(embedding, probabilities)
+        return room
+
+    @property
+    def share(self) -> float:
+        """How far the estimate is trusted, ``n / (n + k)``, 0 with nothing heard."""
+        return self.utterances / (self.utterances + self._settings.pseudo_utterances)
+
+    @property
+    def utterances(self) -> float:
+        """Effective number that the estimate rests on; at most ``window``."""
+        return self._sums.utterances
+
+    @property
+    def is_known(self) -> bool:
+        """The estimate is good enough to compare rooms by it."""
+        return self.share >= KNOWN_SHARE
+
+    @property
+    def label_shares(self) -> Matrix:
+        """``float32[labels]``: how often each label was answered, summing to one; zeros with nothing heard."""
+        shares: Matrix = (self._sums.labels / max(self.utterances, 1e-9)).astype(np.float32)
+        return shares
+
+    @property
+    def mean(self) -> Matrix:
+        """``float32[dim]``: the estimate as it would be if it were trusted fully; zeros with nothing heard."""
+        return self._mean(self._sums).astype(np.float32)
+
+    @property
+    def distance(self) -> float:
+        """Of the mean from the population's, 1 being that of a typical training speaker; see ``room_contrast``."""
+        return float(np.linalg.norm(self._contrast @ self.mean))
+
+    def offset(self) -> Matrix:
+        """Return what is subtracted from embeddings, ``float32[dim]``; zeros with nothing heard."""
+        offset: Matrix = (self.share * self._mean(self._sums)).astype(np.float32)
+        return offset
+
+    def update(self, embedding: Matrix, probabilities: Matrix) -> None:
+        """Take an utterance after it was answered.
+
+        Args:
+            embedding: ``float32[dim]`` as the encoder gave it, without what is known of the person's own.
+            probabilities: ``float32[labels]`` of the answer.
+        """
+        self._latest.append((embedding, probabilities))
+        self._sums.add(embedding, probabilities, self._keep)
+
+    def differs_from(self, mean: Matrix) -> bool:
+        """Return whether ``mean``, ``float32[dim]``, is that of another room; both should be known well."""
+        return bool(np.linalg.norm(self._contrast @ (self.mean - mean)) > ANOTHER_ROOM)
+
+    def has_changed(self) -> bool:
+        """Return whether the latest ``LATEST`` utterances are from another room than all before them."""
+        latest = self._sums_of_latest()
+        earlier = self._sums.less(latest)
+        if len(self._latest) < LATEST or earlier.utterances < LATEST:
+            return False
+        return bool(np.linalg.norm(self._contrast @ (self._mean(latest) - self._mean(earlier))) > ANOTHER_ROOM)
+
+    def restart(self) -> None:
+        """Start anew from the latest utterances."""
+        self._sums = self._sums_of_latest()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._sums = _Sums.empty(self._population)
+        self._latest.clear()
+
+    def tensors(self) -> dict[str, Doubles]:
+        """Return all there is to keep, a few kilobytes: what a room has said, whatever the population is."""
+        sums = self._sums
+        return {"embeddings": sums.embeddings, "labels": sums.labels, "utterances": np.array([sums.utterances])}
+
+    def restore(self, tensors: Mapping[str, Doubles]) -> None:
+        """Take over what ``tensors`` returned.
+
+        Raises:
+            ModelError: they are not those of a room of this model; it stays as it was.
+        """
+        own = self.tensors()
+        fits = tensors.keys() == own.keys() and all(
+            tensors[name].shape == own[name].shape and np.isfinite(tensors[name]).all() for name in own
+        )
+        if not fits or tensors["utterances"].item() < 0:
+            raise ModelError("is no room of this model")
+        self.clear()
+        self._sums = _Sums(tensors["embeddings"].copy(), tensors["labels"].copy(), tensors["utterances"].item())
+
+    @property
+    def _keep(self) -> float:
+        return 1 - 1 / self._settings.window
+
+    def _sums_of_latest(self) -> _Sums:
+        sums = _Sums.empty(self._population)
+        for embedding, probabilities in self._latest:
+            sums.add(embedding, probabilities, self._keep)
+        return sums
+
+    def _mean(self, sums: _Sums) -> Doubles:
+        shifts = self._settings.label_shift * (sums.labels @ self._population.shifts)
+        around: Doubles = sums.embeddings - sums.utterances * self._population.mean - shifts
+        return around / max(sums.utterances, 1e-9)
+
+
+@dataclass
+class _Sums:
+    """Of utterances that may decay."""
+
+    embeddings: Doubles
+    """``float64[dim]``"""
+    labels: Doubles
+    """``float64[labels]``, of the answers' probabilities."""
+    utterances: float
+
+    @classmethod
+    def empty(cls, population: Population) -> _Sums:
+        return cls(np.zeros(len(population.mean)), np.zeros(len(population.labels)), 0.0)
+
+    def add(self, embedding: Matrix, probabilities: Matrix, keep: float = 1.0) -> None:
+        self.embeddings = keep * self.embeddings + embedding
+        self.labels = keep * self.labels + probabilities
+        self.utterances = keep * self.utterances + 1
+
+    def less(self, latest: _Sums) -> _Sums:
+        """Return the sums of what was before the latest utterances, decayed as they are now."""
+        return _Sums(
+            self.embeddings - latest.embeddings,
+            self.labels - latest.labels,
+            self.utterances - latest.utterances,
+        )
+
+
+def room_contrast(population: Population) -> Doubles:
+    """Return ``float64[axes, dim]``: what rooms differ in, and neither labels nor most voices.
+
+    The principal axes of the training speakers' offsets, without the directions that the head looks at. Training
+    corpora are rooms, and speakers of two differ far more than two of one do. Scaled such that a training speaker's
+    root mean square length is 1; zeros where the training speakers do not differ.
+    """
+    offsets = population.offsets.astype(np.float64)
+    offsets -= offsets.mean(axis=0)
+    offsets -= offsets @ population.axes.T @ population.axes
+    _, lengths, axes = np.linalg.svd(offsets, full_matrices=False)
+    lengths, axes = lengths[:CONTRAST_AXES], axes[:CONTRAST_AXES]
+    scale = np.linalg.norm(lengths) / len(offsets) ** 0.5
+    contrast: Doubles = axes / scale if scale > 1e-6 else np.zeros_like(axes)
+    return contrast

@@ -1,0 +1,182 @@
+"""Rooms on the disk: a small file for each source and encoder, numbers only, and following a room while it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from edge.arrays import Doubles, Matrix
+from edge.bundle import Bundle
+from edge.errors import ModelError, UsageError
+from edge.event import wall_clock
+from edge.files import write_file
+from edge.folders import data_folder
+from edge.room import Room
+from edge.settings import RoomSettings, Settings
+
+FOLDER_NAME = "rooms"
+SUFFIX = ".safetensors"
+FORMAT = "1"
+SAVE_S = 300.0
+"""From one time that a running room is saved to the next."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredRoom:
+    """A room as it is on the disk."""
+
+    path: Path
+    source: str
+    encoder_hash: str
+    """SHA-256 of the emotion encoder: what different encoders made never mixes."""
+    bundle: str
+    """Name and version, for people."""
+    changed_at: datetime
+    tensors: dict[str, Doubles]
+    """See ``Room.tensors``."""
+
+
+class RoomStore:
+    """The remembered rooms, in ``rooms`` beside the speaker store. The constructor is cheap and cannot fail."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = (settings.speakers.store_folder or data_folder()) / FOLDER_NAME
+
+    def path(self, source: str, encoder_hash: str) -> Path:
+        """Return the file of a source's room; a source may be called anything, so the name is a hash."""
+        return self.folder / (hashlib.sha256(f"{source}\n{encoder_hash}".encode()).hexdigest()[:32] + SUFFIX)
+
+    def rooms(self) -> list[StoredRoom]:
+        """Return all rooms by source; a file that is none is left out, with a line in the log."""
+        found = [_read_or_log(path) for path in sorted(self.folder.glob(f"*{SUFFIX}"))]
+        return sorted(filter(None, found), key=lambda room: (room.source, room.changed_at))
+
+    def load(self, source: str, bundle: Bundle, settings: RoomSettings) -> Room:
+        """Return the room of a source as it was saved; one that is absent, damaged or foreign is a new one."""
+        room, path = Room(bundle.population, settings), self.path(source, bundle.encoder_hash)
+        stored = _read_or_log(path) if path.exists() else None
+        if stored:
+            try:
+                room.restore(stored.tensors)
+            except ModelError as error:
+                logger.warning("%s: %s: the room is estimated anew", path, error)
+        return room
+
+    def save(self, source: str, bundle: Bundle, room: Room) -> None:
+        """Write a room, complete or not at all, readable by its owner alone.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        manifest = bundle.manifest
+        facts = {
+            "format": FORMAT,
+            "source": source,
+            "encoder": bundle.encoder_hash,
+            "bundle": f"{manifest.name} {manifest.version}",
+            "changed_at": wall_clock(),
+        }
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write {self.folder}: {error.strerror}") from None
+        write_file(self.path(source, bundle.encoder_hash), save(room.tensors(), facts), private=True)
+
+    def reset(self, rooms: Sequence[StoredRoom]) -> None:
+        """Remove rooms; a running ``affectd run`` follows.
+
+        Raises:
+            UsageError: a file cannot be removed.
+        """
+        for room in rooms:
+            try:
+                room.path.unlink(missing_ok=True)
+            except OSError as error:
+                raise UsageError(f"cannot remove {room.path}: {error.strerror}") from None
+
+
+class StreamRoom:
+    """The room of one stream while it runs: under the source's name, remembered and saved where that is wanted."""
+
+    def __init__(self, bundle: Bundle, settings: Settings, is_recording: bool) -> None:
+        """Prepare; nothing is kept of a recording, which is to sound the same whenever it is played."""
+        self._bundle, self._settings = bundle, settings.room
+        self._store = RoomStore(settings) if settings.room.remember and not is_recording else None
+        self._can_change = len(bundle.manifest.corpora) > 1
+        """A bundle that was trained on one corpus does not know what rooms differ in."""
+        self._source: str | None = None
+        self._room = Room(bundle.population, settings.room)
+        self._kept = False
+        """There was a file of this room when it was last looked for."""
+        self._saved_at_s = time.monotonic()
+
+    def of(self, source: str) -> Room:
+        """Return the room of the source by its present name: another microphone is another room."""
+        if source != self._source:
+            self.save()
+            self._source, self._saved_at_s = source, time.monotonic()
+            self._room = Room(self._bundle.population, self._settings)
+            if self._store:
+                self._room = self._store.load(source, self._bundle, self._settings)
+            self._kept = self._room.utterances > 0
+        return self._room
+
+    def follow(self, embedding: Matrix, probabilities: Matrix) -> str | None:
+        """Take an utterance after it was answered, see ``Room.update``; return what there is to say about the room."""
+        if self._was_reset():
+            self._kept = False
+            self._room.clear()
+        self._room.update(embedding, probabilities)
+        news = None
+        if self._can_change and self._room.has_changed():
+            self._room.restart()
+            news = "the source sounds like another room than before: its room is estimated anew"
+        if time.monotonic() - self._saved_at_s >= SAVE_S:
+            self.save()
+        return news
+
+    def save(self) -> None:
+        """Write the room, where it is remembered; trouble is a line in the log, and stops nothing."""
+        self._saved_at_s = time.monotonic()
+        if self._store is None or self._source is None or not self._room.utterances or self._was_reset():
+            return
+        try:
+            self._store.save(self._source, self._bundle, self._room)
+            self._kept = True
+        except UsageError as error:
+            logger.warning("the room of %s is not remembered: %s", self._source, error)
+
+    def _was_reset(self) -> bool:
+        """Somebody removed the file meanwhile."""
+        if self._store is None or self._source is None or not self._kept:
+            return False
+        return not self._store.path(self._source, self._bundle.encoder_hash).exists()
+
+
+def _read_or_log(path: Path) -> StoredRoom | None:
+    try:
+        return _read(path)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        logger.warning("%s: is no room, and is ignored: %s", path, error)
+        return None
+
+
+def _read(path: Path) -> StoredRoom:
+    with safe_open(path, "numpy") as file:
+        facts, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    if facts["format"] != FORMAT:
+        raise ValueError(f"format {facts['format']}, not {FORMAT}")
+    if not {"utterances", "labels", "embeddings"} == tensors.keys() or tensors["utterances"].size != 1:
+        raise ValueError(f"holds {', '.join(tensors) or 'nothing'}")
+    changed_at = datetime.fromisoformat(facts["changed_at"])
+    return StoredRoom(path, facts["source"], facts["encoder"], facts["bundle"], changed_at, tensors)
