@@ -108,7 +108,9 @@ class Room:
         return bool(np.linalg.norm(self._contrast @ (self._mean(latest) - self._mean(earlier))) > ANOTHER_ROOM)
 
     def restart(self) -> None:
-        """Start anew from the latest utterances."""
+        """Start anew from the latter half of the latest utterances; those before may be from the room that was."""
+        for _ in range(len(self._latest) // 2):
+            self._latest.popleft()
         self._sums = self._sums_of_latest()
 
     def clear(self) -> None:

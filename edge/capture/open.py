@@ -40,10 +40,10 @@ def open_sources(settings: Settings) -> list[Source]:
 
 
 def is_recording(source: Source) -> bool:
-    """Return whether a source plays a file: what it sounds like says nothing about the next one's."""
+    """Return whether a source plays a recording, a file or what waits in a pipe, rather than what sounds just now."""
     while isinstance(source, (_Named, LiveSource)):
         source = source.inner
-    return isinstance(source, FileSource)
+    return source.can_wait or isinstance(source, FileSource)
 
 
 class _Named:

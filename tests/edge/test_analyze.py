@@ -1,11 +1,13 @@
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from edge import analyze as analyze_module
-from edge.analyze import analyze, find_audio
+from edge.analyze import analyze, find_audio, whole_file_waveform
 from edge.audio import SAMPLE_RATE_HZ
 from edge.bundle import Bundle
 from edge.encoder import Encoder
@@ -13,6 +15,8 @@ from edge.errors import UsageError
 from edge.event import Event
 from edge.people.household import Household
 from edge.recognizer import Recognizer
+from edge.room import Room
+from edge.segmenter import Segment
 from edge.settings import EncoderSettings, Settings
 from helpers.conversation import Conversation
 from helpers.signals import silence, speech_like
@@ -157,3 +161,67 @@ def test_files_share_batches_of_their_length(
     files = [write(tmp_path / f"{index}.wav", duration_s=2.5 if index % 2 else 0.2) for index in range(12)]
     list(analyze(files, recognizer, nobody(recognizer), SETTINGS, whole_file=True))
     assert batches == [(4, 16_000), (2, 16_000), (4, 64_000), (2, 64_000)]
+
+
+def by_path(events: Sequence[Event]) -> dict[str, list[float]]:
+    return {event.path or "": list(event.scores.values()) for event in events}
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Path]:
+    levels = np.random.default_rng(1).choice([0.5, 0.8, 1.6], 10)
+    return [write(tmp_path / f"{index:02}.wav", level, 1.0, seed=index) for index, level in enumerate(levels)]
+
+
+def test_files_of_one_room_are_judged_by_all_of_them_in_any_order(clips: list[Path], recognizer: Recognizer) -> None:
+    alone = list(analyze(clips, recognizer, nobody(recognizer), SETTINGS, whole_file=True))
+    together = list(analyze(clips, recognizer, nobody(recognizer), SETTINGS, whole_file=True, one_room=True))
+    assert [event.path for event in together] == [event.path for event in alone]
+    assert {event.room for event in alone} == {0}
+    assert {event.room for event in together} == {len(clips) / (len(clips) + SETTINGS.room.pseudo_utterances)}
+    assert by_path(together) != by_path(alone)
+    shuffled = [clips[index] for index in np.random.default_rng(2).permutation(len(clips))]
+    again = analyze(shuffled, recognizer, nobody(recognizer), SETTINGS, whole_file=True, one_room=True)
+    for path, scores in by_path(list(again)).items():
+        assert scores == pytest.approx(by_path(together)[path], abs=1e-5)
+
+
+def test_the_room_of_files_is_that_of_their_answers(clips: list[Path], recognizer: Recognizer) -> None:
+    """Twice from the answers to the room, and from the room to the answers, written out."""
+    head, population, room = recognizer.bundle.head, recognizer.bundle.population, SETTINGS.room
+    encodings = recognizer.encode([whole_file_waveform(path) for path in clips])
+    embeddings = np.stack([encoding.embedding for encoding in encodings])
+    offset = np.zeros(3)
+    for _ in range(2):
+        answers = head.probabilities((embeddings - offset).astype(np.float32))
+        around = embeddings - population.mean - room.label_shift * answers @ population.shifts
+        offset = around.sum(axis=0) / (len(embeddings) + room.pseudo_utterances)
+    expected = head.probabilities((embeddings - offset).astype(np.float32))
+    events = analyze(clips, recognizer, nobody(recognizer), SETTINGS, whole_file=True, one_room=True)
+    for event, scores in zip(events, expected, strict=True):
+        assert list(event.scores.values()) == pytest.approx(scores.tolist(), abs=1e-4)
+
+
+def test_errors_and_utterances_keep_their_places_in_one_room(
+    tmp_path: Path, conversation: Conversation, recognizer: Recognizer
+) -> None:
+    files = [tmp_path / "gone.wav", conversation.path, write(tmp_path / "z.wav")]
+    events = list(analyze(files, recognizer, nobody(recognizer), SETTINGS, one_room=True))
+    utterance = ("utterance", "conversation.wav")
+    assert names(events) == [("error", "gone.wav"), utterance, utterance, utterance, ("utterance", "z.wav")]
+
+
+def test_what_waits_for_the_room_is_not_the_audio(
+    clips: list[Path], recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    room_of = analyze_module._room_of
+
+    def counting(encoded: Sequence[analyze_module.Encoded], *others: Any) -> Room:
+        kept.extend(len(found.content.samples) for found, _ in encoded if isinstance(found.content, Segment))
+        return room_of(encoded, *others)
+
+    monkeypatch.setattr(analyze_module, "_room_of", counting)
+    list(analyze(clips, recognizer, nobody(recognizer), SETTINGS, one_room=True))
+    assert set(kept) == {0}
+    assert len(kept) >= len(clips)

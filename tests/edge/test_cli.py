@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
 from edge import __version__
+from edge.audio import SAMPLE_RATE_HZ, read_audio
 from edge.capture import devices
 from edge.capture.devices import Device
 from edge.errors import AffectdError, AudioDeviceError, ModelError, StoreError, UsageError
@@ -41,6 +43,30 @@ def test_a_folder_with_bad_files(
     assert [row["emotion"] for row in rows] == ["", *conversation.emotions, "", ""]
     assert [bool(row["error"]) for row in rows] == [True, False, False, False, True, True]
     assert float(rows[3]["angry"]) > 0.7
+
+
+def test_files_of_one_room_depend_on_each_other_only_where_that_is_said(
+    call: Call, conversation: Conversation, bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.wav"
+    soundfile.write(other, 0.3 * read_audio(conversation.path), SAMPLE_RATE_HZ)
+
+    def scores(*arguments: object) -> dict[str, list[dict[str, float]]]:
+        assert call("analyze", "--json", "--bundle", bundle_folder, *arguments) == 0
+        found: dict[str, list[dict[str, float]]] = {}
+        for event in events_of(capsys.readouterr().out):
+            found.setdefault(event["path"], []).append(event["scores"])
+        return found
+
+    alone, beside = scores(conversation.path), scores(other, conversation.path)
+    path = str(conversation.path)
+    assert beside[path] == alone[path]
+    one_room, reverse = scores("--room", other, path), scores("--room", path, other)
+    assert one_room[path] != alone[path]
+    assert scores("--room", path)[path] != one_room[path]
+    for file in (path, str(other)):
+        for forth, back in zip(one_room[file], reverse[file], strict=True):
+            assert forth == pytest.approx(back, abs=2e-4)
 
 
 def test_whole_files_keep_order_and_duplicates(

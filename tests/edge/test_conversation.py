@@ -1,13 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import edge.room
+from edge.adapt import VoiceProfile, adapted_probabilities
+from edge.arrays import Matrix
 from edge.bundle import Bundle
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.people.store import SpeakerStore
+from edge.people.voice_profiles import to_stored, voice_profile_of
 from edge.recognizer import Recognizer
-from edge.settings import EncoderSettings, SpeakerSettings
+from edge.settings import EncoderSettings, RoomSettings, SpeakerSettings
 from helpers.household import Voice, anna, ben, cem, enrol
 
 LOUD, USUAL = 1.6, 1.0
@@ -37,6 +43,11 @@ class Room:
         self.household = Household(recognizer.bundle, found)
         self.household.load()
         self.conversation = Conversation(self.household)
+
+    @property
+    def offset(self) -> Matrix:
+        assert self.conversation.room
+        return self.conversation.room.offset()
 
     def hear(self, voice: Voice, seed: int = 50, level: float = USUAL, duration_s: float = 2.0) -> Recognition:
         (encoding,) = self.recognizer.encode([level * voice(duration_s, seed)], self.household.recognises)
@@ -102,3 +113,117 @@ def test_an_uncertain_voice_is_nobody_and_unadapted(recognizer: Recognizer, fold
     heard = room.hear(cem)
     assert heard.speaker is None
     assert not heard.adapted
+
+
+class Known(Room):
+    """A room of which everything is known."""
+
+    def __init__(self, recognizer: Recognizer, folder: Path, offset: Matrix, share: float = 1.0) -> None:
+        super().__init__(recognizer, folder)
+        self.conversation.room = known_room(recognizer.bundle, offset, share)
+
+
+def known_room(bundle: Bundle, mean: Matrix, share: float) -> edge.room.Room:
+    """Return a room with that mean and about that share; rooms of the tiny bundle differ in the mean square."""
+    population = replace(bundle.population, offsets=np.array([[0, 0.001, 0], [0, -0.001, 0]], np.float32))
+    room = edge.room.Room(population, RoomSettings(pseudo_utterances=10, window=10_000, label_shift=0))
+    for _ in range(round(10 * share / (1.0001 - share)) if share < 1 else 5_000):
+        room.update(population.mean + mean, np.full(3, 1 / 3, np.float32))
+    return room
+
+
+LOUDER = np.array([0.03, 0.004, 0], np.float32)
+
+
+def test_a_strangers_room_is_taken_out(recognizer: Recognizer, folder: Path) -> None:
+    heard = Known(recognizer, folder, LOUDER).hear(cem)
+    assert heard.speaker is None
+    assert not heard.adapted
+    assert heard.room == pytest.approx(1, abs=0.01)
+    moved = heard.encoding.embedding - LOUDER
+    expected = recognizer.bundle.head.probabilities(moved[None])[0]
+    assert heard.probabilities == pytest.approx(expected, abs=0.01)
+    assert heard.without_person is heard.encoding.embedding
+    assert Room(recognizer, folder).hear(cem).room == 0
+
+
+def test_a_voice_profile_stands_in_the_rooms_place(recognizer: Recognizer, folder: Path) -> None:
+    """Someone alone in a room, who is all that is known of it, must not be counted twice."""
+    alone = Room(recognizer, folder, only="Anna").hear(anna)
+    room = Room(recognizer, folder, only="Anna")
+    room.conversation.room = known_room(recognizer.bundle, LOUDER, 1.0)
+    heard = room.hear(anna)
+    assert (heard.room, heard.moved, heard.adapted) == (0, False, True)
+    assert heard.scores == pytest.approx(alone.scores)
+
+
+def enrolled_in(folder: Path, bundle: Bundle, room: edge.room.Room) -> VoiceProfile:
+    """Record the room that Anna was enrolled in."""
+    with SpeakerStore.open(folder) as store:
+        person = store.person("Anna")
+        found = voice_profile_of(store, person, bundle)
+        assert found is not None
+        profile = replace(found, room=room.mean, room_share=room.share)
+        store.save_voice_profile(person, to_stored(profile, bundle, "test"))
+        assert voice_profile_of(store, person, bundle) is not None
+        return profile
+
+
+def test_who_was_enrolled_in_one_room_is_adapted_to_in_another(recognizer: Recognizer, folder: Path) -> None:
+    bundle = recognizer.bundle
+    desk, car = known_room(bundle, np.zeros(3, np.float32), 0.9), known_room(bundle, LOUDER, 0.9)
+    profile = enrolled_in(folder, bundle, desk)
+    room = Room(recognizer, folder, only="Anna")
+    room.conversation.room = desk
+    at_the_desk = room.hear(anna)
+    assert (at_the_desk.moved, at_the_desk.room) == (False, 0)
+    room.conversation.room = car
+    in_the_car = room.hear(anna)
+    assert in_the_car.moved
+    assert in_the_car.room == pytest.approx(car.share)
+    moved = profile.moved_to(car)
+    assert moved is not None
+    assert moved.offset - profile.offset == pytest.approx(profile.share * (car.mean - desk.mean), abs=1e-6)
+    own = profile.own
+    assert own is not None
+    assert in_the_car.encoding.embedding - in_the_car.without_person == pytest.approx(own, abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_a_room_alone_with_someone_is_theirs_only_once(recognizer: Recognizer, folder: Path, share: float) -> None:
+    """Anna alone in the car, for long: her profile there tends to what enrolling there would have given."""
+    bundle = recognizer.bundle
+    profile = enrolled_in(folder, bundle, known_room(bundle, np.zeros(3, np.float32), share))
+    room = Room(recognizer, folder, only="Anna")
+    room.conversation.room = car = known_room(bundle, LOUDER, 0.5)
+    for seed in range(40):
+        heard = room.hear(anna, seed)
+        car.update(heard.without_person, heard.probabilities)
+    own = profile.own
+    assert (own is None) == (share < 0.5)
+    assert heard.moved == (own is not None and car.differs_from(np.zeros(3, np.float32)))
+    if own is not None:
+        spoken = heard.encoding.embedding - bundle.population.mean
+        assert car.mean[0] == pytest.approx(spoken[0] - own[0], abs=0.02)
+
+
+def test_strangers_are_adapted_to_on_top_of_the_room(recognizer: Recognizer, folder: Path) -> None:
+    room = Room(recognizer, folder, adapt_strangers=True, enabled=False)
+    room.conversation.room = known_room(recognizer.bundle, LOUDER, 1.0)
+    plain = Room(recognizer, folder, adapt_strangers=True, enabled=False)
+    for seed in range(8):
+        in_room, without = room.hear(cem, seed), plain.hear(cem, seed)
+    assert in_room.adapted
+    assert in_room.room == pytest.approx(1, abs=0.01)
+    assert without.room == 0
+    expected = VoiceProfile.estimate(
+        recognizer.bundle.population,
+        np.stack([recognizer.encode([cem(2.0, seed)])[0].embedding - room.offset for seed in range(7)]),
+    )
+    shares = adapted_probabilities(
+        recognizer.bundle.head,
+        recognizer.bundle.population,
+        expected,
+        (in_room.encoding.embedding - room.offset)[None],
+    )
+    assert in_room.probabilities == pytest.approx(shares[0], abs=1e-4)

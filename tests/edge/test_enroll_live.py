@@ -24,6 +24,9 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.people.store import SpeakerStore
 from edge.people.voice_profiles import estimate_voice_profile, voice_profile_of
+from edge.room import Room
+from edge.room_store import RoomStore
+from edge.settings import Settings, SpeakerSettings
 from edge.vad import to_pcm
 from helpers.signals import silence, speech_like
 from helpers.virtual_microphone import VirtualMicrophone
@@ -240,3 +243,27 @@ def test_a_no_writes_nothing(clean_environment: None, store: Path, bundle_folder
     assert "Anna has not agreed, so nothing was kept" in terminal.text
     assert "Traceback" not in terminal.text
     assert not store.exists()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_room_of_a_live_source_is_recorded_with_the_profile(
+    enroll: Start, store: Path, bundle: Bundle, known: bool
+) -> None:
+    settings = Settings(speakers=SpeakerSettings(store=str(store)))
+    room = Room(bundle.population, settings.room)
+    if known:
+        for _ in range(30):
+            room.update(np.array([0.07, 0.01, 1], np.float32), np.full(3, 1 / 3, np.float32))
+        RoomStore(settings).save("-", bundle, room)
+    process = enroll("--source", "-", "--yes", "--clips", 2, "--seconds", 1, "--json")
+    _, stderr = process.communicate(to_pcm(turns(3)))
+    assert process.returncode == 0, stderr
+    with SpeakerStore.open(store) as opened:
+        profile = voice_profile_of(opened, opened.person("Anna"), bundle)
+    assert profile is not None
+    if known:
+        assert profile.room == pytest.approx(room.mean)
+        assert profile.room_share == pytest.approx(room.share)
+        assert profile.own is not None
+    else:
+        assert (profile.room, profile.room_share, profile.own) == (None, 0, None)

@@ -270,3 +270,24 @@ def test_without_a_loop_the_outputs_get_everything(model: edge.Model, conversati
     summary = edge.listen(conversation.path, model=model, settings=FAST, outputs=[kept]).run()
     assert summary.utterances == 3
     assert emotions(kept.events) == EMOTIONS
+
+
+def test_a_program_that_wants_it_finds_its_room_again(model: edge.Model, tmp_path: Path) -> None:
+    def shares(**settings: bool) -> list[float]:
+        found = {"encoder.bundle": str(model.recognizer.bundle.folder), "speakers.store": str(tmp_path)} | {
+            key.replace("_", "."): value for key, value in settings.items()
+        }
+        heard: list[float] = []
+        with edge.listen(Room(), settings=found) as events:
+            for event in events:
+                heard += [event.room] if event.type == "utterance" else []
+                if len(heard) == 3:
+                    events.stop()
+        return heard
+
+    first = shares()
+    assert first[0] == 0 < first[1]
+    assert not list(tmp_path.iterdir())
+    assert shares(room_remember=True)[0] == 0
+    assert shares(room_remember=True)[0] > 0
+    assert shares(room_enabled=False) == [0, 0, 0]

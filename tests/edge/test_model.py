@@ -16,6 +16,7 @@ import soundfile
 import edge
 import edge.model
 from edge.audio import SAMPLE_RATE_HZ, read_audio
+from edge.model import settings_of
 from edge.people.store import SpeakerStore
 from helpers.conversation import Conversation
 from helpers.signals import speech_like
@@ -182,3 +183,19 @@ def test_the_examples_of_docstrings_are_true(module: object, monkeypatch: pytest
     found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)  # type: ignore[arg-type]
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_recordings_of_one_room(model: edge.Model, conversation: Conversation) -> None:
+    alone, together = list(model.analyze(conversation.path)), list(model.analyze(conversation.path, room=True))
+    assert {event.room for event in alone} == {0}
+    assert {event.room for event in together} == {3 / (3 + model.settings.room.pseudo_utterances)}
+    assert [event.start_s for event in together] == [event.start_s for event in alone]
+    of_samples = list(model.analyze(read_audio(conversation.path), room=True))
+    assert [event.scores for event in of_samples] == [event.scores for event in together]
+
+
+def test_a_program_remembers_rooms_only_where_it_says_so() -> None:
+    assert not settings_of(None).room.remember
+    assert not settings_of({"room.window": 32}).room.remember
+    assert settings_of({"room.remember": True}).room.remember
+    assert settings_of(edge.load_settings(environment={}).settings).room.remember

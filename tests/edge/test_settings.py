@@ -51,7 +51,9 @@ def test_the_documented_file_is_the_defaults_and_nothing_else() -> None:
     assert load_settings(DEFAULT, environment={}).settings == Settings()
     lines = text.splitlines()
     for key in KEYS:
-        (index,) = [index for index, line in enumerate(lines) if line.startswith(f"{key.split('.')[1]} = ")]
+        section, name = key.split(".")
+        start = next(index for index, line in enumerate(lines) if line.startswith(f"[{section}]"))
+        index = next(index for index in range(start, len(lines)) if lines[index].startswith(f"{name} = "))
         assert lines[index - 1].startswith("# "), f"{key} lacks its meaning"
 
 

@@ -1,0 +1,233 @@
+import json
+import logging
+import shutil
+import stat
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import edge.room_store
+from edge.audio import Waveform
+from edge.bundle import Bundle
+from edge.capture import FileSource, LiveSource, PcmSource, Source, is_recording
+from edge.engine import Engine
+from edge.population import POPULATION_NAME
+from edge.recognizer import Recognizer
+from edge.room import Room
+from edge.room_store import RoomStore
+from edge.settings import EncoderSettings, RoomSettings, Settings, SpeakerSettings
+from helpers.conversation import Conversation
+from helpers.running import Played, Recorder
+from helpers.signals import silence, speech_like
+from helpers.tiny import write_manifest
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(speakers=SpeakerSettings(store=str(tmp_path / "store")), encoder=EncoderSettings(max_batch=1))
+
+
+def learnt(bundle: Bundle, settings: RoomSettings, utterances: int = 20) -> Room:
+    room = Room(bundle.population, settings)
+    for number in range(utterances):
+        room.update(np.array([0.08, 0.01, 1 + number / 100], np.float32), np.array([0.5, 0.3, 0.2], np.float32))
+    return room
+
+
+def said(count: int, level: float = 1.0) -> Waveform:
+    """Return so many utterances, as loud as they arrive there."""
+    parts = [silence(0.5)]
+    for seed in range(count):
+        parts += [level * speech_like(0.8, seed), silence(0.8, seed=seed)]
+    return np.concatenate(parts)
+
+
+def listen(
+    bundle: Bundle, settings: Settings, samples: Waveform, name: str = "desk", can_wait: bool = False
+) -> Recorder:
+    recorder, source = Recorder(), Played(samples, can_wait=can_wait, name=name)
+    roomy = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"queue_utterances": 900})})
+    Engine([source], Recognizer(bundle, settings.encoder), [recorder], roomy).run()
+    return recorder
+
+
+def rooms_applied(recorder: Recorder) -> list[float]:
+    return [event.room for event in recorder.of("utterance")]
+
+
+def test_a_room_is_kept_as_numbers_that_only_the_owner_can_read(bundle: Bundle, settings: Settings) -> None:
+    store, room = RoomStore(settings), learnt(bundle, settings.room)
+    for name in ("USB Audio: 3/1", "mic", "ünïcode \n"):
+        store.save(name, bundle, room)
+        again = store.load(name, bundle, settings.room)
+        assert (again.offset() == room.offset()).all()
+        assert again.share == room.share
+    paths = [stored.path for stored in store.rooms()]
+    assert sorted(stored.source for stored in store.rooms()) == ["USB Audio: 3/1", "mic", "ünïcode \n"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
+    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+    assert all(path.stat().st_size < 4096 for path in paths)
+    assert {tensor.dtype for tensor in load_file(paths[0]).values()} == {np.dtype(np.float64)}
+
+
+def test_nothing_is_known_of_a_source_that_was_never_heard(bundle: Bundle, settings: Settings) -> None:
+    store = RoomStore(settings)
+    assert store.rooms() == []
+    assert store.load("desk", bundle, settings.room).share == 0
+    assert not store.folder.exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "foreign", "format", "dimension", "folder"])
+def test_a_damaged_file_is_as_good_as_none(
+    bundle: Bundle, settings: Settings, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    store = RoomStore(settings)
+    store.save("desk", bundle, learnt(bundle, settings.room))
+    path = store.path("desk", bundle.encoder_hash)
+    data = path.read_bytes()
+    tensors = load_file(path)
+    facts = {"format": "1", "source": "desk", "encoder": bundle.encoder_hash, "bundle": "b", "changed_at": "2026-01-01"}
+    if damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("no room")
+    elif damage == "foreign":
+        save_file({"weight": np.zeros(3)}, path)
+    elif damage == "format":
+        save_file(tensors, path, facts | {"format": "2"})
+    elif damage == "dimension":
+        save_file(tensors | {"embeddings": np.zeros(5)}, path, facts)
+    else:
+        path.unlink()
+        path.mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert store.load("desk", bundle, settings.room).share == 0
+    assert len(caplog.records) == 1
+    assert str(path) in caplog.text
+    recorder = listen(bundle, settings, said(2))
+    assert len(recorder.of("utterance")) == 2
+
+
+def test_a_room_survives_a_restart(bundle: Bundle, settings: Settings) -> None:
+    first = rooms_applied(listen(bundle, settings, said(6)))
+    k = settings.room.pseudo_utterances
+    assert first[0] == 0
+    assert first[1] == pytest.approx(1 / (1 + k))
+    assert first == sorted(first)
+    again = rooms_applied(listen(bundle, settings, said(3)))
+    assert again[0] > first[-1]
+    assert rooms_applied(listen(bundle, settings, said(1), name="kitchen")) == [0], "another source, another room"
+
+
+def test_what_is_known_before_an_utterance_answers_it(bundle: Bundle, settings: Settings) -> None:
+    """The first answer of a run is that of no room at all, and the next is by the first's embedding alone."""
+    none = settings.model_copy(update={"room": RoomSettings(enabled=False)})
+    with_room, without = listen(bundle, settings, said(2)), listen(bundle, none, said(2))
+    first, second = with_room.of("utterance")
+    assert first.scores == pytest.approx(without.of("utterance")[0].scores)
+    assert second.scores != pytest.approx(without.of("utterance")[1].scores)
+    assert rooms_applied(without) == [0, 0]
+
+
+@pytest.mark.parametrize("why", ["off", "disabled", "recording"])
+def test_nothing_is_kept_where_that_is_not_wanted(bundle: Bundle, settings: Settings, why: str) -> None:
+    room = RoomSettings(remember=why != "off", enabled=why != "disabled")
+    recorder = listen(bundle, settings.model_copy(update={"room": room}), said(3), can_wait=why == "recording")
+    assert (rooms_applied(recorder)[-1] > 0) == (why != "disabled")
+    assert not RoomStore(settings).folder.exists()
+
+
+def test_recordings_are_told_from_what_sounds_now(conversation: Conversation, tmp_path: Path) -> None:
+    file = FileSource(conversation.path, realtime=True)
+    with (tmp_path / "pipe").open("wb") as pipe:
+        live: Source = LiveSource(PcmSource(pipe, 16_000, realtime=True), 10.0)
+        assert not is_recording(live)
+    assert is_recording(file)
+    assert is_recording(LiveSource(file, 10.0))
+    assert is_recording(FileSource(conversation.path))
+
+
+def test_a_store_that_cannot_be_written_stops_nothing(
+    bundle: Bundle, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "store").write_text("no folder")
+    speakers = settings.speakers.model_copy(update={"enabled": False})
+    with caplog.at_level(logging.WARNING):
+        recorder = listen(bundle, settings.model_copy(update={"speakers": speakers}), said(2))
+    assert len(recorder.of("utterance")) == 2
+    assert "the room of desk is not remembered: cannot write" in caplog.text
+
+
+def test_it_is_saved_every_now_and_then(bundle: Bundle, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge.room_store, "SAVE_S", 0.0)
+    kept: list[float] = []
+
+    def look(event: object) -> None:
+        kept.extend(float(stored.tensors["utterances"].item()) for stored in RoomStore(settings).rooms())
+
+    source, recorder = Played(said(4), can_wait=False, name="desk"), Recorder(look)
+    Engine([source], Recognizer(bundle, settings.encoder), [recorder], settings).run()
+    assert max(kept) > 1, "before the run was over"
+
+
+def test_a_reset_reaches_a_running_engine(bundle: Bundle, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge.room_store, "SAVE_S", 0.0)
+    stream_room = edge.room_store.StreamRoom(bundle, settings, is_recording=False)
+    room = stream_room.of("desk")
+    for _ in range(5):
+        stream_room.follow(np.array([0.08, 0.01, 1], np.float32), np.full(3, 1 / 3, np.float32))
+    assert room.utterances > 4
+    store = RoomStore(settings)
+    store.reset(store.rooms())
+    stream_room.follow(np.array([0.08, 0.01, 1], np.float32), np.full(3, 1 / 3, np.float32))
+    assert room.utterances == 1
+    assert [stored.source for stored in store.rooms()] == ["desk"]
+
+
+def test_a_microphone_under_another_name_is_another_room(bundle: Bundle, settings: Settings) -> None:
+    stream_room = edge.room_store.StreamRoom(bundle, settings, is_recording=False)
+    stream_room.of("USB")
+    stream_room.follow(np.array([0.08, 0.01, 1], np.float32), np.full(3, 1 / 3, np.float32))
+    assert stream_room.of("built-in").utterances == 0
+    assert stream_room.of("USB").utterances == 1
+
+
+@pytest.fixture
+def worldly(bundle_folder: Path, tmp_path: Path) -> Bundle:
+    """The tiny bundle, trained on two corpora that differ in the mean square of the samples."""
+    folder = tmp_path / "worldly"
+    shutil.copytree(bundle_folder, folder)
+    offsets = np.array([[0, 0.002, 0], [0, -0.002, 0]], np.float32)
+    replace(Bundle.load(folder).population, offsets=offsets).save(folder / POPULATION_NAME)
+    corpus = {"licence": "none", "licence_verified": True, "speakers": 1, "utterances": 9}
+    write_manifest(folder, corpora=[{"name": name} | corpus for name in ("a", "b")])
+    return Bundle.load(folder)
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_another_room_than_before_is_said_and_starts_anew(
+    worldly: Bundle, settings: Settings, remembered: bool
+) -> None:
+    here, there = said(30, level=0.6), said(24, level=2.0)
+    if remembered:
+        listen(worldly, settings, here)
+        recorder = listen(worldly, settings, there)
+    else:
+        recorder = listen(worldly, settings, np.concatenate([here, there]))
+    news = [event.message for event in recorder.of("status") if "another room" in (event.message or "")]
+    assert news == ["the source sounds like another room than before: its room is estimated anew"]
+    shares = rooms_applied(recorder)
+    drops = [after < before for before, after in pairwise(shares)]
+    assert sum(drops) == 1
+    assert json.loads(recorder.of("utterance")[0].to_json())["room"] == round(shares[0], 4)
+
+
+def test_a_bundle_of_one_corpus_never_takes_a_room_for_another(bundle: Bundle, settings: Settings) -> None:
+    recorder = listen(bundle, settings, np.concatenate([said(24, level=0.6), said(20, level=2.0)]))
+    assert [event.message for event in recorder.of("status")][1:] == ["stopped"]
