@@ -43,10 +43,14 @@ class Room:
     def of(
         cls, population: Population, settings: RoomSettings, embeddings: Sequence[Matrix], answers: Sequence[Matrix]
     ) -> Room:
-        """Return the room of utterances that all weigh the same, in whatever order; types as in ``update``."""
+        """Return the room of utterances that all weigh the same, in whatever order; types as in ``update``.
+
+        They count as no more than ``window`` utterances: a stream's room is never trusted further either.
+        """
         room = cls(population, settings)
         for embedding, probabilities in zip(embeddings, answers, strict=True):
             room._sums.add(embedding, probabilities)
+        room._sums = room._sums.scaled(min(1.0, settings.window / max(len(answers), 1)))
         return room
 
     @property
@@ -172,6 +176,9 @@ class _Sums:
         self.embeddings = keep * self.embeddings + embedding
         self.labels = keep * self.labels + probabilities
         self.utterances = keep * self.utterances + 1
+
+    def scaled(self, factor: float) -> _Sums:
+        return _Sums(factor * self.embeddings, factor * self.labels, factor * self.utterances)
 
     def less(self, latest: _Sums) -> _Sums:
         """Return the sums of what was before the latest utterances, decayed as they are now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class RoomStore:
 
     def path(self, source: str, encoder_hash: str) -> Path:
         """Return the file of a source's room; a source may be called anything, so the name is a hash."""
-        return self.folder / (hashlib.sha256(f"{source}\n{encoder_hash}".encode()).hexdigest()[:32] + SUFFIX)
+        name = hashlib.sha256(f"{_printable(source)}\n{encoder_hash}".encode()).hexdigest()
+        return self.folder / f"{name[:32]}{SUFFIX}"
 
     def rooms(self) -> list[StoredRoom]:
         """Return all rooms by source; a file that is none is left out, with a line in the log."""
@@ -64,7 +66,7 @@ class RoomStore:
     def load(self, source: str, bundle: Bundle, settings: RoomSettings) -> Room:
         """Return the room of a source as it was saved; one that is absent, damaged or foreign is a new one."""
         room, path = Room(bundle.population, settings), self.path(source, bundle.encoder_hash)
-        stored = _read_or_log(path) if path.exists() else None
+        stored = _read_or_log(path) if os.path.exists(path) else None
         if stored:
             try:
                 room.restore(stored.tensors)
@@ -81,13 +83,14 @@ class RoomStore:
         manifest = bundle.manifest
         facts = {
             "format": FORMAT,
-            "source": source,
+            "source": _printable(source),
             "encoder": bundle.encoder_hash,
             "bundle": f"{manifest.name} {manifest.version}",
             "changed_at": wall_clock(),
         }
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write {self.folder}: {error.strerror}") from None
         write_file(self.path(source, bundle.encoder_hash), save(room.tensors(), facts), private=True)
@@ -160,7 +163,12 @@ class StreamRoom:
         """Somebody removed the file meanwhile."""
         if self._store is None or self._source is None or not self._kept:
             return False
-        return not self._store.path(self._source, self._bundle.encoder_hash).exists()
+        return not os.path.exists(self._store.path(self._source, self._bundle.encoder_hash))
+
+
+def _printable(source: str) -> str:
+    """Return a name that is UTF-8, as those of files and devices need not be."""
+    return source.encode(errors="backslashreplace").decode()
 
 
 def _read_or_log(path: Path) -> StoredRoom | None:

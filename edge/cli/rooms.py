@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from edge.settings import LoadedSettings
 
 ANOTHER_MODEL = "another model"
+COLUMNS = ("source", "model", "utterances", "share", "last change")
+"""Of the list, which are facts of ``show`` as well."""
 
 Name = Annotated[str, typer.Argument(help="The source, as its events call it.", metavar="NAME", show_default=False)]
 app = typer.Typer(
@@ -46,9 +48,10 @@ def list_(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -
     elif not records:
         say(f"no room is remembered in {store.folder}: affectd run learns them")
     else:
-        table = new_table("source", "model", "utterances", "share", "last change")
+        table = new_table(*COLUMNS)
         for record in records:
-            table.add_row(*(Text(_facts(record)[column.header]) for column in table.columns))  # type: ignore[index]  # text
+            facts = _facts(record)
+            table.add_row(*(Text(facts[column]) for column in COLUMNS))
         screen().print(table)
 
 

@@ -61,13 +61,14 @@ def rooms_applied(recorder: Recorder) -> list[float]:
 
 def test_a_room_is_kept_as_numbers_that_only_the_owner_can_read(bundle: Bundle, settings: Settings) -> None:
     store, room = RoomStore(settings), learnt(bundle, settings.room)
-    for name in ("USB Audio: 3/1", "mic", "ünïcode \n"):
+    for name in ("USB Audio: 3/1", "mic", "ünïcode \n", "not \udcff UTF-8"):
         store.save(name, bundle, room)
         again = store.load(name, bundle, settings.room)
         assert (again.offset() == room.offset()).all()
         assert again.share == room.share
     paths = [stored.path for stored in store.rooms()]
-    assert sorted(stored.source for stored in store.rooms()) == ["USB Audio: 3/1", "mic", "ünïcode \n"]
+    sources = [stored.source for stored in store.rooms()]
+    assert sources == ["USB Audio: 3/1", "mic", r"not \udcff UTF-8", "ünïcode \n"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
     assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
     assert all(path.stat().st_size < 4096 for path in paths)
