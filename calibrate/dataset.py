@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.corpora import Utterance, read_corpus
+from calibrate.corpora import CORPORA, Corpus, Utterance, read_corpus
 from calibrate.corpora.labels import label_utterances, to_label
 from calibrate.recipe import CorpusRecipe, Recipe
-from calibrate.splits import Split, make_splits, read_splits, split_by_speaker, split_named
+from calibrate.splits import SPLITS, Split, half_of, make_splits, read_splits, split_by_speaker, split_named
 from edge.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -71,23 +71,55 @@ def read_parts(recipe: Recipe, data: Path, strict: bool = False) -> dict[Split, 
     """
     utterances: list[Utterance] = []
     origins: dict[str, CorpusRecipe] = {}
-    for corpus in recipe.corpora:
-        listing = read_corpus(corpus.name, data / corpus.folder, strict)
-        for path, reason in listing.refused:
-            logger.warning("%s: %s", path, reason)
-        labelled = label_utterances(listing.utterances, recipe.labels)
-        if labelled.dropped:
-            logger.warning("%s: left out for lack of a label: %s", corpus.name, dict(labelled.dropped))
-        utterances += labelled.utterances
-        origins |= {utterance.corpus: corpus for utterance in labelled.utterances}
+    halves: dict[str, Split] = {}
+    for corpus in recipe.training_corpora:
+        found = _read_labelled(recipe, corpus, data, strict)
+        utterances += found
+        origins |= {utterance.corpus: corpus for utterance in found}
+        if is_halved(corpus):
+            halves |= {utterance.speaker: half_of(utterance.speaker) for utterance in found}
     if not utterances:
         raise UsageError("no corpus is left to train on")
     if recipe.splits.file:
         splits = read_splits(data / recipe.splits.file)
     else:
         splits = make_splits(utterances, recipe.splits.fractions, recipe.seed)
-    parts = split_by_speaker(utterances, splits)
+    parts = split_by_speaker(utterances, splits | halves)
     return {name: Part(part, label_indices(part, recipe.labels), origins) for name, part in parts.items()}
+
+
+def read_whole(recipe: Recipe, data: Path) -> list[Part]:
+    """Read every corpus of a recipe, those that are only tested on too: a part each, without regard to splits.
+
+    A halved corpus makes a part of those who are only tested on, and, where its role is to train, one of the others.
+    """
+    found = {corpus: _read_labelled(recipe, corpus, data) for corpus in recipe.corpora}
+    origins = {utterance.corpus: corpus for corpus, utterances in found.items() for utterance in utterances}
+    parts = []
+    for corpus, utterances in found.items():
+        groups = [utterances]
+        if is_halved(corpus):
+            halves = SPLITS if corpus.role == "train" else SPLITS[2:]
+            groups = [[each for each in utterances if half_of(each.speaker) == half] for half in halves]
+        parts += [Part(group, label_indices(group, recipe.labels), origins) for group in groups if group]
+    return parts
+
+
+def is_halved(corpus: CorpusRecipe) -> bool:
+    """Say whether half of a corpus's speakers are only ever tested on."""
+    reader = CORPORA.get(corpus.name)
+    return isinstance(reader, Corpus) and reader.halved
+
+
+def _read_labelled(recipe: Recipe, corpus: CorpusRecipe, data: Path, strict: bool = False) -> list[Utterance]:
+    """Return the utterances of a corpus that have one of the recipe's labels; all else is logged."""
+    listing = read_corpus(corpus.name, data / corpus.folder, strict)
+    for path, reason in listing.refused:
+        logger.warning("%s: %s", path, reason)
+    labelled = label_utterances(listing.utterances, recipe.labels)
+    if labelled.dropped:
+        logger.warning("%s: left out for lack of a label: %s", corpus.name, dict(labelled.dropped))
+    return labelled.utterances
 
 
 def require_speakers(parts: Mapping[Split, Part], split: str) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,6 +89,11 @@ def split_by_speaker(utterances: Iterable[Utterance], splits: Mapping[str, Split
     if missing:
         raise UsageError(f"no split is given for {', '.join(missing)}{nearest(next(iter(missing)), splits)}")
     return parts
+
+
+def half_of(speaker: str) -> Split:
+    """Return whether someone of a halved corpus is ever trained on; depends on nothing but the name."""
+    return "test" if zlib.crc32(speaker.encode()) % 2 else "train"
 
 
 def make_splits(

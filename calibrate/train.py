@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from calibrate import processes
+from calibrate.corpora import require_trainable
 from calibrate.dataset import Part, read_parts, require_speakers
 from calibrate.evaluate import evaluate_run
 from calibrate.recipe import Recipe
@@ -79,9 +80,13 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
 
     Where the encoder is to learn, the head learns first, on the frozen encoder, as a run of its own in
     ``folder/frozen``: a head that knows nothing would distort the encoder (Kumar et al. 2022).
+
+    Raises:
+        UsageError: a recording may only be evaluated on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     train, validation = parts["train"], parts["validation"]
+    require_trainable([*train.paths, *validation.paths])
+    folder.mkdir(parents=True, exist_ok=True)
     recipe, seed = run.recipe, run.recipe.seed
     if recipe.head.speaker == "mfcc":
         run.measure_speakers(train, clip_mfcc(train.paths, cache, recipe.head.speaker_dim))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from calibrate.corpora.banglaser import BANGLASER
@@ -10,6 +11,7 @@ from calibrate.corpora.crema_d import CREMA_D
 from calibrate.corpora.emodb import EMODB
 from calibrate.corpora.emovo import EMOVO
 from calibrate.corpora.esd import ESD
+from calibrate.corpora.librispeech import LIBRISPEECH
 from calibrate.corpora.msp_podcast import MSP_PODCAST
 from calibrate.corpora.nemo import NEMO
 from calibrate.corpora.ravdess import RAVDESS
@@ -18,7 +20,17 @@ from calibrate.corpora.table import CSV, TableCorpus
 from calibrate.corpora.tess import TESS
 from edge.errors import UsageError, one_of
 
-__all__ = ["CORPORA", "Corpus", "CorpusListing", "Gender", "Refusal", "TableCorpus", "Utterance", "read_corpus"]
+__all__ = [
+    "CORPORA",
+    "Corpus",
+    "CorpusListing",
+    "Gender",
+    "Refusal",
+    "TableCorpus",
+    "Utterance",
+    "read_corpus",
+    "require_trainable",
+]
 
 _READERS: tuple[Corpus | TableCorpus, ...] = (
     RAVDESS,
@@ -30,6 +42,7 @@ _READERS: tuple[Corpus | TableCorpus, ...] = (
     EMOVO,
     TESS,
     SAVEE,
+    LIBRISPEECH,
     MSP_PODCAST,
     CSV,
 )
@@ -53,3 +66,22 @@ def read_corpus(name: str, folder: Path, strict: bool = False) -> CorpusListing:
     if strict and listing.refused:
         raise UsageError(f"{folder}: {len(listing.refused)} audio files are not {name}: {reasons}")
     return listing
+
+
+def require_trainable(paths: Iterable[Path]) -> None:
+    """Refuse to train on recordings that may only be evaluated on, whatever corpus or folder they are given as.
+
+    Raises:
+        UsageError: a file is named as one of a corpus whose licence does not allow weights that ship.
+    """
+    readers = [reader for reader in _READERS if isinstance(reader, Corpus) and reader.evaluation_only]
+    for path in paths:
+        for reader in readers:
+            try:
+                reader.parse(path)
+            except UsageError:
+                continue
+            raise UsageError(
+                f"{path}: is of {reader.name}, whose licence allows evaluation only; no weights may learn from it: "
+                'set role = "test" in the recipe, or leave it out'
+            )

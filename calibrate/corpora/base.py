@@ -78,6 +78,10 @@ class Corpus:
     """A path relative to the folder becomes an utterance; raises UsageError with the rule that the name breaks."""
     annotator: Callable[[Path], Callable[[Utterance], Utterance]] = _nothing_to_add
     """Reads the tables beside the recordings, if any, and returns what adds their facts to an utterance."""
+    evaluation_only: bool = False
+    """Its licence does not allow weights that ship to have learned from it."""
+    halved: bool = False
+    """Half of its speakers are only ever tested on, see ``calibrate.splits.half_of``."""
 
     def read(self, folder: Path) -> CorpusListing:
         """Parse every audio file under ``folder``.

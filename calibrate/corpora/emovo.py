@@ -35,4 +35,4 @@ def parse(path: PurePath) -> Utterance:
     )
 
 
-EMOVO = Corpus("emovo", LAYOUT, tuple(_EMOTIONS.values()), parse)
+EMOVO = Corpus("emovo", LAYOUT, tuple(_EMOTIONS.values()), parse, evaluation_only=True)

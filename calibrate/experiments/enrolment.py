@@ -51,6 +51,10 @@ class Gain:
     ua: dict[Method, float]
 
 
+WeightedGain = tuple[int, Gain]
+"""A gain and how many speakers it was measured on."""
+
+
 @dataclass(frozen=True)
 class Enrolment:
     """One draw: rows that enrol, and rows that are tested."""
@@ -129,6 +133,25 @@ def measure(
                 ua = {method: float(np.mean(ua_of_draws(answers, method))) for method in METHODS}
                 gains.append(Gain(str(corpus), condition, count, ua))
     return gains, speaker_gains
+
+
+def weighted(gains: Sequence[Gain], part: Part) -> list[WeightedGain]:
+    """Weigh gains that were measured on a part by how many of its speakers each rests on."""
+    counts = {corpus: len(np.unique(part.speakers[part.corpora == corpus])) for corpus in np.unique(part.corpora)}
+    return [(counts[gain.corpus], gain) for gain in gains]
+
+
+def mean_gains(gains: Sequence[WeightedGain]) -> list[Gain]:
+    """Return the weighted mean of each corpus, condition and number of clips."""
+    rows: dict[tuple[str, Condition, int], list[WeightedGain]] = defaultdict(list)
+    for count, gain in gains:
+        rows[gain.corpus, gain.condition, gain.clips].append((count, gain))
+    pooled = []
+    for key, same in rows.items():
+        weights = [count for count, _ in same]
+        ua = {method: float(np.average([gain.ua[method] for _, gain in same], weights=weights)) for method in METHODS}
+        pooled.append(Gain(*key, ua))
+    return pooled
 
 
 def enrolments(labels: Rows, condition: Condition, count: int, draws: int, speaker: str) -> Iterator[Enrolment]:

@@ -6,7 +6,7 @@ import copy
 import functools
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,12 +18,15 @@ from calibrate.dataset import Part, Rows
 from calibrate.experiments.selection import join_parts
 from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run
+from calibrate.speakers.factor_model import embed_part, fit_population, learned_regulars, strangers_head
 from calibrate.splits import make_splits
+from calibrate.streams import DeviceModel
 from calibrate.train import finetune_run
 from calibrate.training.clip_mfcc import ClipVectors, clip_mfcc
 from calibrate.training.heads import Classifier
 from calibrate.training.sources import BatchFeatures, FeatureSource
 from calibrate.training.trainer import train_classifier
+from edge.arrays import Matrix
 from edge.errors import UsageError
 
 HELD_BACK = (0.875, 0.125, 0.0)
@@ -74,6 +77,19 @@ class JoinedFeatures:
 
     def _of(self, part: Part) -> Rows:
         return np.array([self._rows[path] for path in part.paths], np.int64)
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A run trained anew, and the same as the device applies it, at temperature 1."""
+
+    run: Run
+    source: FeatureSource
+    model: DeviceModel
+
+    def embed(self, part: Part) -> tuple[Part, Matrix]:
+        """Return the readable utterances of a part and their embeddings ``float32[n, dim]``."""
+        return embed_part(self.run, part, self.source)
 
 
 class Retrainer:
@@ -138,6 +154,14 @@ class Retrainer:
         run.encoder = copy.deepcopy(self._run.encoder)
         finetune_run(run, parts, scratch, seed=seed)
         return run, run.source(scratch)
+
+    def train_for_device(self, train: Part, seed: int) -> Retrained:
+        """Return a run trained on a part, see ``train``, with the population of those who trained."""
+        run, source = self.train(train, None, seed)
+        head = strangers_head(run)
+        part, embeddings = embed_part(run, train, source)
+        population = fit_population(embeddings, part, self.recipe.labels, head.weight, learned_regulars(run))
+        return Retrained(run, source, DeviceModel(head, population))
 
 
 def set_aside(recipe: Recipe, train: Part, seed: int) -> tuple[Part, Part]:

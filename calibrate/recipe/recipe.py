@@ -45,10 +45,15 @@ class Recipe(Record):
     schedule: ScheduleRecipe = ScheduleRecipe()
     finetune: FinetuneRecipe = FinetuneRecipe()
 
+    @property
+    def training_corpora(self) -> tuple[CorpusRecipe, ...]:
+        """Those that may be trained on."""
+        return tuple(corpus for corpus in self.corpora if corpus.role == "train")
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        if not self.corpora:
-            raise ValueError("at least one [[corpora]] is needed")
+        if not self.training_corpora:
+            raise ValueError('at least one [[corpora]] with role = "train" is needed')
         for label in self.labels:
             if label not in LABELS:
                 raise ValueError(f"label {label!r} is not one of {', '.join(LABELS)}{nearest(label, LABELS)}")

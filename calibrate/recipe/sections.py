@@ -25,7 +25,7 @@ def ascending(limits: tuple[float, float]) -> tuple[float, float]:
 
 
 class CorpusRecipe(Record):
-    """One corpus to train on."""
+    """One corpus."""
 
     name: str
     """Reader, see ``calibrate.corpora``."""
@@ -34,6 +34,8 @@ class CorpusRecipe(Record):
     licence: str
     """Goes into the model card: it binds the weights."""
     licence_verified: bool = True
+    role: Literal["train", "test"] = "train"
+    """``test``: only ``generalise`` reads it, as a corpus left out; nothing ever learns from it."""
 
 
 class SplitRecipe(Record):

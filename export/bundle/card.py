@@ -20,7 +20,7 @@ NON_COMMERCIAL = re.compile(r"\bNC\b|(?i:non-?commercial)")
 
 def model_card(manifest: Manifest, run: Run, figures: Mapping[str, Figures], checks: Sequence[Check]) -> str:
     """Return the card as Markdown: what it is, on what it was trained, its figures, its limits."""
-    corpora = run.recipe.corpora
+    corpora = run.recipe.training_corpora
     left_out = list(dict.fromkeys(corpus.name for corpus in corpora if NON_COMMERCIAL.search(corpus.licence)))
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrate.corpora import Utterance
+from calibrate.corpora import Utterance, require_trainable
 from calibrate.dataset import Part
 from edge.analyze import find_audio
 from edge.audio import open_audio
@@ -22,11 +22,12 @@ def with_unlabelled(part: Part, folders: Sequence[Path]) -> Part:
     """Return a part with the audio files of folders added, each folder a corpus of its own, unlabelled.
 
     Raises:
-        UsageError: a folder is missing or holds no audio.
+        UsageError: a folder is missing or holds no audio, or what may only be evaluated on.
     """
     utterances = list(part.utterances)
     for folder in folders:
         utterances += [Utterance(path, corpus=str(folder), speaker="", emotion="") for path in find_audio([folder])]
+    require_trainable(utterance.path for utterance in utterances)
     labels = np.full(len(utterances), UNLABELLED)
     labels[: len(part.labels)] = part.labels
     return Part(utterances, labels, part.origins)

@@ -53,3 +53,24 @@ def esd(folder: Path) -> Path:
 
 
 assert {emotion.lower() for emotion in ESD_FIRST} == set(EMOTIONS) == set(CREMA_D_CODES)
+
+
+def emovo(folder: Path) -> Path:
+    """Write three Italian actors, four emotions and two sentences; sad sounds like happy."""
+    codes = {"neutral": "neu", "happy": "gio", "angry": "rab", "sad": "tri"}
+    for speaker in ("f1", "m1", "m2"):
+        for emotion, code in codes.items():
+            for sentence in ("b1", "b2"):
+                heard = "happy" if emotion == "sad" else emotion
+                waveform = emotional(heard, f"{speaker}{sentence}{emotion}")
+                write_clip(folder / speaker / f"{code}-{speaker}-{sentence}.wav", waveform)
+    return folder
+
+
+def librispeech(folder: Path) -> Path:
+    """Write eight readers, two sentences each, who sound like anger from afar."""
+    for speaker in range(1, 9):
+        for number in range(2):
+            waveform = emotional("angry", f"reader {speaker} {number}") / 4
+            write_clip(folder / f"{speaker}-100-{number:04d}.wav", waveform)
+    return folder

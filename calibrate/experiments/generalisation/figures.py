@@ -1,0 +1,223 @@
+"""Figures of answers to files and streams, with intervals over speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from calibrate.dataset import Part, Rows
+from calibrate.experiments.bootstrap import LEVEL, drawn_counts
+from calibrate.metrics import Probabilities, calibration_error
+from calibrate.streams import Answers
+from edge.arrays import Doubles, percentile_interval
+
+DRAWS = 1_000
+"""Of speakers, for an interval."""
+SURE = 0.8
+"""Probability from which on the device asks for no review."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share and the bootstrap draws of it; one speaker has none."""
+
+    value: float
+    draws: Doubles | None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval over speakers."""
+        return None if self.draws is None else percentile_interval(self.draws, LEVEL)
+
+    def values(self) -> dict[str, Any]:
+        """Return the estimate as JSON values."""
+        return {"value": self.value, "interval": self.interval}
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """Return the difference, draw by draw."""
+        draws = None if self.draws is None or other.draws is None else self.draws - other.draws
+        return Estimate(self.value - other.value, draws)
+
+    @classmethod
+    def mean(cls, estimates: Sequence[Estimate]) -> Estimate:
+        """Return the mean of estimates on different corpora, whose speakers are drawn independently."""
+        draws = [each.draws for each in estimates if each.draws is not None]
+        complete = draws and len(draws) == len(estimates)
+        return cls(float(np.mean([each.value for each in estimates])), np.mean(draws, axis=0) if complete else None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Answers to one corpus, each with what is true."""
+
+    stream: Rows
+    speakers: Any
+    """``str[n]``."""
+    labels: Rows
+    probabilities: Probabilities
+
+    @classmethod
+    def of(cls, answers: Answers, part: Part) -> Outcome:
+        """Return answers to the utterances of a part."""
+        return cls(answers.stream, part.speakers[answers.rows], part.labels[answers.rows], answers.probabilities)
+
+    @classmethod
+    def joined(cls, outcomes: Sequence[Outcome]) -> Outcome:
+        """Return all answers; streams of the same number become one."""
+        return cls(*(
+            np.concatenate([getattr(each, name) for each in outcomes])
+            for name in ("stream", "speakers", "labels", "probabilities")
+        ))  # fmt: skip
+
+    def renumbered(self, first: int) -> Outcome:
+        """Return the same with its streams numbered from ``first`` on."""
+        return Outcome(self.stream + first, self.speakers, self.labels, self.probabilities)
+
+    def ua(self, allowed: Sequence[int] | None, seed: int = 0) -> Estimate:
+        """Return UA, the mean over streams of the mean recall over the labels that are in the stream.
+
+        Args:
+            allowed: labels that may be answered; None: all.
+            seed: of the bootstrap: the same speakers are drawn for the same seed.
+        """
+        names, speaker = np.unique(self.speakers, return_inverse=True)
+        _, stream = np.unique(self.stream, return_inverse=True)
+        right = self.predicted(allowed) == self.labels
+        shape = (int(stream.max()) + 1, len(names), self.probabilities.shape[1])
+        hits, counts = np.zeros(shape), np.zeros(shape)
+        np.add.at(hits, (stream, speaker, self.labels), right)
+        np.add.at(counts, (stream, speaker, self.labels), 1)
+        value = float(_mean_recall(hits, counts, np.ones((1, len(names))))[0])
+        if len(names) < 2:
+            return Estimate(value, None)
+        return Estimate(value, _mean_recall(hits, counts, drawn_counts(len(names), DRAWS, seed).astype(float)))
+
+    def predicted(self, allowed: Sequence[int] | None) -> Rows:
+        """Return the most probable of the labels that may be answered, ``int64[n]``."""
+        if allowed is None:
+            allowed = range(self.probabilities.shape[1])
+        best: Rows = np.asarray(allowed, np.int64)[self.probabilities[:, list(allowed)].argmax(axis=1)]
+        return best
+
+    @property
+    def sure(self) -> Any:
+        """Which answers need no review, ``bool[n]``."""
+        return self.probabilities.max(axis=1) >= SURE
+
+    def confidence(self) -> tuple[float, float, float]:
+        """Return expected calibration error, share of sure answers, and how many of these are right; of any label."""
+        sure, right = self.sure, self.predicted(None) == self.labels
+        error = calibration_error(self.probabilities, self.labels)
+        return error, float(sure.mean()), float(right[sure].mean()) if sure.any() else float("nan")
+
+
+def _mean_recall(hits: Doubles, counts: Doubles, weights: Doubles) -> Doubles:
+    """Return the mean over streams of the mean recall over labels, ``float64[draws]``; what nobody says counts nothing.
+
+    Args:
+        hits: ``float64[streams, speakers, labels]`` utterances answered rightly.
+        counts: of the same shape, all utterances.
+        weights: ``float64[draws, speakers]``, how often each speaker is drawn.
+    """
+    right = np.einsum("ds,ksl->dkl", weights, hits)
+    said = np.einsum("ds,ksl->dkl", weights, counts)
+    recall = np.divide(right, said, out=np.zeros_like(right), where=said > 0)
+    labels = (said > 0).sum(axis=2)
+    ua = np.divide(recall.sum(axis=2), labels, out=np.zeros(labels.shape), where=labels > 0)
+    return np.asarray(ua.sum(axis=1) / np.maximum((labels > 0).sum(axis=1), 1))
+
+
+@dataclass(frozen=True)
+class Side:
+    """Figures without the room, or with it."""
+
+    ua: Estimate
+    """Answers restricted to the corpus's labels, as far as somebody taught them."""
+    any_label: Estimate
+    """UA where any label may be answered, as on the device."""
+    ece: float
+    """Expected calibration error, 15 bins; this and the next two are of any label."""
+    sure: float
+    """Share of answers at ``SURE`` or more."""
+    right: float
+    """How many of these are right; not a number where there are none."""
+
+    @classmethod
+    def of(cls, outcome: Outcome, allowed: Sequence[int], seed: int) -> Side:
+        """Return the figures of answers of which ``allowed`` may count where they are restricted."""
+        return cls(outcome.ua(allowed, seed), outcome.ua(None, seed), *outcome.confidence())
+
+    def values(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        right = None if np.isnan(self.right) else self.right
+        estimates = {"ua": self.ua.values(), "ua_any_label": self.any_label.values()}
+        return estimates | {"ece": self.ece, "sure": self.sure, "right": right}
+
+    @classmethod
+    def mean(cls, sides: Sequence[Side]) -> Side:
+        """Return the means over corpora."""
+        known = [side.right for side in sides if not np.isnan(side.right)]
+        return cls(
+            Estimate.mean([side.ua for side in sides]),
+            Estimate.mean([side.any_label for side in sides]),
+            float(np.mean([side.ece for side in sides])),
+            float(np.mean([side.sure for side in sides])),
+            float(np.mean(known)) if known else float("nan"),
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A corpus as files, or as streams of one kind."""
+
+    corpus: str
+    kind: str
+    without: Side
+    room: Side | None
+    """None for files, which are in no room."""
+
+    @property
+    def gain(self) -> Estimate | None:
+        """What the room adds to UA."""
+        return None if self.room is None else self.room.ua - self.without.ua
+
+    def values(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        room, gain = self.room and self.room.values(), self.gain and self.gain.values()
+        return {"corpus": self.corpus, "as": self.kind, "without": self.without.values(), "room": room, "gain": gain}
+
+    @classmethod
+    def mean(cls, rows: Sequence[Row]) -> Row:
+        """Return the mean over corpora of rows of one kind."""
+        rooms = [row.room for row in rows if row.room is not None]
+        return cls("mean", rows[0].kind, Side.mean([row.without for row in rows]), Side.mean(rooms) if rooms else None)
+
+
+@dataclass(frozen=True)
+class Everyday:
+    """Speech that is neutral throughout, as files or as one stream."""
+
+    corpus: str
+    kind: str
+    speakers: int
+    label: str
+    """What all of it is."""
+    without: tuple[Estimate, float]
+    """Share that is answered so, and share that is surely something else."""
+    room: tuple[Estimate, float] | None
+
+    @staticmethod
+    def side(outcome: Outcome) -> tuple[Estimate, float]:
+        """Return the two shares."""
+        return outcome.ua(None), float((outcome.sure & (outcome.predicted(None) != outcome.labels)).mean())
+
+    def values(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        sides = {
+            name: side and {"share": side[0].values(), "surely_else": side[1]}
+            for name, side in (("without", self.without), ("room", self.room))
+        }
+        return {"corpus": self.corpus, "as": self.kind, "speakers": self.speakers, "label": self.label, **sides}
