@@ -53,7 +53,7 @@ class Recipe(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if not self.training_corpora:
-            raise ValueError('at least one [[corpora]] with role = "train" is needed')
+            raise ValueError('at least one [[corpora]] is needed with role = "train"')
         for label in self.labels:
             if label not in LABELS:
                 raise ValueError(f"label {label!r} is not one of {', '.join(LABELS)}{nearest(label, LABELS)}")

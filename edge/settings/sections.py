@@ -65,17 +65,6 @@ class SegmenterSettings(_Section):
     """Longer speech is cut here and marked truncated; never more than the bundle's longest bucket."""
 
 
-class RoomSettings(_Section):
-    """How the room of a source is estimated."""
-
-    prior_utterances: Annotated[float, Field(gt=0, le=1_000)] = 16.0
-    """``k``: so many utterances move the offset half of the way."""
-    label_shift: Annotated[float, Field(ge=0, le=2)] = 1.0
-    """Share of the labels' expected shift that is taken out of every utterance."""
-    caution: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """How much ``k`` grows where the answers are mostly of one label."""
-
-
 class EncoderSettings(_Section):
     """Which model runs, and on what."""
 

@@ -181,5 +181,5 @@ def test_a_corpus_for_evaluation_only_cannot_be_trained_on(
 
 
 def test_a_recipe_needs_something_to_train_on(recipe_of: Callable[..., Recipe]) -> None:
-    with pytest.raises(ValueError, match='at least one \\[\\[corpora\\]\\] with role = "train"'):
+    with pytest.raises(ValueError, match='at least one \\[\\[corpora\\]\\] is needed with role = "train"'):
         recipe_of(corpora=[EMOVO])

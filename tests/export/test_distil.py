@@ -24,6 +24,7 @@ from export.distil.teacher import Rendering, batches_of, chatter, overlaid, view
 from export.distil.train import distil
 from export.distil.unlabelled import with_unlabelled
 from helpers.calling import exit_code
+from helpers.layouts import emovo
 from helpers.models import toml
 
 QUIET = {"gain_db": 0.0, "noise_probability": 0.0, "room_probability": 0.0, "telephone_probability": 0.0}
@@ -280,6 +281,8 @@ def test_speech_without_labels_helps_and_an_empty_folder_is_named(teacher: Run, 
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="audio"):
         with_unlabelled(part, [tmp_path / "empty"])
+    with pytest.raises(UsageError, match="is of emovo, whose licence allows evaluation only"):
+        with_unlabelled(part, [emovo(tmp_path / "more")])
 
 
 def test_a_linear_head_is_refused(run: Run, tmp_path: Path, data: Path) -> None:

@@ -46,8 +46,8 @@ PROTOCOL = (
     f"fifths: one label, each in turn, has a share of {SHARES['half']} or {SHARES['four fifths']}, the others share "
     "the rest; each stream a room of its own, estimated from its beginning. UA is the mean recall over the labels that "
     "the corpus has, answers restricted to them as far as they were taught (any label: not restricted), mean over "
-    f"streams. ECE: expected calibration error, 15 bins; sure: share of answers at {SURE:.2f} or more, right: how many of these "
-    "are; all three of any label. In brackets 95 % intervals over speakers; gain: of the room, in points"
+    f"streams. ECE: expected calibration error, 15 bins; sure: share of answers at {SURE:.2f} or more, right: how many "
+    "of these are; all three of any label. In brackets 95 % intervals over speakers; gain: of the room, in points"
 )
 
 
