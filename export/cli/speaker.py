@@ -12,6 +12,7 @@ from export.cli.options import Debug
 
 EXAMPLES = examples(
     "affectd-export speaker campplus.onnx --out speaker.onnx --licence Apache-2.0",
+    "affectd-export speaker campplus.onnx --out speaker.onnx --licence Apache-2.0 --speech recordings",
     "affectd-calibrate verification configs/default-train.toml --data data --out verifier --encoder speaker.onnx",
 )
 
@@ -23,8 +24,15 @@ def speaker(
     licence: Annotated[
         str, typer.Option(help="Licence of the weights, for the model card.", show_default="that in the metadata")
     ] = "",
+    speech: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of recordings: half of them set the ranges of int8, the others check it.",
+            exists=True, file_okay=False, metavar="DIR", show_default="float32",
+        ),
+    ] = None,
     debug: Debug = False,
-) -> None:
+) -> None:  # fmt: skip
     """Adapt a published speaker encoder (CAM++, ERes2Net, ECAPA, ResNet): front end inside, waveform to voiceprint.
 
     It has no input for lengths, so every utterance of a batch runs by itself and unpadded, which costs no accuracy but
@@ -34,10 +42,14 @@ def speaker(
     from rich.table import Table
 
     from export.speaker.foreign import adapt_speaker_encoder
+    from export.speaker.speech import speech_of_folder
 
-    adapted = adapt_speaker_encoder(model, out, licence)
+    adapted = adapt_speaker_encoder(model, out, licence, speech_of_folder(speech) if speech else ())
     table = Table("check", "figure", title=f"{model.name}, {adapted.framework}")
     table.add_row("voiceprint", f"{adapted.dim} values")
+    table.add_row("precision", adapted.precision)
+    if adapted.precision == "int8":
+        table.add_row("least cosine to float32", f"{adapted.cosine:.4f}")
     table.add_row("padding error", f"{adapted.padding_error:.2g}")
     table.add_row("3 s of speech, one thread", f"{adapted.milliseconds:.0f} ms")
     Console().print(table)

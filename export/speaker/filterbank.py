@@ -1,20 +1,23 @@
 """Kaldi's log mel filterbank as ONNX nodes, for one utterance and only its valid samples.
 
 25 ms frames every 10 ms that lie wholly inside the utterance, without dither. Removing a frame's mean, pre-emphasis,
-window and Fourier transform are one matrix, and so one convolution.
+window and Fourier transform are one matrix, and so one convolution. Its weights and the mel triangles would be a
+megabyte; the graph computes them from a few vectors, which onnxruntime does once, when it loads the graph.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
-from edge.arrays import Doubles
-from edge.audio import SAMPLE_RATE_HZ
+from edge.arrays import Doubles, Matrix
+from edge.audio import SAMPLE_RATE_HZ, Waveform
+from export.graph.nodes import inner_session
 
 MELS = 80
 WINDOW, HOP, FOURIER = 400, 160, 512
@@ -27,6 +30,42 @@ SHORTEST = SAMPLE_RATE_HZ // 2
 """A shorter utterance is repeated up to this many samples, since statistics pooling needs some frames."""
 
 Window = Literal["povey", "hamming"]
+Step = tuple[str, list[str], str, dict[str, Any]]
+"""A node: operator, inputs, output and attributes."""
+
+FOURIER_STEPS: list[Step] = [
+    ("Mul", ["bins", "frame"], "turns", {}),
+    ("Mod", ["turns", "fourier_size"], "phase", {}),
+    ("Gather", ["cosine", "phase"], "real", {}),
+    ("Gather", ["sine", "phase"], "imaginary", {}),
+    ("Concat", ["real", "imaginary"], "transform", {"axis": 0}),
+    ("Mul", ["transform", "window"], "windowed", {}),
+    # Pre-emphasis: every sample less a share of the one before; before the first there is another like it.
+    ("Gather", ["windowed", "later"], "next_sample", {"axis": 1}),
+    ("Mul", ["next_sample", "inside"], "next_inside", {}),
+    ("Gather", ["windowed", "origin"], "first_sample", {"axis": 1}),
+    ("Mul", ["first_sample", "at_start"], "first_twice", {}),
+    ("Add", ["next_inside", "first_twice"], "before", {}),
+    ("Mul", ["before", "emphasis"], "less", {}),
+    ("Sub", ["windowed", "less"], "emphasised", {}),
+    ("Reshape", ["emphasised", "kernel"], "basis", {}),
+    ("GlobalAveragePool", ["basis"], "constant_offset", {}),
+    ("Sub", ["basis", "constant_offset"], "fourier", {}),
+]
+"""To ``fourier float32[512, 1, 400]``: a frame to the real and the imaginary parts of its bins below the highest."""
+MEL_STEPS: list[Step] = [
+    ("Sub", ["mel_of_bin", "left"], "above_left", {}),
+    ("Sub", ["centre", "left"], "rise", {}),
+    ("Div", ["above_left", "rise"], "rising", {}),
+    ("Sub", ["right", "mel_of_bin"], "below_right", {}),
+    ("Sub", ["right", "centre"], "fall", {}),
+    ("Div", ["below_right", "fall"], "falling", {}),
+    ("Min", ["rising", "falling"], "triangle", {}),
+    ("Max", ["triangle", "nothing"], "triangles", {}),
+    ("Concat", ["triangles", "triangles"], "of_both_parts", {"axis": 1}),
+    ("Reshape", ["of_both_parts", "mel_kernel"], "mel", {}),
+]
+"""To ``mel float32[80, 512, 1]``: Kaldi's triangles, straight on the mel scale, of the powers of both parts."""
 
 
 def filterbank(
@@ -40,7 +79,9 @@ def filterbank(
         scale: what the waveform is multiplied by.
         centred: subtract the mean over the frames.
     """
-    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
+    steps: list[Step] = [
+        *FOURIER_STEPS,
+        *MEL_STEPS,
         ("Max", ["length", "one"], "heard", {}),
         ("Max", ["heard", "shortest"], "used", {}),
         ("Range", ["zero", "used", "one"], "time", {}),
@@ -60,39 +101,59 @@ def filterbank(
         last = "centred"
     steps.append(("Transpose", [last], output, {"perm": [0, 2, 1]}))
     nodes = [helper.make_node(operator, inputs, [output], **options) for operator, inputs, output, options in steps]
-    mel = mel_weights()
+    edges = np.linspace(_mel(LOWEST_HZ), _mel(SAMPLE_RATE_HZ / 2), MELS + 2).astype(np.float32)
+    bins = np.arange(FOURIER // 2)
     return nodes, {
         "zero": np.array(0, np.int64),
         "one": np.array(1, np.int64),
         "shortest": np.array(SHORTEST, np.int64),
         "scale": np.array(scale, np.float32),
         "as_signal": np.array([1, 1, -1], np.int64),
-        "fourier": fourier_basis(window)[:, None, :].astype(np.float32),
-        "mel": np.concatenate([mel, mel], axis=1)[:, :, None].astype(np.float32),
         "floor": np.array(FLOOR, np.float32),
+        "window": window_shape(window).astype(np.float32),
+        "frame": np.arange(WINDOW),
+        "bins": bins[:, None],
+        "fourier_size": np.array(FOURIER),
+        "cosine": np.cos(2 * np.pi * np.arange(FOURIER) / FOURIER).astype(np.float32),
+        "sine": np.sin(-2 * np.pi * np.arange(FOURIER) / FOURIER).astype(np.float32),
+        "emphasis": np.array(PREEMPHASIS, np.float32),
+        "later": np.minimum(np.arange(WINDOW) + 1, WINDOW - 1),
+        "inside": np.where(np.arange(WINDOW) < WINDOW - 1, 1, 0).astype(np.float32),
+        "origin": np.array([0]),
+        "at_start": np.eye(1, WINDOW, dtype=np.float32)[0],
+        "kernel": np.array([FOURIER, 1, WINDOW]),
+        "left": edges[:-2, None],
+        "centre": edges[1:-1, None],
+        "right": edges[2:, None],
+        "mel_of_bin": _mel(bins * SAMPLE_RATE_HZ / FOURIER).astype(np.float32),
+        "nothing": np.array(0, np.float32),
+        "mel_kernel": np.array([MELS, FOURIER, 1]),
     }
 
 
-def fourier_basis(window: Window) -> Doubles:
-    """Return ``float64[512, 400]``: a frame to the real and the imaginary parts of its bins below the highest."""
-    time = np.arange(WINDOW)
-    cosine = np.cos(2 * np.pi * time / (WINDOW - 1))
-    shape = (0.5 - 0.5 * cosine) ** 0.85 if window == "povey" else 0.54 - 0.46 * cosine
-    centring = np.eye(WINDOW) - 1 / WINDOW
-    emphasis = np.eye(WINDOW) - PREEMPHASIS * np.eye(WINDOW, k=-1)
-    emphasis[0, 0] -= PREEMPHASIS  # before the first sample there is another like it
-    angle = 2 * np.pi * np.outer(np.arange(FOURIER // 2), time) / FOURIER
-    transform = np.concatenate([np.cos(angle), -np.sin(angle)])
-    return np.asarray((transform * shape) @ emphasis @ centring)
-
-
-def mel_weights() -> Doubles:
-    """Return ``float64[80, 256]``: Kaldi's triangles, which are straight on the mel scale, up to half the rate."""
-    edges = np.linspace(_mel(LOWEST_HZ), _mel(SAMPLE_RATE_HZ / 2), MELS + 2)
-    bins = _mel(np.arange(FOURIER // 2) * SAMPLE_RATE_HZ / FOURIER)
-    left, centre, right = (edges[start : start + MELS, None] for start in range(3))
-    return np.asarray(np.maximum(0.0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre))))
+def window_shape(window: Window) -> Doubles:
+    """Return ``float64[400]``, what a frame's samples are weighted with."""
+    cosine = np.cos(2 * np.pi * np.arange(WINDOW) / (WINDOW - 1))
+    return np.asarray((0.5 - 0.5 * cosine) ** 0.85 if window == "povey" else 0.54 - 0.46 * cosine)
 
 
 def _mel(frequency_hz: Any) -> Any:
     return 1127.0 * np.log(1.0 + np.asarray(frequency_hz) / 700.0)
+
+
+def extract_features(waveforms: Sequence[Waveform], window: Window, scale: float, centred: bool) -> list[Matrix]:
+    """Return ``float32[1, frames, 80]`` of each waveform, see ``filterbank``."""
+    nodes, constants = filterbank("features", window, scale, centred)
+    graph = helper.make_graph(
+        nodes,
+        "filterbank",
+        [
+            helper.make_tensor_value_info("row", TensorProto.FLOAT, ["samples"]),
+            helper.make_tensor_value_info("length", TensorProto.INT64, []),
+        ],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, "frames", MELS])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = inner_session(model, ["features"])
+    return [np.asarray(session.run(None, {"row": row, "length": np.array(len(row), np.int64)})[0]) for row in waveforms]
