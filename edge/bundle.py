@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Buckets
+from edge.cohort import COHORT_NAME, load_cohort
 from edge.errors import ModelError, nearest
 from edge.head import Head
 from edge.population import POPULATION_NAME, Population
@@ -99,6 +101,8 @@ class Bundle:
     head: Head
     """For strangers."""
     population: Population
+    cohort: Matrix | None = None
+    """``float32[voices, dim]`` that scores of voices are compared with; None: they are plain cosines."""
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Bundle:
@@ -116,7 +120,10 @@ class Bundle:
         _check_shape(folder / HEAD_NAME, head.weight.shape, expected)
         population = Population.load(folder / POPULATION_NAME, manifest.labels)
         _check_shape(folder / POPULATION_NAME, population.shifts.shape, expected)
-        return cls(folder, manifest, head, population)
+        cohort = None
+        if manifest.speaker and COHORT_NAME in manifest.files:
+            cohort = load_cohort(folder / COHORT_NAME, manifest.speaker.voiceprint_dim)
+        return cls(folder, manifest, head, population, cohort)
 
     @property
     def encoder_path(self) -> Path:
@@ -147,7 +154,7 @@ class Bundle:
     def calibration(self) -> VoiceCalibration | None:
         """What cosines of voiceprints mean; None without a speaker encoder."""
         speaker = self.manifest.speaker
-        return VoiceCalibration(np.array(speaker.calibration)) if speaker else None
+        return VoiceCalibration(np.array(speaker.calibration), self.cohort) if speaker else None
 
     def __repr__(self) -> str:
         encoder = self.manifest.encoder

@@ -13,6 +13,8 @@ from edge.arrays import Doubles, Integers, Matrix, unit
 SHORTEST_S = 0.5
 MOST_PRINTS = 16
 """More prints of a person raise no further confidence."""
+NEAREST = 20
+"""Voices of a cohort that count."""
 FEATURES = 6
 """Columns of ``features``."""
 
@@ -21,12 +23,15 @@ FEATURES = 6
 class VoiceCalibration:
     """From cosines to evidence: logistic regression that knows the duration and the number of prints.
 
-    The quality measures follow Mandasari et al. 2013. Adaptive score normalisation against a cohort, as a feature or
-    instead, was measured and lost to this.
+    The quality measures follow Mandasari et al. 2013. With a cohort the score is how far a person's cosine exceeds
+    those of the most similar voices (adaptive symmetric normalisation, Matejka et al. 2017, of the mean alone: dividing
+    by the deviation was measured and is worse), so that its scale does not depend on room and language.
     """
 
     weights: Doubles
     """``float64[6]``, one for each column of ``features``."""
+    cohort: Matrix | None = None
+    """``float32[voices, dim]`` of unit length, a print for each of many people; None: plain cosines."""
 
     def log_ratios(self, enrolled: Matrix, prints: Matrix, durations_s: Doubles) -> Doubles:
         """Return log p(print | this person) / p(print | someone else) as ``float64[n]``.
@@ -36,18 +41,29 @@ class VoiceCalibration:
             prints: ``float32[n, dim]`` to compare.
             durations_s: their speech, ``float64[n]``.
         """
-        ratios: Doubles = features(enrolled, prints, durations_s) @ self.weights
+        ratios: Doubles = features(enrolled, prints, durations_s, self.cohort) @ self.weights
         return ratios
 
 
-def features(enrolled: Matrix, prints: Matrix, durations_s: Doubles) -> Doubles:
+def features(enrolled: Matrix, prints: Matrix, durations_s: Doubles, cohort: Matrix | None = None) -> Doubles:
     """Return ``float64[n, 6]``: what the regression sees of trials of one person against prints.
 
-    The score is the cosine with the person's mean print and, half as much, with the nearest one.
+    The score is the cosine with the person's mean print and, half as much, with the nearest one; less what the cohort
+    gives, if there is one.
     """
     cosines = (prints @ enrolled.T).astype(np.float64)
     centre = cosines.mean(axis=1) / _mean_length(enrolled)
-    return _columns(centre, cosines.max(axis=1), durations_s, np.full(len(prints), len(enrolled)))
+    expected = np.zeros(1)
+    if cohort is not None:
+        expected = (likeness(unit(enrolled.mean(axis=0))[None], cohort) + likeness(prints, cohort)) / 2
+    return _columns(centre - expected, cosines.max(axis=1) - expected, durations_s, np.full(len(prints), len(enrolled)))
+
+
+def likeness(prints: Matrix, cohort: Matrix) -> Doubles:
+    """Return the mean cosine of prints ``float32[n, dim]`` with the most similar voices of a cohort, ``float64[n]``."""
+    count = min(NEAREST, len(cohort))
+    cosines = np.partition(prints @ cohort.T, -count, axis=1)[:, -count:]
+    return np.asarray(cosines.mean(axis=1), np.float64)
 
 
 def _mean_length(prints: Matrix) -> float:
@@ -116,6 +132,11 @@ class Identifier:
         self._counts = np.array([len(mine) for mine in prints], np.int64)
         self._starts = self._counts.cumsum() - self._counts
         self._norms = np.array([_mean_length(mine) for mine in prints])
+        cohort = calibration.cohort
+        centres = [unit(mine.mean(axis=0)) for mine in prints]
+        self._likeness = (
+            likeness(np.stack(centres), cohort) if centres and cohort is not None else np.zeros(len(prints))
+        )
         self.stay, self.forget_s, self.threshold = stay, forget_s, threshold
         stranger = stranger if people else 1.0
         self._fresh = np.array([(1 - stranger) / max(1, len(people))] * len(people) + [stranger])
@@ -148,6 +169,9 @@ class Identifier:
         cosines = (self._prints @ voiceprint).astype(np.float64)
         centre = np.add.reduceat(cosines, self._starts) / self._counts / self._norms
         nearest = np.maximum.reduceat(cosines, self._starts)
+        if self.calibration.cohort is not None:
+            expected = (self._likeness + likeness(voiceprint[None], self.calibration.cohort)) / 2
+            centre, nearest = centre - expected, nearest - expected
         durations_s = np.full(len(self.names), duration_s)
         ratios: Doubles = _columns(centre, nearest, durations_s, self._counts) @ self.calibration.weights
         return ratios

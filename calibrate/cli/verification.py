@@ -29,6 +29,13 @@ def verification(
             dir_okay=False, exists=True, metavar="FILE", show_default="GE2E and the spectrum",
         ),
     ] = None,
+    cohort: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of recordings of other people, SPEAKER-….*: scores are less what these voices get.",
+            file_okay=False, exists=True, metavar="DIR", show_default="none",
+        ),
+    ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Random draws of held-out speakers.")] = 20,
     cache: Annotated[Path, typer.Option(help="Folder for voiceprints.", file_okay=False)] = Path("cache"),
     threads: Threads = 2,
@@ -43,6 +50,7 @@ def verification(
     from calibrate.experiments.verification import measure_verification
     from calibrate.workspace import Workspace
 
-    report = measure_verification(Workspace(data, cache, threads).open(), recipe, encoder=encoder, draws=draws)
+    workspace = Workspace(data, cache, threads).open()
+    report = measure_verification(workspace, recipe, encoder=encoder, draws=draws, cohort_folder=cohort)
     report.write(out)
     report.show(json, out)

@@ -29,8 +29,13 @@ class Verifier:
     calibration: VoiceCalibration
 
 
-def fit_verifier(voices: Voices, seed: int = 0) -> Verifier:
+def fit_verifier(voices: Voices, seed: int = 0, cohort: Matrix | None = None) -> Verifier:
     """Fit on all speakers given. A corpus of one speaker only shapes the projection.
+
+    Args:
+        voices: of known speakers.
+        seed: of the trials drawn.
+        cohort: ``float32[voices, dim]`` of other people, from the same encoder, which needs no projection.
 
     Raises:
         UsageError: no corpus has two speakers with clips to enrol and clips to test.
@@ -44,7 +49,7 @@ def fit_verifier(voices: Voices, seed: int = 0) -> Verifier:
         projection = replace(fit_projection(voices.spectrum[whole], speakers), nuisance=nuisance)
     trials, targets, weights = [], [], []
     for _, mine in by_corpus(voices):
-        found = list(_trials(mine, mine.prints(projection), rng))
+        found = list(_trials(mine, mine.prints(projection), rng, cohort))
         if {is_target for _, is_target in found} != {True, False}:
             continue
         for target in (True, False):
@@ -58,10 +63,12 @@ def fit_verifier(voices: Voices, seed: int = 0) -> Verifier:
     weight = np.concatenate(weights)
     regression = LogisticRegression(C=1e3, fit_intercept=False, max_iter=2_000)
     regression.fit(np.concatenate(trials), np.concatenate(targets), sample_weight=weight * len(weight) / weight.sum())
-    return Verifier(projection, VoiceCalibration(regression.coef_[0].astype(np.float64)))
+    return Verifier(projection, VoiceCalibration(regression.coef_[0].astype(np.float64), cohort))
 
 
-def _trials(voices: Voices, prints: Matrix, rng: np.random.Generator) -> Iterator[tuple[Doubles, bool]]:
+def _trials(
+    voices: Voices, prints: Matrix, rng: np.random.Generator, cohort: Matrix | None
+) -> Iterator[tuple[Doubles, bool]]:
     """Yield features of one person's enrolment against one speaker's tests, and whether these are the same."""
     speakers = np.unique(voices.speaker).tolist()
     tests = {
@@ -74,4 +81,4 @@ def _trials(voices: Voices, prints: Matrix, rng: np.random.Generator) -> Iterato
                 clips = draw_enrolment(voices, person, count, rng, neutral)
                 for speaker, rows in tests.items():
                     if len(clips) and len(rows):
-                        yield features(prints[clips], prints[rows], voices.duration_s[rows]), speaker == person
+                        yield features(prints[clips], prints[rows], voices.duration_s[rows], cohort), speaker == person

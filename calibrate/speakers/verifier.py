@@ -27,6 +27,7 @@ LICENCE = "Apache-2.0"
 NOT_STATED = "not stated"
 
 ANY = -1
+COHORT = "voice.cohort"
 _CALIBRATION = {"voice.weights": (FEATURES,)}
 _PROJECTION = {
     "projection.mean": (SPECTRUM_DIM,),
@@ -75,6 +76,8 @@ class SpeakerModel:
         target = folder / SPEAKER_NAME
         metadata = {"architecture": self.architecture, "licence": self.licence, "dim": str(self.dim)}
         tensors: Tensors = dict(zip(_CALIBRATION, [self.calibration.weights], strict=True))
+        if self.calibration.cohort is not None:
+            tensors[COHORT] = self.calibration.cohort
         if self.onnx is None:
             target.unlink(missing_ok=True)
         else:
@@ -116,7 +119,8 @@ class SpeakerModel:
             projection = SpectrumProjection(mean, matrix, float(weight.item()), nuisance)
             if dim != HIDDEN + SPECTRUM_DIM:
                 raise ModelError(f"{path}: says dim {dim}, but GE2E with a projection gives {HIDDEN + SPECTRUM_DIM}")
-        calibration = VoiceCalibration(weights.astype(np.float64))
+        cohort = _take(path, tensors, {COHORT: (ANY, dim)})[0] if COHORT in tensors else None
+        calibration = VoiceCalibration(weights.astype(np.float64), cohort)
         return cls(calibration, known["architecture"], known["licence"], dim, projection, onnx)
 
 

@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 TIMED_CLIPS = 24
 """Clips of each speaker that are cut or prolonged to each of ``DURATIONS_S``."""
+COHORT_VOICES, COHORT_LEAST = 128, 20
+"""People of a cohort, at most and at least."""
+COHORT_S = 6.0
+"""Speech of each."""
 BATCH = 32
 BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
 """Input lengths of an ONNX encoder, those of a bundle."""
@@ -141,6 +145,23 @@ def read_voices(source: VoiceSource, utterances: Sequence[Utterance], seed: int 
         gender=gender[origins],
         emotion=emotion[origins],
     )
+
+
+def read_cohort(source: OnnxVoices, folder: Path, seed: int = 0) -> Matrix:
+    """Return ``float32[voices, dim]``: a print each of people drawn from a folder of recordings.
+
+    A file's name up to the first hyphen is its speaker, as in LibriSpeech; without one, every file is of someone else.
+
+    Raises:
+        UsageError: the folder holds too few people.
+    """
+    by_speaker = {path.stem.partition("-")[0]: path for path in sorted(folder.iterdir()) if path.is_file()}
+    rng = np.random.default_rng(seed)
+    drawn = rng.permutation(sorted(by_speaker))[:COHORT_VOICES].tolist()
+    if len(drawn) < COHORT_LEAST:
+        raise UsageError(f"{folder}: has recordings of {len(drawn)} people; a cohort needs {COHORT_LEAST}")
+    longest = round(COHORT_S * SAMPLE_RATE_HZ)
+    return source.embed([whole_file_waveform(by_speaker[name])[:longest] for name in drawn], lambda count: None)[0]
 
 
 def _read(utterances: Sequence[Utterance], advance: Advance) -> tuple[list[Utterance], list[Waveform]]:

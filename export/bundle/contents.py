@@ -20,6 +20,7 @@ from edge.bundle import (
     SpeakerRecord,
     sha256_of,
 )
+from edge.cohort import COHORT_NAME, save_cohort
 from edge.head import Head
 from edge.population import POPULATION_NAME, Population
 from export.graph.encoder_graph import OPSET
@@ -68,6 +69,8 @@ def write_contents(model: Model, folder: Path, identity: Identity, metrics: dict
     run = model.run
     head_of(run).save(folder / HEAD_NAME)
     model.population.save(folder / POPULATION_NAME)
+    if model.speaker and model.speaker.calibration.cohort is not None:
+        save_cohort(folder / COHORT_NAME, model.speaker.calibration.cohort)
     for path in folder.iterdir():
         path.chmod(0o644)
     files = {
@@ -90,7 +93,7 @@ def write_contents(model: Model, folder: Path, identity: Identity, metrics: dict
             embedding_dim=run.recipe.head.dim,
             max_s=run.recipe.encoder.max_s,
         ),
-        speaker=_speaker_record(model.speaker) if model.speaker else None,
+        speaker=speaker_record(model.speaker) if model.speaker else None,
         corpora=tuple(run.corpora),
         metrics=metrics or {},
         files=files,
@@ -99,7 +102,8 @@ def write_contents(model: Model, folder: Path, identity: Identity, metrics: dict
     return manifest
 
 
-def _speaker_record(speaker: SpeakerModel) -> SpeakerRecord:
+def speaker_record(speaker: SpeakerModel) -> SpeakerRecord:
+    """Return what the manifest says of a speaker encoder."""
     return SpeakerRecord(
         architecture=speaker.architecture,
         licence=speaker.licence,

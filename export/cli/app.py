@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.cli.kit.entry import examples, launch, new_app
-from export.cli import bundle, check, distil, engines, speaker
+from export.cli import bundle, check, distil, engines, replace_speaker, speaker
 
 app = new_app(
     "affectd-export",
@@ -21,6 +21,7 @@ app.command(epilog=bundle.EXAMPLES)(bundle.bundle)
 app.command(epilog=check.EXAMPLES)(check.check)
 app.command(epilog=distil.EXAMPLES)(distil.distil)
 app.command(epilog=engines.EXAMPLES)(engines.engines)
+app.command(epilog=replace_speaker.EXAMPLES)(replace_speaker.replace_speaker)
 app.command(epilog=speaker.EXAMPLES)(speaker.speaker)
 
 

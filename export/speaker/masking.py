@@ -8,6 +8,7 @@ one for each segment and to spread it at the end.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -70,7 +71,7 @@ def _add_weights(graph: onnx.GraphProto, pool: onnx.NodeProto) -> None:
     }  # fmt: skip
     graph.initializer.extend(numpy_helper.from_array(value.astype(np.int64), name) for name, value in constants.items())
     graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), "segment_unit"))
-    steps: list[tuple[str, list[str], str, dict[str, int | list[int]]]] = [
+    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("Shape", [pool.input[0]], "segment_shape", {}),
         ("Gather", ["segment_shape", "segment_axis"], "segment_count_of_frames", {"axis": 0}),
         ("Range", ["segment_zero", "segment_count_of_frames", "segment_one"], "segment_time", {}),

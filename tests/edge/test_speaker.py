@@ -6,6 +6,7 @@ import pytest
 
 from edge.arrays import Matrix, unit
 from edge.buckets import Buckets
+from edge.cohort import load_cohort, save_cohort
 from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
@@ -134,3 +135,29 @@ def test_extreme_evidence_stays_a_probability(scale: float) -> None:
         for voice in (ANNA, BEN, CEM, ANNA):
             found = conversation.identify(voice, 2.0)
             assert sum(found.posterior.values()) + found.stranger == pytest.approx(1)
+
+
+def test_a_cohort_takes_away_what_everyone_of_a_room_shares() -> None:
+    rng = np.random.default_rng(3)
+    cohort = unit(rng.standard_normal((40, DIM)).astype(np.float32))
+    calibration = VoiceCalibration(CALIBRATION.weights, cohort)
+    people = {"Anna": prints(ANNA, 4, 1), "Ben": prints(BEN, 4, 2)}
+    heard = prints(ANNA, 3, 7)
+    durations_s = np.array([1.0, 2.0, 3.0])
+    plain, compared = (each.log_ratios(people["Anna"], heard, durations_s) for each in (CALIBRATION, calibration))
+    assert (compared < plain).all()
+    one = Identifier(calibration, people)
+    for row, duration_s in zip(heard, durations_s, strict=True):
+        expected = [calibration.log_ratios(mine, row[None], np.array([duration_s]))[0] for mine in people.values()]
+        np.testing.assert_allclose(one._log_ratios(row, float(duration_s)), expected, atol=1e-4)
+
+
+def test_a_cohort_is_kept_in_half_precision(tmp_path: Path) -> None:
+    cohort = unit(np.random.default_rng(0).standard_normal((30, DIM)).astype(np.float32))
+    save_cohort(tmp_path / "cohort.safetensors", cohort)
+    np.testing.assert_allclose(load_cohort(tmp_path / "cohort.safetensors", DIM), cohort, atol=1e-3)
+    with pytest.raises(ModelError, match=r"prints must be \(voices, 5\)"):
+        load_cohort(tmp_path / "cohort.safetensors", 5)
+    (tmp_path / "cohort.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_cohort(tmp_path / "cohort.safetensors", DIM)

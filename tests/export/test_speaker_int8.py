@@ -8,8 +8,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
 from export.graph.compact import compact
-from export.speaker.int8 import pack_seven_bits, quantise_convolutions
+from export.speaker.int8 import quantise_convolutions
 from export.speaker.masking import mask_segments
+from export.speaker.packing import pack_seven_bits
 
 CHANNELS = 8
 

@@ -20,10 +20,11 @@ from calibrate.report.blocks import Block
 from calibrate.speakers.fitting import COUNTS, fit_verifier
 from calibrate.speakers.trials import DURATIONS_S, Voices
 from calibrate.speakers.verifier import SpeakerModel
-from calibrate.speakers.voice_table import OnnxVoices, TorchVoices, cached_voices
+from calibrate.speakers.voice_table import OnnxVoices, TorchVoices, cached_voices, read_cohort
 from calibrate.speakers.voices import load_voice_encoder
 from calibrate.splits import SPLITS
 from calibrate.workspace import Workspace
+from edge.arrays import Matrix
 from edge.errors import UsageError
 from edge.settings import SpeakerSettings
 
@@ -48,12 +49,15 @@ SHARE = 0.5
 """Of each corpus's speakers, held out in a draw."""
 
 
-def measure_verification(workspace: Workspace, recipe_path: Path, *, encoder: Path | None, draws: int) -> Report:
+def measure_verification(
+    workspace: Workspace, recipe_path: Path, *, encoder: Path | None, draws: int, cohort_folder: Path | None = None
+) -> Report:
     """Measure how well speakers are distinguished, and fit the ``SpeakerModel`` that is written along with the report.
 
     Args:
         encoder: ONNX speaker encoder; None: GE2E and the spectrum.
         draws: of held-out speakers.
+        cohort_folder: recordings of other people, whom scores are compared with; only with ``encoder``.
 
     Raises:
         UsageError: the corpora cannot be read, or have too few speakers.
@@ -62,16 +66,21 @@ def measure_verification(workspace: Workspace, recipe_path: Path, *, encoder: Pa
     recipe = read_recipe(recipe_path)
     parts = read_parts(recipe, workspace.data)
     source = TorchVoices(load_voice_encoder()) if encoder is None else OnnxVoices(encoder, workspace.threads)
+    cohort = None
+    if cohort_folder is not None:
+        if encoder is None:
+            raise UsageError("--cohort goes with --encoder: GE2E's projection is fitted on the corpora alone")
+        cohort = read_cohort(OnnxVoices(encoder, workspace.threads), cohort_folder, recipe.seed)
     utterances = [utterance for split in SPLITS for utterance in parts[split].utterances]
     voices = cached_voices(source, utterances, workspace.cache, recipe.seed)
     with progress_bar() as progress:
         task = progress.add_task("draws of speakers", total=draws)
-        figures = evaluate_verifier(voices, draws, SHARE, lambda: progress.advance(task))
-    model = fit_model(voices, set(parts["test"].speakers.tolist()), encoder)
+        figures = evaluate_verifier(voices, draws, SHARE, lambda: progress.advance(task), cohort)
+    model = fit_model(voices, set(parts["test"].speakers.tolist()), encoder, cohort)
     return verification_report(figures, describe(voices, draws, model), model.save)
 
 
-def fit_model(voices: Voices, test: set[str], encoder: Path | None) -> SpeakerModel:
+def fit_model(voices: Voices, test: set[str], encoder: Path | None, cohort: Matrix | None = None) -> SpeakerModel:
     """Fit on everybody but the test speakers.
 
     Raises:
@@ -80,7 +89,7 @@ def fit_model(voices: Voices, test: set[str], encoder: Path | None) -> SpeakerMo
     known = voices.select(~np.isin(voices.speaker, sorted(test)))
     if not len(known.speaker):
         raise UsageError("no speaker of the corpora is in the train or validation split")
-    verifier = fit_verifier(known)
+    verifier = fit_verifier(known, cohort=cohort)
     if encoder is not None:
         return SpeakerModel.of_onnx(verifier.calibration, encoder)
     assert verifier.projection is not None
@@ -94,14 +103,16 @@ def describe(voices: Voices, draws: int, model: SpeakerModel) -> str:
     )
     settings = SpeakerSettings()
     fitted = "calibration is" if model.projection is None else "projection and calibration are"
+    cohort = model.calibration.cohort
+    compared = "" if cohort is None else f"scores are less those of {len(cohort)} voices of nobody here; "
     return (
         f"{model.architecture}, dim {model.dim}; mean of {draws} seeded draws; in each, half of the speakers of every "
         f"corpus ({speakers}; at least five, none where there are fewer than seven) are tested among themselves, and "
         f"{fitted} fitted on the others; half of a speaker's clips, drawn once, only enrol, the others only test; "
         "clips go through the device's voice activity detection; enrolment clips are of as many emotions as possible, "
         "or all neutral; tests of a given duration are clips cut, or prolonged by others of that speaker and emotion; "
-        f"strangers are other speakers of the corpus, expected with probability {settings.stranger}; a name needs a "
-        f"posterior of {settings.threshold}"
+        f"{compared}strangers are other speakers of the corpus, expected with probability {settings.stranger}; "
+        f"a name needs a posterior of {settings.threshold}"
     )
 
 

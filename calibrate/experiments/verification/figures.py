@@ -36,12 +36,17 @@ def equal_error_rate(same: Doubles, different: Doubles) -> float:
 
 
 def evaluate_verifier(
-    voices: Voices, draws: int = 20, share: float = 0.5, advance: Callable[[], object] | None = None
+    voices: Voices,
+    draws: int = 20,
+    share: float = 0.5,
+    advance: Callable[[], object] | None = None,
+    cohort: Matrix | None = None,
 ) -> dict[Figure, float]:
     """Return figures, each the mean over random draws of speakers held out from all fitting.
 
     In each draw a share of every corpus's speakers (at least five) is tested, and everything is fitted on the others.
-    Keys are (corpus, what, condition…). ``advance`` is called when a draw is done.
+    Keys are (corpus, what, condition…). ``advance`` is called when a draw is done; ``cohort``
+    is that of ``fit_verifier``.
 
     Raises:
         UsageError: the corpora have too few speakers.
@@ -50,7 +55,7 @@ def evaluate_verifier(
     for seed in range(draws):
         rng = np.random.default_rng(seed)
         known, held = hold_out(voices, share, rng)
-        verifier = fit_verifier(known, seed)
+        verifier = fit_verifier(known, seed, cohort)
         for corpus, mine in by_corpus(held):
             figures = _error_rates(mine, verifier, rng) | _identification(mine, verifier, rng)
             for (what, *condition), value in figures.items():

@@ -1,0 +1,52 @@
+"""``affectd-export replace-speaker``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.cli.kit.entry import examples
+from export.cli.options import Debug
+
+EXAMPLES = examples(
+    "affectd-export replace-speaker edge/bundles/default --verifier verifier --version 4 --out bundles/default",
+)
+
+
+def replace_speaker(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, or the name of one inside the package.")],
+    *,
+    verifier: Annotated[
+        Path, typer.Option(help="Folder of affectd-calibrate verification.", exists=True, file_okay=False)
+    ],
+    version: Annotated[str, typer.Option(help="Version of the new bundle.")],
+    out: Annotated[Path, typer.Option(help="Bundle folder to write.", file_okay=False, metavar="DIR")],
+    max_mb: Annotated[float, typer.Option(min=0, help="Most megabytes of the whole bundle.")] = 20.0,
+    debug: Debug = False,
+) -> None:
+    """Put another speaker encoder into a finished bundle; everything else in it stays as it is.
+
+    Voiceprints of two encoders do not mix: whoever is enrolled keeps their voice profile, and enrols again to be
+    recognised.
+    """
+    import json
+
+    from calibrate.speakers.verifier import SpeakerModel
+    from export.bundle.speaker_swap import replace_speaker as write
+
+    report = verifier / "verification.json"
+    figures = json.loads(report.read_text()) if report.is_file() else {}
+    kept = {
+        corpus: {
+            "equal_error_rate": found["EER"]["calibrated"],
+            "named_in_turns": found["attributed"]["in turns, open set"],
+            "names_right": found["right of attributed"]["in turns, open set"],
+            "strangers_named": found["strangers accepted"]["one voice, open set"],
+        }
+        for corpus, found in figures.get("corpora", {}).items()
+    }
+    command = "affectd-calibrate verification RECIPE --data DATA --encoder speaker.onnx --cohort COHORT --out VERIFIER"
+    written = write(bundle, SpeakerModel.load(verifier), out, version, {"command": command, "corpora": kept}, max_mb)
+    print(f"{written} written to {out}")
