@@ -96,7 +96,7 @@ def adapt_speaker_encoder(path: Path, target: Path, licence: str = "", speech: S
             if adapted.cosine < LEAST_COSINE:
                 raise ModelError(
                     f"{path}: int8 is not true enough: the least cosine of its voiceprints to those of float is "
-                    f"{adapted.cosine:.3f}, allowed is {LEAST_COSINE}; --precision fp32 keeps it as it is"
+                    f"{adapted.cosine:.3f}, allowed is {LEAST_COSINE}; without --speech it stays in float"
                 )
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -117,9 +117,9 @@ def test_ge2e_gets_a_projection_and_never_sees_the_test_speakers(
     fitted: list[set[str]] = []
     fit = sys.modules["calibrate.experiments.verification.experiment"].__dict__["fit_verifier"]
 
-    def watched(voices: Any) -> Any:
+    def watched(voices: Any, **options: Any) -> Any:
         fitted.append(set(voices.speaker.tolist()))
-        return fit(voices)
+        return fit(voices, **options)
 
     monkeypatch.setattr("calibrate.experiments.verification.experiment.fit_verifier", watched)
     assert call("--draws", 1) == 0
