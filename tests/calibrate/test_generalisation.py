@@ -102,6 +102,8 @@ def test_corpora_and_speakers_are_left_out(
     }
     text = Path("report/generalisation.md").read_text()
     assert "Nobody taught sad: the recall of that counts as 0." in text
+    widths = {line.count("|") for line in text.partition("\n\nravdess: ")[0].splitlines() if line.startswith("|")}
+    assert widths == {14}, "every figure has its heading"
     assert Path("report/cold-start.png").stat().st_size > 1_000
 
 

@@ -23,20 +23,9 @@ COUNTS = (0, 1, 2, 4, 8, 16, 32, 64)
 ENROLLED = 8
 """Clips that a speaker of a fold enrols with."""
 COLUMNS = (
-    "left out",
-    "as",
-    "UA",
-    "room",
-    "gain",
-    "UA, any label",
-    "room",
-    "ECE",
-    "room",
-    "sure",
-    "right",
-    "sure, room",
-)
-LAST = "right, room"
+    "left out", "as", "UA", "room", "gain", "UA, any label", "room", "ECE", "room", "sure", "right", "sure, room",
+    "right, room",
+)  # fmt: skip
 PROTOCOL = (
     "left out: for each corpus in turn, trained on every speaker of the others; temperature fitted on the answers of "
     "models trained without one more of these, to that one; where training stops by validation, an eighth of the "
