@@ -53,12 +53,16 @@ class Part:
         return Part(kept, self.labels[rows], self.origins)
 
     def balanced_weights(self) -> npt.NDArray[np.float64]:
-        """Return weights that sum to one: every corpus weighs the same, and every label within its corpus."""
+        """Return weights that sum to one: a corpus as its recipe says, every label within its corpus the same."""
         cells = list(zip(self.corpora.tolist(), self.labels.tolist(), strict=True))
         counts = Counter(cells)
         labels_of = Counter(corpus for corpus, _ in counts)
-        weights = np.array([1 / (counts[cell] * labels_of[cell[0]]) for cell in cells])
+        weights = np.array([self.weight_of(cell[0]) / (counts[cell] * labels_of[cell[0]]) for cell in cells])
         return np.asarray(weights / weights.sum())
+
+    def weight_of(self, corpus: str) -> float:
+        """Return what a corpus weighs beside the others."""
+        return self.origins[corpus].weight if corpus in self.origins else 1.0
 
 
 def read_parts(recipe: Recipe, data: Path, strict: bool = False) -> dict[Split, Part]:

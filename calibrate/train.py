@@ -12,11 +12,13 @@ from calibrate import processes
 from calibrate.corpora import require_trainable
 from calibrate.dataset import Part, read_parts, require_speakers
 from calibrate.evaluate import evaluate_run
+from calibrate.left_out import fit_left_out_temperatures
 from calibrate.recipe import Recipe
 from calibrate.report import figures_report, training_picture
 from calibrate.run import FROZEN_NAME, Run, build_run, load_run
 from calibrate.splits import SPLITS, Split
 from calibrate.training.clip_mfcc import clip_mfcc
+from calibrate.training.regression import Examples, fit_logistic
 from calibrate.training.sources import LiveFeatures
 from calibrate.training.temperature import fit_temperature
 from calibrate.training.trainer import train_classifier
@@ -48,7 +50,7 @@ def train_recipe(
     """
     device = processes.join(workspace)
     parts = read_parts(recipe, workspace.data, strict=strict)
-    for split in SPLITS[:2]:
+    for split in SPLITS[: 1 if recipe.head.kind == "logistic" else 2]:
         require_speakers(parts, split)
     run = build_run(recipe, encoder or recipe.encoder.name, np.unique(parts["train"].speakers).tolist())
     run.to(device)
@@ -56,7 +58,10 @@ def train_recipe(
     if recipe.encoder.finetune and recipe.schedule.epochs:
         before = load_run(folder / FROZEN_NAME, run.encoder_name)
         _report_training(before, parts["validation"], folder / FROZEN_NAME, workspace.cache)
-    _report_training(run, parts["validation"], folder, workspace.cache)
+    if parts["validation"].paths:
+        _report_training(run, parts["validation"], folder, workspace.cache)
+    else:
+        print(f"run written to {folder}; nobody is left to validate on: affectd-calibrate generalise has the figures")
     processes.leave()
 
 
@@ -64,7 +69,8 @@ def _report_training(run: Run, validation: Part, folder: Path, cache: Path) -> N
     figures = evaluate_run(run, validation, cache)
     if not processes.is_main():
         return
-    training_picture(folder / "log.csv").write(folder)
+    if run.recipe.head.kind != "logistic":
+        training_picture(folder / "log.csv").write(folder)
     splits = run.recipe.splits.origin
     model = f"torch{run.recipe.head.stranger}"
     protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, {model}"
@@ -76,7 +82,9 @@ def _report_training(run: Run, validation: Part, folder: Path, cache: Path) -> N
 
 
 def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, resume: bool = False) -> None:
-    """Train a run in place, scale its temperature on the validation speakers, and save it to ``folder``.
+    """Train a run in place, scale its temperature, and save it to ``folder``.
+
+    The validation speakers set the temperature, for a logistic head the corpora left out in turn.
 
     Where the encoder is to learn, the head learns first, on the frozen encoder, as a run of its own in
     ``folder/frozen``: a head that knows nothing would distort the encoder (Kumar et al. 2022).
@@ -95,11 +103,16 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
             frozen = replace(run, recipe=recipe.with_finetune(0))
             train_run(frozen, parts, folder / FROZEN_NAME, cache, resume)
         finetune_run(run, (train, validation), folder, seed=seed, resume=resume)
+    elif recipe.head.kind == "logistic":
+        examples = Examples.read(run.source(cache), train, recipe)
+        fit_logistic(run.classifier, examples, recipe)
+        fit_left_out_temperatures(run, examples)
     else:
         source = run.source(cache)
         train_classifier(run.classifier, source, (train, validation), recipe.schedule, folder, seed=seed, resume=resume)
-    readable, features = run.source(cache).clean(validation, spoken_only=True)
-    run.temperature = fit_temperature(run.logits(features, readable), readable)
+    if recipe.head.kind != "logistic":
+        readable, features = run.source(cache).clean(validation, spoken_only=True)
+        run.temperature = fit_temperature(run.logits(features, readable), readable)
     run.corpora = [
         CorpusRecord(
             name=name,

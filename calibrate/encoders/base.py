@@ -24,6 +24,11 @@ class SpeechEncoder(nn.Module, ABC):
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encode a padded batch; see the class."""
 
+    @property
+    @abstractmethod
+    def samples_a_token(self) -> int:
+        """Samples that a frame of the hidden states stands for."""
+
     @abstractmethod
     def transformer_layers(self) -> nn.ModuleList:
         """Return the transformer layers, first to last."""

@@ -36,7 +36,7 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the spectrogram and the valid frames ``int64[batch]``."""
         samples = waveform.shape[1]
-        spectrum = self._power(torch.where(self._valid(lengths, samples), waveform, 0.0))
+        spectrum = self._power(torch.where(sample_mask(lengths, samples, self.hop), waveform, 0.0))
         log_mel = torch.log10((spectrum @ self.filters).clamp(min=1e-10))
         frames = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
         inside = frame_mask(frames, log_mel)[:, :, None]
@@ -72,15 +72,16 @@ class LogMel(nn.Module):
         places = (self.turns[1 : half + 1, None] * self.turns[None, : half + 1]) % self.window
         return self.circle[:, places] * self.taper[:, None]
 
-    def _valid(self, lengths: Tensor, samples: int) -> Tensor:
-        """Return ``bool[batch, samples]``, true inside each row.
 
-        Counted hop by hop: onnxruntime is slow at counting samples one by one.
-        """
-        starts = torch.arange((samples + self.hop - 1) // self.hop, device=lengths.device) * self.hop
-        places = torch.arange(self.hop, device=lengths.device)
-        left = lengths[:, None] - starts[None, :]
-        return (places < left[:, :, None]).flatten(1)[:, :samples]
+def sample_mask(lengths: Tensor, samples: int, hop: int) -> Tensor:
+    """Return ``bool[batch, samples]``, true inside each row.
+
+    Counted hop by hop: onnxruntime is slow at counting samples one by one.
+    """
+    starts = torch.arange((samples + hop - 1) // hop, device=lengths.device) * hop
+    places = torch.arange(hop, device=lengths.device)
+    left = lengths[:, None] - starts[None, :]
+    return (places < left[:, :, None]).flatten(1)[:, :samples]
 
 
 def frame_mask(frames: Tensor, features: Tensor) -> Tensor:

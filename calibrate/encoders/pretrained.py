@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.logmel import frame_mask
+from calibrate.encoders.pooling import statistics_pool, voiced_tokens
 from calibrate.encoders.students import MODEL_TYPE, is_student, load_student
 from calibrate.encoders.whisper import WhisperEncoder
 from edge.errors import ModelError
@@ -90,6 +92,11 @@ class ConvolutionalEncoder(SpeechEncoder):
             # Some versions of transformers apply it to the last state, whichever that is after a cut.
             pretrained.encoder.layer_norm = nn.Identity()
 
+    @property
+    def samples_a_token(self) -> int:
+        """See ``SpeechEncoder``: the product of the convolutions' strides."""
+        return math.prod(self.pretrained.config.conv_stride)
+
     def transformer_layers(self) -> nn.ModuleList:
         """See ``SpeechEncoder``."""
         return cast(nn.ModuleList, self.pretrained.encoder.layers)
@@ -123,13 +130,19 @@ class PooledEncoder(nn.Module):
     """Masked mean and standard deviation of chosen layers, concatenated.
 
     ``float32[batch, samples]``, ``int64[batch]`` to ``float32[batch, len(pooled) * 2 * width]``.
+
+    Args:
+        encoder: whose layers are pooled.
+        pooled: layers, 0 being the input of the first.
+        voiced_db: only tokens at most so far below the utterance's loudest are pooled, and the encoder gets nothing
+            behind the last of them, so that silence there does not matter; 0: all tokens.
     """
 
-    def __init__(self, encoder: SpeechEncoder, pooled: Sequence[int]) -> None:
+    def __init__(self, encoder: SpeechEncoder, pooled: Sequence[int], voiced_db: float = 0.0) -> None:
         super().__init__()
         if not pooled or not all(0 <= layer <= encoder.layers for layer in pooled):
             raise ModelError(f"layers to pool {list(pooled)} must be within 0 to {encoder.layers}")
-        self.encoder, self.pooled = encoder, tuple(pooled)
+        self.encoder, self.pooled, self.voiced_db = encoder, tuple(pooled), voiced_db
         self.dim = len(self.pooled) * 2 * encoder.width
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
@@ -138,16 +151,12 @@ class PooledEncoder(nn.Module):
 
     def states(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return the pooled layers' states, their valid frames, and the vectors of ``forward``."""
+        voiced = None
+        if self.voiced_db:
+            voiced, lengths = voiced_tokens(waveform, lengths, self.encoder.samples_a_token, self.voiced_db)
         every, frames = self.encoder(waveform, lengths)
         states = [every[layer] for layer in self.pooled]
-        return states, frames, torch.cat([statistics_pool(state, frames) for state in states], dim=1)
-
-
-def statistics_pool(states: Tensor, frames: Tensor) -> Tensor:
-    """Pool ``float32[batch, time, width]`` over valid frames to mean and deviation ``float32[batch, 2 * width]``."""
-    inside = frame_mask(frames, states)[:, :, None].to(states.dtype)
-    count = frames.clamp(min=1)[:, None].to(states.dtype)
-    mean = (states * inside).sum(1) / count
-    centred = (states - mean[:, None, :]) * inside
-    deviation = (centred.square().sum(1) / count + 1e-8).sqrt()
-    return torch.cat([mean, deviation], dim=1)
+        inside = frame_mask(frames, states[0])
+        if voiced is not None:
+            inside = inside & voiced[:, : inside.shape[1]]
+        return states, frames, torch.cat([statistics_pool(state, inside) for state in states], dim=1)

@@ -78,6 +78,11 @@ class CompactEncoder(SpeechEncoder):
         self.tokens = nn.Linear(shape.mels * shape.stack, shape.width)
         self.blocks = nn.ModuleList(CompactBlock(shape) for _ in range(shape.layers))
 
+    @property
+    def samples_a_token(self) -> int:
+        """See ``SpeechEncoder``."""
+        return self.shape.hop * self.shape.stack
+
     def transformer_layers(self) -> nn.ModuleList:
         """See ``SpeechEncoder``."""
         return self.blocks

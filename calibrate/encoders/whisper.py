@@ -34,7 +34,7 @@ class WhisperEncoder(SpeechEncoder):
 
     @property
     def samples_a_token(self) -> int:
-        """Samples that a token stands for: 320 in Whisper, 20 ms."""
+        """See ``SpeechEncoder``: 320 in Whisper, 20 ms."""
         return int(self.front.hop * self.conv2.stride[0])
 
     def truncate(self, layers: int, max_s: float) -> None:

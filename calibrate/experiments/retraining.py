@@ -24,6 +24,7 @@ from calibrate.streams import DeviceModel
 from calibrate.train import finetune_run
 from calibrate.training.clip_mfcc import ClipVectors, clip_mfcc
 from calibrate.training.heads import Classifier
+from calibrate.training.regression import Examples, fit_logistic
 from calibrate.training.sources import BatchFeatures, FeatureSource
 from calibrate.training.trainer import train_classifier
 from edge.arrays import Matrix
@@ -137,8 +138,9 @@ class Retrainer:
         Without a validation part of its own, see ``set_aside``.
         """
         recipe, scratch = self.recipe, Path(self._scratch.name)
+        at_once = recipe.head.kind == "logistic"
         if validation is None:
-            train, validation = set_aside(recipe, train, seed)
+            train, validation = (train, train) if at_once else set_aside(recipe, train, seed)
         torch.manual_seed(seed)
         layers, width = self._frozen.clean(validation, spoken_only=True)[1].shape[1:]
         speakers = np.unique(train.speakers).tolist()
@@ -146,6 +148,9 @@ class Retrainer:
         run = replace(self._run, recipe=recipe, classifier=classifier, speakers=speakers)
         if recipe.head.speaker == "mfcc":
             run.measure_speakers(train, self.clips)
+        if at_once:
+            fit_logistic(run.classifier, Examples.read(self._frozen, train, recipe), recipe)
+            return run, self._frozen
         parts = (train, validation)
         if recipe.schedule.epochs:
             train_classifier(run.classifier, self._frozen, parts, recipe.schedule, scratch, seed=seed)

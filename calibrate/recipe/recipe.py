@@ -65,6 +65,8 @@ class Recipe(Record):
             raise ValueError(
                 f"encoder.finetune = {self.encoder.finetune} exceeds encoder.layers = {self.encoder.layers}"
             )
+        if self.encoder.finetune and self.head.kind == "logistic":
+            raise ValueError("encoder.finetune needs a head that learns by gradient, not head.kind = 'logistic'")
         if self.finetune.front and 0 < self.encoder.finetune < self.encoder.layers:
             raise ValueError(f"finetune.front needs encoder.finetune = {self.encoder.layers}, all of encoder.layers")
         batches = [self.schedule.batch, self.finetune.batch] if self.encoder.finetune else [self.schedule.batch]

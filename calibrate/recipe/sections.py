@@ -36,6 +36,8 @@ class CorpusRecipe(Record):
     licence_verified: bool = True
     role: Literal["train", "test"] = "train"
     """``test``: only ``generalise`` reads it, as a corpus left out; nothing ever learns from it."""
+    weight: Positive = 1.0
+    """In training and calibration, beside the other corpora."""
 
 
 class SplitRecipe(Record):
@@ -48,6 +50,8 @@ class SplitRecipe(Record):
     @property
     def origin(self) -> str:
         """Where the split comes from, for protocols."""
+        if self.fractions[0] == 1 and not self.file:
+            return "a recipe by which everyone else trains"
         return self.file or "a seeded draw"
 
 
@@ -62,6 +66,8 @@ class EncoderRecipe(Record):
     """Transformer layers kept."""
     pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     """Layers whose mean and standard deviation are features; 0 is the input of the first."""
+    voiced_db: Weight = 0.0
+    """Only tokens at most so many dB below the utterance's loudest are pooled, so that silence does not matter; 0: all."""
     finetune: Annotated[int, Field(ge=0)] = 0
     """Last layers to train by ``[finetune]`` once the head has learned; 0 keeps the encoder frozen."""
     max_s: Annotated[float, Field(gt=0, le=30)] = 12.0
@@ -102,9 +108,11 @@ class AugmentationRecipe(Record):
 class HeadRecipe(Record):
     """What turns pooled layers into labels."""
 
-    kind: Literal["linear", "dense", "stack"] = "linear"
-    """``linear``; ``dense`` is dropout, dense, tanh, dropout, projection (report B's head); ``stack`` is dense layers,
-    each with ReLU, dropout and batch normalisation (report A's)."""
+    kind: Literal["linear", "logistic", "dense", "stack"] = "linear"
+    """``linear``: on principal components; ``logistic``: the same, fitted at once and not by gradient, on utterances
+    without the mean of their corpus, see ``calibrate.training.regression``; ``dense`` is dropout, dense, tanh, dropout,
+    projection (report B's head); ``stack`` is dense layers, each with ReLU, dropout and batch normalisation (report
+    A's)."""
     mix: Literal["concatenate", "weighted", "last"] = "concatenate"
     """Layers side by side, summed with learned softmax weights, or only the last one pooled."""
     pool: Literal["statistics", "mean"] = "statistics"
@@ -114,7 +122,11 @@ class HeadRecipe(Record):
     hidden: tuple[Count, ...] = ()
     """Sizes of the layers below the embedding (stack)."""
     dim: Annotated[int, Field(ge=2)] = 256
-    """Size of the embedding: principal components kept (linear) or units of the last hidden layer (dense, stack)."""
+    """Size of the embedding: principal components kept (linear, logistic) or units of the last hidden layer."""
+    favour: Weight = 0.0
+    """Exponent of the variance by which strong components are favoured over weak ones (logistic); 0: as they are."""
+    penalty: Weight = 0.05
+    """L2 penalty, ``penalty / 2 · |weight|²`` beside the mean loss (logistic)."""
     rank: Number = 0
     """Of the weights from features to embedding, which are then stored as two thin matrices (dense); 0: full."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -136,9 +148,11 @@ class HeadRecipe(Record):
 
     @model_validator(mode="after")
     def _learns(self) -> HeadRecipe:
-        if self.regulars and self.kind == "linear":
+        if self.regulars and self.kind in ("linear", "logistic"):
             raise ValueError("regulars needs kind = 'dense': a linear head has no layer that could learn along")
-        if self.rank and self.kind != "dense":
+        if self.kind == "logistic" and (self.mix == "weighted" or self.speaker != "none"):
+            raise ValueError("kind = 'logistic' is fitted at once; mix = 'weighted' and speakers have to be learned")
+        if self.rank and self.kind not in ("dense", "logistic"):
             raise ValueError(f"rank needs kind = 'dense', not '{self.kind}'")
         if self.hidden and self.kind != "stack":
             raise ValueError(f"hidden needs kind = 'stack'; a {self.kind} head has no layers below its embedding")

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from calibrate.dataset import Part
 from calibrate.run import Run
+from calibrate.training.factors import fit_factors
+from calibrate.training.regression import softmax_regression
 from calibrate.training.sources import FeatureSource
 from calibrate.training.temperature import fit_temperature
 from edge.adapt import VoiceProfile
@@ -22,16 +23,20 @@ SHIFT_SCALE = 0.75
 """The training speakers' labels lie further apart than those of anyone the embedding was not trained on."""
 PENALTY = 33.0
 """L2 penalty of the regulars' head, as ``PENALTY / (2 · utterances) · |weight|²``."""
-SWEEPS = 20
 ENROLMENT_CLIPS = 8
 """Clips that validation speakers enrol with, to find the temperature of the regulars' head."""
 
 
 def population_of(run: Run, train: Part, validation: Part, source: FeatureSource) -> Population:
-    """Fit a run's population on its training speakers; its validation speakers set the temperature."""
+    """Fit a run's population on its training speakers.
+
+    Its validation speakers set the temperature, where its training has not.
+    """
     train, embeddings = embed_part(run, train, source)
     strangers = run.classifier.output.weight.detach().cpu().numpy()
     population = fit_population(embeddings, train, run.recipe.labels, strangers, learned_regulars(run))
+    if run.regulars_temperature is not None:
+        return _scaled(population, run.regulars_temperature)
     return with_temperature(population, *embed_part(run, validation, source), seed=run.recipe.seed)
 
 
@@ -76,16 +81,9 @@ def fit_population(
         regulars: the head for regulars; fitted here when there is none yet.
     """
     z = embeddings.astype(np.float64)
-    weights = part.balanced_weights()
     names, speaker = np.unique(part.speakers, return_inverse=True)
     members = np.eye(len(names))[speaker]
-    of_label = np.eye(len(labels))[part.labels]
-    mean = weights @ z
-    offsets, shifts = np.zeros((len(names), z.shape[1])), np.zeros((len(labels), z.shape[1]))
-    label_weights = of_label * weights[:, None]
-    for _ in range(SWEEPS):
-        shifts = label_weights.T @ (z - mean - offsets[speaker]) / np.maximum(label_weights.sum(0), 1e-12)[:, None]
-        offsets = members.T @ (z - mean - shifts[part.labels]) / (members.sum(0) + 1)[:, None]
+    mean, offsets, shifts = fit_factors(z, part, speaker, len(labels))
     axes = principal_axes(head_weight)
     noise = (z - mean - offsets[speaker] - shifts[part.labels]) @ axes.T
     along = offsets @ axes.T
@@ -96,10 +94,10 @@ def fit_population(
         shifts=(SHIFT_SCALE * shifts).astype(np.float32),
         axes=axes.astype(np.float32),
         between=_positive(along.T @ (along * shares[:, None])),
-        within=_positive(noise.T @ (noise * weights[:, None])),
+        within=_positive(noise.T @ (noise * part.balanced_weights()[:, None])),
         regulars=regulars or fit_regulars(z, mean, part, len(labels)),
         offsets=offsets.astype(np.float32),
-        label_shares=(members.T @ of_label / members.sum(0)[:, None]).astype(np.float32),
+        label_shares=(members.T @ np.eye(len(labels))[part.labels] / members.sum(0)[:, None]).astype(np.float32),
     )
 
 
@@ -111,11 +109,12 @@ def principal_axes(head_weight: Matrix) -> Doubles:
 
 
 def speaker_weights(part: Part, names: npt.NDArray[np.str_]) -> Doubles:
-    """Return weights that sum to one: every corpus weighs the same, and every speaker within it."""
+    """Return weights that sum to one: a corpus as its recipe says, every speaker within it the same."""
     corpus_of = dict(zip(part.speakers.tolist(), part.corpora.tolist(), strict=True))
     corpora = np.array([corpus_of[name] for name in names.tolist()])
     found, place, counts = np.unique(corpora, return_inverse=True, return_counts=True)
-    return np.asarray(1 / (counts[place] * len(found)))
+    shares = np.array([part.weight_of(name) for name in found.tolist()])
+    return np.asarray(shares[place] / (counts[place] * shares.sum()))
 
 
 def fit_regulars(z: Doubles, mean: Doubles, part: Part, labels: int) -> Head:
@@ -128,31 +127,28 @@ def fit_regulars(z: Doubles, mean: Doubles, part: Part, labels: int) -> Head:
         rows = part.speakers == name
         shown = np.unique(part.labels[rows])
         centred[rows] -= np.mean([z[rows & (part.labels == label)].mean(axis=0) for label in shown], axis=0) - mean
-    inputs, targets = torch.from_numpy(centred), torch.from_numpy(part.labels)
-    utterance_weights = torch.from_numpy(part.balanced_weights())
-    weight = torch.zeros(labels, z.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(labels, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        losses = F.cross_entropy(inputs @ weight.T + bias, targets, reduction="none")
-        loss = losses @ utterance_weights + PENALTY / (2 * len(targets)) * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return Head(weight.detach().float().numpy(), bias.detach().float().numpy(), temperature=1.0)
+    weights = part.balanced_weights()
+    weight, bias = softmax_regression(centred, part.labels, weights, labels, PENALTY / len(part.labels))
+    return Head(weight.float().numpy(), bias.float().numpy(), temperature=1.0)
 
 
 def with_temperature(population: Population, part: Part, embeddings: Matrix, seed: int = 0) -> Population:
-    """Scale the regulars' head on speakers it was not fitted to, each enrolled with a few unlabelled clips.
+    """Scale the regulars' head on speakers it was not fitted to, see ``enrolled_logits``."""
+    logits, tested = enrolled_logits(population, part, embeddings, seed)
+    return _scaled(population, fit_temperature(torch.from_numpy(logits), tested))
+
+
+def enrolled_logits(population: Population, part: Part, embeddings: Matrix, seed: int = 0) -> tuple[Matrix, Part]:
+    """Return logits ``float32[n, labels]`` of the regulars' head, each speaker enrolled with a few unlabelled clips.
 
     Args:
-        population: whose head is scaled.
-        part: utterances of the validation speakers.
+        population: with the head.
+        part: utterances of speakers that it was not fitted to.
         embeddings: ``float32[n, dim]``, theirs.
         seed: of the enrolment's draw.
+
+    Returns:
+        Logits of the utterances that did not enrol, and these.
     """
     rng = np.random.default_rng(seed)
     moved, rest = embeddings.copy(), np.ones(len(embeddings), bool)
@@ -162,8 +158,11 @@ def with_temperature(population: Population, part: Part, embeddings: Matrix, see
         rest[enrolled] = False
         moved[rows] = VoiceProfile.estimate(population, embeddings[enrolled]).apply(embeddings[rows])
     head = population.regulars
-    logits = torch.from_numpy(moved[rest] @ head.weight.T + head.bias)
-    return replace(population, regulars=replace(head, temperature=fit_temperature(logits, part.select(rest))))
+    return moved[rest] @ head.weight.T + head.bias, part.select(rest)
+
+
+def _scaled(population: Population, temperature: float) -> Population:
+    return replace(population, regulars=replace(population.regulars, temperature=temperature))
 
 
 def _positive(covariance: Doubles) -> Matrix:

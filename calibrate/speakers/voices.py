@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
 
 from calibrate.encoders.logmel import frame_mask
-from calibrate.encoders.pretrained import statistics_pool
+from calibrate.encoders.pooling import statistics_pool
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ
 from edge.errors import ModelError
@@ -95,7 +95,8 @@ class VoiceEncoder(nn.Module):
         place = torch.where(keep, keep.long().cumsum(1) - 1, keep.shape[1])
         closed = _close_up(torch.cat([mel, log_mel], dim=1).transpose(1, 2), place)
         voice = self._voice(closed[:, :, :MELS], frames)
-        spectrum = statistics_pool(closed[:, :, MELS:], frames)
+        log_power = closed[:, :, MELS:]
+        spectrum = statistics_pool(log_power, frame_mask(frames, log_power))
         level = spectrum[:, :SPECTRUM_MELS].mean(1, keepdim=True)
         return voice, torch.cat([spectrum[:, :SPECTRUM_MELS] - level, spectrum[:, SPECTRUM_MELS:]], dim=1)
 

@@ -65,7 +65,9 @@ def embed(
     """
     lengths_s = [duration_s(path) for path in paths]
     files = [content_of(path) for path in paths]
-    kind = (VadSettings().model_dump(), SegmenterSettings().model_dump()) if spoken_only else ()
+    kind: tuple[object, ...] = (VadSettings().model_dump(), SegmenterSettings().model_dump()) if spoken_only else ()
+    if encoder.voiced_db:
+        kind += ("voiced", encoder.voiced_db)
     name = augmentation.key if augmentation else None
     folder = cache / key_of(encoder.pooled, weights_sha256(encoder), encoder_name, files, name, seed, max_s, *kind)
     features, state = _open_cache(folder, len(paths), encoder)

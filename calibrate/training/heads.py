@@ -50,10 +50,14 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
 
-    def fit(self, features: Tensor) -> None:
-        """Set the statistics from ``float32[utterances, dim]``."""
-        self.mean = features.mean(0)
-        self.scale = 1 / (features.std(0, correction=0) + 1e-5)
+    def fit(self, features: Tensor, weights: Tensor | None = None) -> None:
+        """Set the statistics from ``float32[utterances, dim]``, weighted by ``float32[utterances]`` that sum to one."""
+        if weights is None:
+            self.mean, deviation = features.mean(0), features.std(0, correction=0)
+        else:
+            self.mean = weights @ features
+            deviation = (weights @ (features - self.mean).square()).sqrt()
+        self.scale = 1 / (deviation + 1e-5)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return standardised features."""
@@ -99,7 +103,7 @@ class SpeakerInput(nn.Module):
 class Classifier(nn.Module):
     """Mix, standardise, embed, classify. The embedding ``z`` is what the bundle's encoder puts out.
 
-    ``linear``: ``z`` is the projection on the first principal components, fixed after ``fit``.
+    ``linear``, ``logistic``: ``z`` is the projection on the first principal components, fixed after ``fit``.
     ``dense``: ``z`` is dropout, dense, tanh of the features (Wagner et al. 2022, and report B), learned.
     ``stack``: ``z`` is dense, ReLU, dropout, batch normalisation, a few times over (report A), learned.
     ``output`` is the head for strangers; ``regulars``, where the recipe has it, that for enrolled people.
@@ -111,7 +115,8 @@ class Classifier(nn.Module):
         self.standardise = Standardise(self.mix.dim)
         self.standardises = recipe.standardise
         self.speaker = SpeakerInput(recipe, speakers, self.mix.dim) if recipe.speaker != "none" else None
-        self.linear, stacked = recipe.kind == "linear", recipe.kind == "stack"
+        self.linear, stacked = recipe.kind in ("linear", "logistic"), recipe.kind == "stack"
+        self.favour = recipe.favour
         if self.linear and recipe.dim > self.mix.dim:
             raise UsageError(f"head.dim = {recipe.dim} exceeds the {self.mix.dim} features, so it has no components")
         sizes = (self.mix.dim, *recipe.hidden)
@@ -119,7 +124,7 @@ class Classifier(nn.Module):
             *(part for pair in pairwise(sizes) for part in (nn.Linear(*pair), *_after_dense(pair[1], recipe.dropout)))
         )
         self.narrow = narrowed(sizes[-1], recipe.rank)
-        self.project = nn.Linear(recipe.rank or sizes[-1], recipe.dim, bias=not self.linear)
+        self.project = nn.Linear(recipe.rank or sizes[-1], recipe.dim, bias=recipe.kind != "linear")
         self.project.requires_grad_(not self.linear)
         self.after = nn.Sequential(*_after_dense(recipe.dim, recipe.dropout)) if stacked else None
         self.dropout = nn.Dropout(0.0 if stacked else recipe.dropout)
@@ -131,15 +136,23 @@ class Classifier(nn.Module):
                 nn.init.zeros_(head.weight)
                 nn.init.zeros_(head.bias)
 
-    def fit(self, layers: Tensor) -> None:
-        """Set standardisation and principal components from the training features ``float32[n, layers, width]``."""
+    def fit(self, layers: Tensor, weights: Tensor | None = None) -> None:
+        """Set standardisation and principal components.
+
+        Args:
+            layers: the training features ``float32[n, layers, width]``.
+            weights: of the utterances, ``float32[n]`` that sum to one; None: all the same.
+        """
         with torch.no_grad():
             mixed = self.mix(layers.to(self.standardise.mean.device))
             if self.standardises:
-                self.standardise.fit(mixed)
+                self.standardise.fit(mixed, weights)
             if self.linear:
-                components = principal_components(self.standardise(mixed), self.project.out_features)
+                features = self.standardise(mixed)
+                components = principal_components(features, self.project.out_features, weights, self.favour)
                 self.project.weight.copy_(components)
+                if self.project.bias is not None:
+                    self.project.bias.zero_()
 
     def rows_of(self, speakers: Iterable[str]) -> Tensor:
         """Return the rows ``int64[n]`` of these speakers among those that the head knows, -1 for anyone else."""
@@ -165,7 +178,7 @@ class Classifier(nn.Module):
     def embed_features(self, features: Tensor) -> Tensor:
         """Return ``z`` for features ``float32[batch, features]``, to which the speaker has been added."""
         if self.linear:
-            return cast(Tensor, self.project(features))
+            return cast(Tensor, self.project(self.narrow(features)))
         if self.after is None:
             return cast(Tensor, self.project(self.narrow(self.dropout(features))).tanh())
         return cast(Tensor, self.after(self.project(self.hidden(features))))
@@ -213,14 +226,22 @@ def without_speaker(z: Tensor, speakers: Tensor) -> Tensor:
     return z - same @ apart / (same.sum(1, keepdim=True) + 1)
 
 
-def principal_components(features: Tensor, count: int) -> Tensor:
+def principal_components(features: Tensor, count: int, weights: Tensor | None = None, favour: float = 0.0) -> Tensor:
     """Return the first principal directions as rows, ``float32[count, dim]``, scaled to unit total variance per row.
 
     All share one scale, the root mean variance of those kept: their proportions carry over into ``z``, which keeps a
     weak component from weighing as much as a strong one (whitening cost a point of UA on validation speakers).
+
+    Args:
+        features: ``float32[n, dim]``, their means zero.
+        count: of the directions.
+        weights: of the rows, ``float32[n]`` that sum to one; None: all the same.
+        favour: exponent of the variance that each direction is multiplied by.
     """
     matrix: npt.NDArray[np.float64] = features.double().cpu().numpy()
-    values, vectors = np.linalg.eigh(matrix.T @ matrix / len(matrix))
+    rows = matrix / len(matrix) if weights is None else matrix * weights.double().cpu().numpy()[:, None]
+    values, vectors = np.linalg.eigh(rows.T @ matrix)
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
-    scaled = vectors.T / np.sqrt(values.mean())
+    gains = np.maximum(values, 0) ** favour
+    scaled = vectors.T * (gains / np.sqrt((values * gains**2).mean()))[:, None]
     return torch.from_numpy(np.ascontiguousarray(scaled)).float()

@@ -60,10 +60,19 @@ class FrozenFeatures:
         self.encoder, self.encoder_name, self.cache, self.recipe = encoder, encoder_name, cache, recipe
 
     def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
-        """See ``FeatureSource``; unreadable files are logged and left out."""
-        table = self._embed(part, spoken_only=spoken_only)
-        readable = _readable(part, table.readable)
-        return readable, torch.from_numpy(table.features[table.readable].astype(np.float32))
+        """See ``FeatureSource``; unreadable files are logged and left out.
+
+        Each corpus has a cache of its own, so that recipes of other corpora find it.
+        """
+        rows = [np.flatnonzero(part.corpora == corpus) for corpus in dict.fromkeys(part.corpora.tolist())]
+        is_readable, found = np.zeros(len(part.paths), np.bool_), []
+        for mine in rows:
+            table = self._embed(part.select(np.isin(np.arange(len(part.paths)), mine)), spoken_only=spoken_only)
+            is_readable[mine] = table.readable
+            found.append(table.features[table.readable].astype(np.float32))
+        readable = _readable(part, is_readable)
+        order = np.argsort(np.concatenate([mine[is_readable[mine]] for mine in rows]))
+        return readable, torch.from_numpy(np.concatenate(found)[order])
 
     def augmented(self, part: Part) -> BatchFeatures:
         """See ``FeatureSource``."""

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import AutoModel, WhisperFeatureExtractor, WhisperModel
 
 from calibrate.encoders.logmel import LogMel
-from calibrate.encoders.pretrained import PooledEncoder, load_encoder, statistics_pool
+from calibrate.encoders.pooling import statistics_pool
+from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from edge.errors import ModelError
 
 CONVOLUTIONAL = ("hubert", "wav2vec2", "wavlm")
@@ -231,7 +232,8 @@ def test_layers_that_cannot_be_pooled(loaded: dict[str, Any], pooled: tuple[int,
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(0, 2**32))
 def test_pooling_is_the_mean_and_deviation_of_valid_frames(frames: list[int], seed: int) -> None:
     states = np.random.default_rng(seed).standard_normal((len(frames), max(frames) + 2, 5)).astype(np.float32)
-    pooled = statistics_pool(torch.from_numpy(states), torch.tensor(frames)).numpy()
+    inside = torch.arange(states.shape[1])[None] < torch.tensor(frames)[:, None]
+    pooled = statistics_pool(torch.from_numpy(states), inside).numpy()
     for row, count in enumerate(frames):
         valid = states[row, :count]
         np.testing.assert_allclose(pooled[row], [*valid.mean(0), *valid.std(0)], atol=2e-4)

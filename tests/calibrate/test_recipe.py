@@ -59,7 +59,7 @@ def test_what_is_not_given_has_its_default(recipe_file: Write) -> None:
         ({"encoder": {"layer": 3}}, ("encoder.layer", "did you mean 'layers'?")),
         ({"sed": 1}, ("sed", "did you mean 'seed'?")),
         ({"corpora": [{"name": "csv", "folder": ".", "license": "MIT"}]}, ("corpora.0.license", "'licence'")),
-        ({"head": {"kind": "quadratic"}}, ("head.kind", "'linear', 'dense' or 'stack'")),
+        ({"head": {"kind": "quadratic"}}, ("head.kind", "'linear', 'logistic', 'dense' or 'stack'")),
         ({"head": {"dropout": 1.0}}, ("head.dropout", "less than 1")),
         ({"head": {"kind": "linear", "regulars": 0.5}}, ("head", "regulars needs kind = 'dense'")),
         ({"head": {"kind": "stack", "rank": 8}}, ("head", "rank needs kind = 'dense', not 'stack'")),

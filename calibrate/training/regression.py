@@ -1,0 +1,103 @@
+"""A logistic head, fitted at once: principal components, then a softmax regression on utterances without their room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from calibrate.dataset import Part
+from calibrate.recipe import Recipe
+from calibrate.training.factors import fit_factors
+from calibrate.training.heads import Classifier
+from calibrate.training.sources import FeatureSource
+from edge.arrays import Doubles
+
+MOST_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Utterances to train on, and their features."""
+
+    part: Part
+    features: Tensor
+    """``float32[n, layers, width]`` of what is spoken in each."""
+    copies: tuple[Tensor, ...] = ()
+    """The same, augmented."""
+
+    @classmethod
+    def read(cls, source: FeatureSource, part: Part, recipe: Recipe) -> Examples:
+        """Return the readable utterances of a part; copies are drawn with the recipe's seed."""
+        part, features = source.clean(part, spoken_only=True)
+        rows, copies = np.arange(len(part.labels)), range(recipe.augmentation.copies)
+        draw = source.augmented(part) if copies else None
+        drawn = (draw(rows, np.random.default_rng([recipe.seed, copy])) for copy in copies) if draw else ()
+        return cls(part, features, tuple(drawn))
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> Examples:
+        """Return the utterances where ``bool[n]`` is true."""
+        chosen = torch.from_numpy(rows)
+        return Examples(self.part.select(rows), self.features[chosen], tuple(copy[chosen] for copy in self.copies))
+
+
+def fit_logistic(classifier: Classifier, examples: Examples, recipe: Recipe) -> None:
+    """Fit a classifier with ``kind = "logistic"`` in place, the same for the same examples.
+
+    The head learns from embeddings without the mean of their corpus, label shifts taken out of it: microphone, room and
+    language do not differ between labels, and on corpora left out such a head is better, adapted or not.
+    """
+    part = examples.part
+    weights = part.balanced_weights()
+    classifier.eval()
+    classifier.fit(examples.features, torch.from_numpy(weights).float())
+    with torch.inference_mode():
+        embeddings = [classifier.embed(each).double().numpy() for each in (examples.features, *examples.copies)]
+    room = np.unique(part.corpora, return_inverse=True)[1]
+    offsets = fit_factors(embeddings[0], part, room, len(recipe.labels)).offsets[room]
+    count = len(embeddings)
+    weight, bias = softmax_regression(
+        np.concatenate([each - offsets for each in embeddings]), np.tile(part.labels, count),
+        np.tile(weights / count, count), len(recipe.labels), recipe.head.penalty, recipe.schedule.label_smoothing,
+    )  # fmt: skip
+    with torch.no_grad():
+        classifier.output.weight.copy_(weight)
+        classifier.output.bias.copy_(bias)
+
+
+def softmax_regression(
+    inputs: Doubles,
+    targets: npt.NDArray[np.int64],
+    weights: Doubles,
+    labels: int,
+    penalty: float,
+    label_smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Return weight ``float64[labels, dim]`` and bias ``float64[labels]`` of the least weighted cross-entropy.
+
+    Args:
+        inputs: ``float64[n, dim]``.
+        targets: labels, ``int64[n]``.
+        weights: of the rows, ``float64[n]``, summing to one.
+        labels: how many there are.
+        penalty: ``penalty / 2 · |weight|²`` is added; the bias is free.
+        label_smoothing: share of the target that all labels have in common.
+    """
+    rows, wanted, shares = (torch.from_numpy(each) for each in (inputs, targets, weights))
+    weight = torch.zeros(labels, inputs.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(labels, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=MOST_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        losses = F.cross_entropy(rows @ weight.T + bias, wanted, reduction="none", label_smoothing=label_smoothing)
+        loss = losses @ shares + penalty / 2 * weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return weight.detach(), bias.detach()
