@@ -50,6 +50,7 @@ class JoinedFeatures:
         self._spoken = [features for _, features in read]
         self._whole = functools.cache(lambda index: source.clean(self.parts[index])[1])
         self._draw = functools.cache(lambda index: source.augmented(self.parts[index]))
+        self._copies = functools.cache(lambda index: source.copies(self.parts[index]))
         self._starts = np.cumsum([0, *(len(part.paths) for part in self.parts)])
         self._rows = {path: row for row, path in enumerate(path for part in self.parts for path in part.paths)}
 
@@ -67,6 +68,15 @@ class JoinedFeatures:
         """See ``FeatureSource``."""
         mine = self._of(part)
         return lambda rows, rng: self._gather(mine[rows], lambda index, within: self._draw(index)(within, rng))
+
+    def copies(self, part: Part) -> list[Tensor]:
+        """See ``FeatureSource``."""
+        mine = self._of(part)
+        count = len(self._copies(0))
+        return [
+            self._gather(mine, lambda index, within, copy=copy: self._copies(index)[copy][within])
+            for copy in range(count)
+        ]
 
     def _gather(self, wanted: Rows, read: Callable[[int, Rows], Tensor]) -> Tensor:
         gathered = torch.empty(len(wanted), *self._spoken[0].shape[1:])

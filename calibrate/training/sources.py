@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 GROUP = 8
 """Utterances of like length that a learning encoder takes at once; a batch of many lengths would be half padding."""
 
+Readable = npt.NDArray[np.bool_]
+
 BatchFeatures = Callable[[Rows, np.random.Generator], Tensor]
 """Rows ``int64[batch]`` to features ``float32[batch, layers, width]``, augmented anew with the generator."""
 
@@ -50,6 +53,9 @@ class FeatureSource(Protocol):
     def augmented(self, part: Part) -> BatchFeatures:
         """Return what draws training batches from a part whose files are all readable."""
 
+    def copies(self, part: Part) -> list[Tensor]:
+        """Return the augmented copies of such a part, each ``float32[n, layers, width]``."""
+
 
 class FrozenFeatures:
     """Features of a frozen encoder, computed once and kept on disk; augmented copies are drawn from beforehand."""
@@ -64,15 +70,8 @@ class FrozenFeatures:
 
         Each corpus has a cache of its own, so that recipes of other corpora find it.
         """
-        rows = [np.flatnonzero(part.corpora == corpus) for corpus in dict.fromkeys(part.corpora.tolist())]
-        is_readable, found = np.zeros(len(part.paths), np.bool_), []
-        for mine in rows:
-            table = self._embed(part.select(np.isin(np.arange(len(part.paths)), mine)), spoken_only=spoken_only)
-            is_readable[mine] = table.readable
-            found.append(table.features[table.readable].astype(np.float32))
-        readable = _readable(part, is_readable)
-        order = np.argsort(np.concatenate([mine[is_readable[mine]] for mine in rows]))
-        return readable, torch.from_numpy(np.concatenate(found)[order])
+        is_readable, features = self._by_corpus(part, spoken_only=spoken_only)
+        return _readable(part, is_readable), features[torch.from_numpy(is_readable)]
 
     def augmented(self, part: Part) -> BatchFeatures:
         """See ``FeatureSource``."""
@@ -82,6 +81,25 @@ class FrozenFeatures:
             copies.append(torch.from_numpy(table.features.astype(np.float32)))
         stacked = torch.stack(copies)
         return lambda rows, rng: stacked[rng.integers(len(copies), size=len(rows)), rows]
+
+    def copies(self, part: Part) -> list[Tensor]:
+        """See ``FeatureSource``."""
+        augmentation = self.recipe.augmentation
+        seeds = range(1, augmentation.copies + 1)
+        return [self._by_corpus(part, augmentation=augmentation, seed=seed)[1] for seed in seeds]
+
+    def _by_corpus(
+        self, part: Part, *, augmentation: AugmentationRecipe | None = None, seed: int = 0, spoken_only: bool = False
+    ) -> tuple[Readable, Tensor]:
+        """Return who is readable, ``bool[n]``, and the features of all, ``float32[n, layers, width]``."""
+        readable = np.zeros(len(part.paths), np.bool_)
+        features = torch.zeros(len(part.paths), len(self.encoder.pooled), self.encoder.dim // len(self.encoder.pooled))
+        for corpus in np.unique(part.corpora):
+            mine = part.corpora == corpus
+            table = self._embed(part.select(mine), augmentation=augmentation, seed=seed, spoken_only=spoken_only)
+            readable[mine] = table.readable
+            features[torch.from_numpy(mine)] = torch.from_numpy(table.features.astype(np.float32))
+        return readable, features
 
     def _embed(
         self, part: Part, *, augmentation: AugmentationRecipe | None = None, seed: int = 0, spoken_only: bool = False
@@ -167,6 +185,10 @@ class LiveFeatures:
 
         return batch
 
+    def copies(self, part: Part) -> list[Tensor]:
+        """See ``FeatureSource``; none are kept of an encoder that learns."""
+        return []
+
     def _encode(self, waveforms: Sequence[Waveform]) -> Tensor:
         """Return ``float32[batch, layers, width]``, encoded in groups of like length."""
         order = np.argsort([len(waveform) for waveform in waveforms], kind="stable")
@@ -183,7 +205,7 @@ class LiveFeatures:
         return central_part(waveform, self.max_samples)
 
 
-def _readable(part: Part, readable: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Part:
+def _readable(part: Part, readable: Readable) -> Part:
     if not readable.any():
         raise UsageError(f"none of {len(part.paths)} files can be read, the first of them {part.paths[0]}")
     for row in np.flatnonzero(~readable):

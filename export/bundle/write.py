@@ -70,7 +70,8 @@ def export_bundle(
     Args:
         model: what was trained.
         parts: the test part, of speakers that were never trained on, is for parity and figures; static int8 is
-            calibrated on the training part, and compared with dynamic int8 on the validation part.
+            calibrated on the training part, and compared with dynamic int8 on the validation part, where nobody
+            validates on the test part.
         target: bundle folder.
         identity: name, version and precision of the bundle.
         protocol: how the figures were obtained, for the model card.
@@ -129,9 +130,10 @@ def _reduce(
 
     speech = Speech([], [])
     if identity.precision == "int8":
+        compared = parts["validation"] if parts["validation"].paths else parts["test"]
         speech = Speech(
             some_speech(parts["train"], CALIBRATION_UTTERANCES, buckets.longest),
-            some_speech(parts["validation"], PARITY_UTTERANCES, buckets.longest),
+            some_speech(compared, PARITY_UTTERANCES, buckets.longest),
         )
     kept, trials = write_encoder(source, target, identity.precision, identity.quantisation, speech, loaded)
     return replace(identity, quantisation=kept), trials
