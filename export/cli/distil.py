@@ -46,7 +46,7 @@ def distil(
     """
     import torch
 
-    from calibrate.dataset import read_parts
+    from calibrate.dataset import read_parts, require_held_out
     from calibrate.evaluate import evaluate_run
     from calibrate.recipe import read_toml
     from calibrate.report import figures_report
@@ -59,12 +59,13 @@ def distil(
     torch.set_num_threads(threads)
     teacher = load_run(run, encoder)
     parts = read_parts(teacher.recipe, data)
-    train, validation = readable(with_unlabelled(parts["train"], unlabelled or [])), readable(parts["validation"])
+    split = require_held_out(parts)
+    train, validation = readable(with_unlabelled(parts["train"], unlabelled or [])), readable(parts[split])
     student = train_student(teacher, (train, validation), described, out, cache, start=start or "", resume=resume)
     figures = evaluate_run(student, validation, cache)
     splits = student.recipe.splits.origin
-    protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, torch"
-    report = figures_report(figures, student.recipe.labels, protocol, f"{described.name}: validation speakers")
+    protocol = f"{split} speakers of {splits}, never trained on; what is spoken in each file, torch"
+    report = figures_report(figures, student.recipe.labels, protocol, f"{described.name}: {split} speakers")
     report.write(out / "validation")
     report.show()
     size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))

@@ -46,7 +46,8 @@ class Imitation(nn.Module):
                 f"a {recipe.student.kind} student starts from scratch, not from {start}; kind = 'whisper' can"
             )
         inherit(student, load_encoder(start, student.layers) if start else teacher.encoder.encoder)
-        self.encoder = PooledEncoder(student, recipe.pooled)
+        self.encoder = PooledEncoder(student, recipe.pooled, teacher.recipe.encoder.voiced_db)
+        self.bounded = teacher.recipe.head.kind == "dense"
         width, layers = teacher.encoder.encoder.width, len(teacher.encoder.pooled)
         dim = teacher.classifier.project.out_features
         self.standardise = RunningStandardise(self.encoder.dim)
@@ -72,7 +73,8 @@ class Imitation(nn.Module):
         missing = len(self.maps) - len(states)
         chosen = [states[0]] * missing + states[max(0, -missing) :]
         mapped = [mapping(state) for mapping, state in zip(self.maps, chosen, strict=True)]
-        z = self.project(self.narrow(self.standardise(pooled))).tanh()
+        z = self.project(self.narrow(self.standardise(pooled)))
+        z = z.tanh() if self.bounded else z
         return torch.stack(mapped, dim=2), tokens, z, self.output(z)
 
     def as_run(self, teacher: Run, recipe: DistilRecipe, encoder_name: str) -> Run:

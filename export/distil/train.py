@@ -49,7 +49,7 @@ def distil(
     """Train a student and write its run; ``log.csv`` and ``checkpoint.pt`` in the folder grow with every epoch.
 
     Args:
-        teacher: a trained run with a dense head.
+        teacher: a trained run with a dense head, or a logistic one, whose temperatures the student takes over.
         parts: training and validation utterances; the labels of the first weigh by the recipe.
         recipe: student, losses, schedule.
         folder: of the run; the encoder goes to ``encoder`` in it.
@@ -81,8 +81,10 @@ def distil(
     best = student.best()
     save_student(best.encoder.encoder, recipe.student, folder / ENCODER_NAME, _label(recipe, teacher))
     run = best.as_run(teacher, recipe, str(folder / ENCODER_NAME))
-    readable, features = run.source(cache).clean(validation, spoken_only=True)
-    run.temperature = fit_temperature(run.logits(features), readable)
+    run.temperature, run.regulars_temperature = teacher.temperature, teacher.regulars_temperature
+    if teacher.recipe.head.kind == "dense":
+        readable, features = run.source(cache).clean(validation, spoken_only=True)
+        run.temperature = fit_temperature(run.logits(features), readable)
     run.save(folder)
     return run
 
@@ -194,9 +196,9 @@ def _train(
 
 def _check_imitable(teacher: Run) -> None:
     head = teacher.recipe.head
-    if head.kind != "dense" or head.speaker != "none":
+    if head.kind not in ("dense", "logistic") or head.speaker != "none":
         found = head.kind + ("" if head.speaker == "none" else " and told who speaks")
-        raise ModelError(f"distillation imitates a dense embedding (head.kind = 'dense'); this run's is {found}")
+        raise ModelError(f"distillation imitates a dense or logistic head (head.kind); this run's is {found}")
 
 
 def frames_a_token(teacher: Run, imitation: Imitation) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModel, WhisperFeatureExtractor, WhisperModel
 
 from calibrate.encoders.logmel import LogMel
-from calibrate.encoders.pooling import statistics_pool
+from calibrate.encoders.pooling import statistics_pool, voiced_tokens
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from edge.errors import ModelError
 
@@ -221,6 +221,30 @@ def test_encoders_that_cannot_be(encoders: dict[str, Path], tmp_path: Path) -> N
             load_encoder(name, layers)
         assert message in str(error.value)
         assert "\n" not in str(error.value)
+
+
+@given(silence=st.integers(0, 9_000), level=st.sampled_from([0.0, 1e-5]), mates=st.integers(0, 2))
+@settings(max_examples=20, deadline=None)
+def test_silence_behind_the_voice_changes_nothing(
+    loaded: dict[str, Any], silence: int, level: float, mates: int
+) -> None:
+    pooled = PooledEncoder(loaded["whisper"], (0, 2, 3), voiced_db=30.0)
+    voice = speech(9_000)
+    behind = level * torch.randn(silence, generator=torch.Generator().manual_seed(2))
+    others = [speech(12_000, seed) for seed in range(1, mates + 1)]
+    with torch.inference_mode():
+        expected = pooled(*batch_of([voice]))
+        found = pooled(*batch_of([torch.cat([voice, behind]), *others], junk=1.0))[:1]
+    assert (found - expected).norm() < 1e-3 * expected.norm()
+
+
+def test_only_tokens_near_the_loudest_are_voiced() -> None:
+    waveform = torch.zeros(2, 3_200)
+    waveform[0, 640:1_280], waveform[0, 1_280:1_920], waveform[1, 2_900:] = 1.0, 0.1, 1.0
+    voiced, ends = voiced_tokens(waveform, torch.tensor([3_200, 2_000]), 320, within_db=19.0)
+    assert voiced[0].tolist() == [False, True, True, True, True, *[False] * 5]
+    assert voiced[1].tolist() == [True] * 7 + [False] * 3, "silence throughout is all alike"
+    assert ends.tolist() == [5 * 320 + 160, 2_000]
 
 
 @pytest.mark.parametrize("pooled", [(), (4,), (-1, 2)])
