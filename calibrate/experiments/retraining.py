@@ -72,11 +72,11 @@ class JoinedFeatures:
     def copies(self, part: Part) -> list[Tensor]:
         """See ``FeatureSource``."""
         mine = self._of(part)
-        count = len(self._copies(0))
-        return [
-            self._gather(mine, lambda index, within, copy=copy: self._copies(index)[copy][within])
-            for copy in range(count)
-        ]
+
+        def gathered(copy: int) -> Tensor:
+            return self._gather(mine, lambda index, within: self._copies(index)[copy][within])
+
+        return [gathered(copy) for copy in range(len(self._copies(0)))]
 
     def _gather(self, wanted: Rows, read: Callable[[int, Rows], Tensor]) -> Tensor:
         gathered = torch.empty(len(wanted), *self._spoken[0].shape[1:])
