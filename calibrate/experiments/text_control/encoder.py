@@ -53,6 +53,10 @@ class TextFeatures:
         self.learns: nn.Module | None = encoder if finetune else None
         self._known: dict[str, Tensor] = {}
 
+    def copies(self, part: Part) -> list[Tensor]:
+        """See ``FeatureSource``; a text is not augmented."""
+        return []
+
     def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
         """Return the part and its features ``float32[n, 1, width]``; a frozen encoder reads each text once."""
         texts = texts_of(part)
