@@ -155,23 +155,12 @@ def _prepared(source: Path) -> onnx.ModelProto:
 
 
 def _products(graph: onnx.GraphProto) -> list[str]:
-    """Return the products with constant weights, but for the front end's and one that is the embedding itself.
-
-    Principal components are few operations, and in int8 they lose more than all layers before them.
-    """
     weights = {tensor.name for tensor in graph.initializer}
-    kept = {node.name for node in front_end(graph)}
-    last = {value.name for value in graph.output}
-    for node in graph.node:
-        if node.op_type == "Add" and last.intersection(node.output):
-            last |= set(node.input)
+    front = {node.name for node in front_end(graph)}
     return [
         node.name
         for node in graph.node
-        if node.op_type == "MatMul"
-        and node.input[1] in weights
-        and node.name not in kept
-        and not last.intersection(node.output)
+        if node.op_type == "MatMul" and node.input[1] in weights and node.name not in front
     ]
 
 
