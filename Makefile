@@ -4,15 +4,12 @@ PYTHON ?= python3
 PIP_FLAGS := --quiet --disable-pip-version-check
 # A file's tests run one after another, on as many cores as there are; ARGS="-n 0" runs all of them in one process.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
-DATA ?= data
-RUNS ?= runs
-FROM = $(if $(ENCODER),--encoder $(ENCODER))
 SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 portaudio19-dev pulseaudio pulseaudio-utils \
 	python3-dev python3-venv
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help system run test quick check docs bench default nano clean microphone
+.PHONY: help system run test quick check docs bench clean microphone
 
 help: ## List these targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -59,18 +56,6 @@ docs: .venv-dev/installed ## Write docs/api.md from the code.
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.measure $(ARGS)
-
-default: .venv-dev/installed ## Train, measure and export the default bundle: the corpora in DATA=FOLDER, Whisper-base in ENCODER=FOLDER.
-	.venv-dev/bin/affectd-calibrate train configs/default-train.toml --data $(DATA) --out $(RUNS)/default $(FROM)
-	.venv-dev/bin/affectd-calibrate generalise configs/default-train.toml --data $(DATA) --out $(RUNS)/default/generalise $(FROM)
-	.venv-dev/bin/affectd-calibrate verification configs/learned-train.toml --data $(DATA) --out $(RUNS)/speakers
-	.venv-dev/bin/affectd-export bundle $(RUNS)/default --data $(DATA) --out bundles/default \
-		--speakers $(RUNS)/speakers --max-mb 20 $(FROM)
-
-nano: .venv-dev/installed ## Distil the run of `make default` and export the nano bundle: also Whisper-tiny.en in START=FOLDER.
-	.venv-dev/bin/affectd-export distil $(RUNS)/default configs/distil-nano.toml --data $(DATA) --out $(RUNS)/nano \
-		$(FROM) $(if $(START),--start $(START))
-	.venv-dev/bin/affectd-export bundle $(RUNS)/nano --data $(DATA) --name nano --out bundles/nano --max-mb 2
 
 clean: ## Remove what make and the tools made: virtual environments, builds, caches. Training runs stay.
 	rm -rf .venv .venv-dev build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

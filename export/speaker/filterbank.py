@@ -101,9 +101,13 @@ def filterbank(
         last = "centred"
     steps.append(("Transpose", [last], output, {"perm": [0, 2, 1]}))
     nodes = [helper.make_node(operator, inputs, [output], **options) for operator, inputs, output, options in steps]
+    return nodes, _constants(window, scale)
+
+
+def _constants(window: Window, scale: float) -> dict[str, npt.NDArray[Any]]:
     edges = np.linspace(_mel(LOWEST_HZ), _mel(SAMPLE_RATE_HZ / 2), MELS + 2).astype(np.float32)
     bins = np.arange(FOURIER // 2)
-    return nodes, {
+    return {
         "zero": np.array(0, np.int64),
         "one": np.array(1, np.int64),
         "shortest": np.array(SHORTEST, np.int64),

@@ -24,7 +24,7 @@ from helpers.signals import silence, speech_like
 class Listener(torch.nn.Module):
     """Stands in for a pooled encoder: level and length of each row; notes its batches, may end the process."""
 
-    pooled, dim = (1, 2), 4
+    pooled, dim, voiced_db = (1, 2), 4, None
 
     def __init__(self, die_at: int | None = None, fail_at: int | None = None, weight: float = 1.0) -> None:
         super().__init__()
