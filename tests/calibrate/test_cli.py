@@ -66,7 +66,7 @@ def test_from_a_corpus_folder_to_figures_in_a_process_of_its_own(
     assert (
         metrics["protocol"] == "validation speakers of splits.csv, never trained on; what is spoken in each file, torch"
     )
-    assert len(list((tmp_path / "cache").iterdir())) == 3, "training, its copy, validation"
+    assert len(list((tmp_path / "cache").iterdir())) == 5, "training and validation of both corpora, and one copy"
 
 
 def test_the_command_line_itself_waits_for_no_torch() -> None:

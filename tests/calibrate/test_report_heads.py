@@ -151,7 +151,7 @@ def test_mistakes_are_told_in_one_line(
 ) -> None:
     for message, options in (
         ("--split 'randm' is not one of speaker, random (did you mean 'random'?)", ("--split", "randm")),
-        ("--head 'personl' is not one of base, ", ("--head", "personl")),
+        ("--head 'personl': no such file here, and affectd has base, ", ("--head", "personl")),
         ("--corpus crema: the recipe has crema-d (did you mean 'crema-d'?)", ("--corpus", "crema")),
         ("normalises over the batch", ("--head", "base", "--batch", 1)),
     ):
