@@ -19,6 +19,8 @@ from helpers.household import anna, ben, enrol
 from helpers.running import Gated, Played, Recorder, encoder, turns
 from helpers.signals import silence
 
+pytestmark = pytest.mark.slow
+
 
 def by_source(events: Sequence[Event]) -> dict[str, list[Event]]:
     return {source: [event for event in events if event.source == source] for source in {e.source for e in events}}

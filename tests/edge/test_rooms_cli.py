@@ -17,6 +17,8 @@ from edge.settings import RoomSettings, Settings, SpeakerSettings
 from edge.vad import to_pcm
 from helpers.signals import silence, speech_like
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
 Start = Callable[..., "subprocess.Popen[bytes]"]

@@ -10,6 +10,8 @@ from edge.bundle import Bundle, Manifest
 from export.bundle.card import CARD_NAME, model_card
 from export.bundle.check import Check
 
+pytestmark = pytest.mark.slow
+
 FIGURES = Figures(120, 4, 0.7251, 0.75, 0.7, 0.08, {"a": 0.5, "b": 0.9}, 0.5, {"sad": ClassFigures(1, 1, 1, 1)}, [[1]])
 CHECKS = [Check("least cosine", 0.99961, ">= 0.99", True), Check("UA drop", -0.0045, "<= 0.01", True)]
 

@@ -26,6 +26,8 @@ from export.bundle.contents import BUCKETS_S
 from export.graph.encoder_graph import OPSET, EmbeddingGraph, quiet_libraries, write_onnx
 from export.graph.parity import least_cosine, padding_error
 
+pytestmark = pytest.mark.slow
+
 MAX_S = 3.0
 BUCKETS = tuple(bucket for bucket in BUCKETS_S if bucket <= MAX_S)
 SHAPES = [(1, 16_000), (2, 16_001), (3, 24_039), (2, 1_600), (1, 1_000), (3, 399), (1, 5), (1, 48_000), (3, 47_777)]

@@ -26,6 +26,8 @@ from export.graph.parity import padding_error
 from export.speaker.ge2e import write_speaker, write_speaker_encoder
 from helpers.signals import silence, speech_like
 
+pytestmark = pytest.mark.slow
+
 BUCKETS = Buckets((1, 2, 4))
 
 needs_weights = pytest.mark.skipif(

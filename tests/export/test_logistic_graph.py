@@ -27,6 +27,8 @@ from export.graph.parity import (
 )
 from export.graph.quantise import calibration_feeds, quantise_int8
 
+pytestmark = pytest.mark.slow
+
 BUCKETS = Buckets((0.5, 1.0))
 
 

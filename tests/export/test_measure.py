@@ -19,6 +19,8 @@ from export.measure.plan import Plan
 from export.measure.report import Report, Section, Table, Target
 from export.rounds import RoundTimes, alternate, digits
 
+pytestmark = pytest.mark.slow
+
 SMALL = HubertConfig(
     hidden_size=16,
     num_hidden_layers=1,

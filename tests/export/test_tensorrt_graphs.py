@@ -13,6 +13,8 @@ from helpers.graphs import float_graph
 from helpers.signals import speech_like
 from helpers.tensorrt import OPSETS, bucket_graph, dynamic_values, unsupported
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["float_graph"]
 
 BUCKETS = Buckets((1.0, 1.5, 3.0))

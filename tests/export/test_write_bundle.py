@@ -25,6 +25,8 @@ from export.graph import precision
 from export.graph.inventory import Inventory
 from export.graph.precision import Trial
 
+pytestmark = pytest.mark.slow
+
 FLOAT = Identity("tiny", "7", "fp32")
 PRECISIONS = ("fp32", "fp16", "int8")
 
