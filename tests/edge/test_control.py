@@ -17,6 +17,8 @@ from edge.errors import UsageError
 from edge.timing import STAGES, Timing
 from helpers.conversation import Conversation
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 

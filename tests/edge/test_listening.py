@@ -162,6 +162,7 @@ with edge.listen("mic", settings={"encoder.bundle": sys.argv[1]}) as events:
 """
 
 
+@pytest.mark.slow
 def test_the_microphone(virtual_microphone: VirtualMicrophone, bundle_folder: Path, conversation: Conversation) -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", MICROPHONE, bundle_folder],

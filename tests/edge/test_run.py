@@ -18,6 +18,8 @@ from helpers.conversation import Conversation
 from helpers.signals import silence, speech_like
 from helpers.virtual_microphone import VirtualMicrophone
 
+pytestmark = pytest.mark.slow
+
 # Not getrusage: its peak includes the test process that this one was forked from.
 REPORTING_PEAK = """
 import atexit, pathlib, sys

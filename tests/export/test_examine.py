@@ -31,6 +31,8 @@ from helpers.models import RECIPE, toml
 from helpers.signals import speech_like
 from helpers.tiny import tiny_bundle, write_manifest
 
+pytestmark = pytest.mark.slow
+
 NAN = float("nan")
 
 Call = Callable[..., int]

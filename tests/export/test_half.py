@@ -15,6 +15,8 @@ from export.graph.parity import bucketed_embeddings, least_cosine, padding_error
 from helpers.graphs import DIM, float_graph
 from helpers.signals import speech_like
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["float_graph"]
 
 BUCKETS = Buckets((1.0, 2.0, 3.0))
