@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from calibrate.dataset import Part
-from calibrate.evaluate import evaluate_bundle
+from calibrate.evaluate import by_corpus
 from calibrate.metrics import Figures
 from calibrate.report import summary
 from calibrate.splits import Split
+from calibrate.trained import Answers, TrainedBundle
 from edge.buckets import Buckets
 from edge.bundle import ENCODER_NAME, SPEAKER_NAME, Bundle
 from edge.encoder import Encoder
@@ -146,14 +147,14 @@ def _check(
     waveforms = some_speech(test, PARITY_UTTERANCES, Buckets(Bundle.load(folder).manifest.buckets_s).longest)
     expected = torch_embeddings(graph, waveforms)
     checks = []
-    figures: dict[str, dict[str, Figures]] = {}
+    answers: dict[str, Answers] = {}
     for path in dict.fromkeys((float_folder, folder)):
         recognizer = opened(Bundle.load(path), torch.get_num_threads())
-        checks += [check_parity(recognizer, waveforms, expected, "torch"), *check_invariance(recognizer, waveforms)]
-        figures[path.name] = evaluate_bundle(recognizer, test)
-    final = figures[folder.name]
-    checks += [*check_drop(figures[float_folder.name], final), *check_voiceprints(recognizer, waveforms)]
-    return in_brief(checks), final
+        checks += [*check_parity(recognizer, waveforms, expected, "torch"), *check_invariance(recognizer, waveforms)]
+        answers[path.name] = TrainedBundle(recognizer).answer(test)
+    final = answers[folder.name]
+    checks += [*check_drop(answers[float_folder.name], final), *check_voiceprints(recognizer, waveforms)]
+    return in_brief(checks), by_corpus(final.part, final.probabilities, recognizer.bundle.manifest.labels)
 
 
 def _metrics(protocol: str, figures: Mapping[str, Figures], trials: Sequence[Trial]) -> dict[str, Any]:

@@ -20,12 +20,14 @@ from export.bundle.check import (
     at_least,
     at_most,
     check_invariance,
+    check_parity,
     failures,
     in_brief,
     opened,
     skipped,
 )
 from export.cli.app import main
+from export.graph.parity import bucketed_embeddings
 from helpers.calling import exit_code
 from helpers.models import RECIPE, toml
 from helpers.signals import speech_like
@@ -207,7 +209,7 @@ def test_figures_that_are_not_those_of_the_manifest_fail(
 ) -> None:
     folder = Path(shutil.copytree(exported.folder, tmp_path / "boasting"))
     manifest = json.loads((folder / MANIFEST_NAME).read_text())
-    manifest["metrics"]["corpora"]["ravdess"]["ua"] += 0.02
+    manifest["metrics"]["corpora"]["ravdess"]["ua"] += 0.17
     del manifest["metrics"]["corpora"]["office"]
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
     code, found = rows(folder, "--data", data, "--recipe", recipe)
@@ -215,6 +217,9 @@ def test_figures_that_are_not_those_of_the_manifest_fail(
     assert found["UA on ravdess"]["passed"] is False
     assert found["UA on office"]["passed"] is None
     assert found["UA drop"]["limit"] == "skipped: neither --against nor --run given"
+    manifest["metrics"]["corpora"]["ravdess"]["ua"] -= 0.01
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
+    assert rows(folder, "--data", data, "--recipe", recipe)[0] == 0, "of 6 answers, 2 a label, one may change"
 
 
 def test_another_model_is_no_reference(call: Call, exported: Any, mine: Path, capsys: Any) -> None:
@@ -267,6 +272,28 @@ def test_dynamic_int8_may_feel_its_mates_and_static_may_not(mine: Path, monkeypa
         recognizer.bundle = replace(recognizer.bundle, manifest=manifest)
         passed[quantisation] = check_invariance(recognizer, speech)[-1].passed
     assert passed == {None: True, "dynamic": True, "static": False}
+
+
+def test_one_utterance_that_int8_rounds_harder_is_no_bad_graph_and_many_are(mine: Path) -> None:
+    recognizer = opened(Bundle.load(mine), threads=1)
+    speech = [speech_like(0.3 + 0.02 * seed, seed) for seed in range(40)]
+    expected = bucketed_embeddings(recognizer.encoder, speech)
+    moved = expected[:, [1, 0, 2]] * [1, -1, 0]  # at a right angle
+    moved *= np.linalg.norm(expected, axis=1, keepdims=True) / np.linalg.norm(moved, axis=1, keepdims=True)
+
+    def passed(precision: str, rows: int, cosine: float) -> list[bool | None]:
+        other = expected.copy()
+        other[:rows] = cosine * expected[:rows] + np.sqrt(1 - cosine**2) * moved[:rows]
+        encoder = recognizer.bundle.manifest.encoder.model_copy(update={"precision": precision})
+        manifest = recognizer.bundle.manifest.model_copy(update={"encoder": encoder})
+        recognizer.bundle = replace(recognizer.bundle, manifest=manifest)
+        return [check.passed for check in check_parity(recognizer, speech, other, "torch")]
+
+    assert passed("int8", 1, 0.985) == [True, True]
+    assert passed("int8", 8, 0.985) == [True, False]
+    assert passed("int8", 1, 0.94) == [False, True], "wrong somewhere, as in one bucket"
+    assert passed("int8", 40, 0.991) == [True, True]
+    assert passed("fp32", 1, 0.985) == [False], "float has nothing to round"
 
 
 def test_what_is_not_a_number_passes_nothing() -> None:
