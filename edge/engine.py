@@ -210,6 +210,8 @@ class Engine:
                 self._report_people(stream, str(stream.household))
         except AffectdError as error:
             self._report_people(stream, f"the speakers stay as they were: {error}")
+        if stream.room:
+            stream.room.follow_people(stream.household.everyone)
 
     def _refine(self, stream: Stream, recognition: Recognition) -> None:
         if recognition.speaker is None or recognition.moved or not self._settings.speakers.refine:

@@ -11,7 +11,7 @@ from rich.text import Text
 from edge.cli.kit.display import confirmed, new_table, print_json, say, screen
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, Yes, with_settings
-from edge.errors import ModelError, UsageError, nearest
+from edge.errors import ModelError, StoreError, UsageError, nearest
 
 if TYPE_CHECKING:
     from edge.bundle import Bundle
@@ -97,11 +97,11 @@ def reset(name: Name, *, yes: Yes = False, loaded: LoadedSettings, json: Json = 
 
 def _found(name: str, loaded: LoadedSettings) -> list[StoredRoom]:
     """Return the rooms of a source, one for each model; raises UsageError, with the nearest name, if there is none."""
-    from edge.room_store import RoomStore
+    from edge.room_store import RoomStore, printable
 
     store = RoomStore(loaded.settings)
     rooms = store.rooms()
-    found = [stored for stored in rooms if stored.source == name]
+    found = [stored for stored in rooms if stored.source == printable(name)]
     if not found:
         hint = nearest(name, sorted({stored.source for stored in rooms}))
         raise UsageError(f"no room of {name!r} is remembered in {store.folder}{hint}")
@@ -125,7 +125,7 @@ def _record(stored: StoredRoom, bundle: Bundle | None, loaded: LoadedSettings) -
         "source": stored.source,
         "model": stored.bundle,
         "for_this_model": None if bundle is None else stored.encoder_hash == bundle.encoder_hash,
-        "utterances": round(float(stored.tensors["utterances"].item()), 1),
+        "utterances": round(stored.utterances, 1),
         "changed_at": stored.changed_at.isoformat(),
         "share": None,
         "labels": {},
@@ -142,14 +142,16 @@ def _record(stored: StoredRoom, bundle: Bundle | None, loaded: LoadedSettings) -
 
 
 def _room(stored: StoredRoom, bundle: Bundle | None, loaded: LoadedSettings) -> Room | None:
-    """Return the room as this bundle has it; None for that of another model."""
-    from edge.room import Room
+    """Return the room as this bundle has it; None for that of another model, or where it cannot be read."""
+    from edge.room_store import RoomStore
 
     if bundle is None or stored.encoder_hash != bundle.encoder_hash:
         return None
-    room = Room(bundle.population, loaded.settings.room)
-    room.restore(stored.tensors)
-    return room
+    try:
+        return RoomStore(loaded.settings).unseal(stored, bundle, loaded.settings.room)
+    except (ModelError, StoreError) as error:
+        say(f"less is known of the room of {stored.source}: {error}")
+        return None
 
 
 def _facts(record: dict[str, Any]) -> dict[str, str]:

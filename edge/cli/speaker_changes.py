@@ -45,8 +45,11 @@ def rename(
 def forget(name: Name, *, yes: Yes = False, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> None:
     """Remove someone and every trace of them from the store, after asking.
 
-    Needs neither the model nor the key, and a running affectd follows. Exports and backups are yours to delete.
+    All rooms that affectd remembers are reset, too: they are averages of whoever spoke there, named or not. Needs
+    neither the model nor the key, and a running affectd follows. Exports and backups are yours to delete.
     """
+    from edge.room_store import RoomStore
+
     with open_store(loaded) as store:
         person = store.person(name)
         if not yes:
@@ -55,8 +58,12 @@ def forget(name: Name, *, yes: Yes = False, loaded: LoadedSettings, json: Json =
             if not confirmed(f"Forget {person.name}? It cannot be undone."):
                 say(f"{person.name} is still known")
                 raise typer.Exit(1)
-        store.forget(person.name)
-    _done(f"{person.name} is forgotten", person, json)
+        try:
+            store.forget(person.name)
+        finally:
+            rooms = RoomStore(loaded.settings).clear()
+    heard = ", and so are all rooms, where they may have been heard" if rooms else ""
+    _done(f"{person.name} is forgotten{heard}", person, json, rooms=rooms)
 
 
 @app.command(epilog=examples("affectd speakers export anna --out anna.json"))

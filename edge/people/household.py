@@ -40,6 +40,8 @@ class Household:
     def __init__(self, bundle: Bundle, settings: SpeakerSettings) -> None:
         self.bundle, self.settings = bundle, settings
         self.members: dict[str, Member] = {}
+        self.everyone: frozenset[str] = frozenset()
+        """Ids of all who are enrolled, members or not."""
         self.version = -1
         """Of the store, when it was read."""
         self._store: SpeakerStore | None = None
@@ -125,8 +127,10 @@ class Household:
 
     def _read(self, store: SpeakerStore) -> None:
         version, only = store.version(), {fold_name(name) for name in self.settings.only}
-        people = [person for person in store.people() if not only or fold_name(person.name) in only]
+        everyone = store.people()
+        people = [person for person in everyone if not only or fold_name(person.name) in only]
         self.members = {person.name: self._member(store, person) for person in people}
+        self.everyone = frozenset(person.id for person in everyone)
         self.version = version
 
     def _member(self, store: SpeakerStore, person: Person) -> Member:

@@ -141,8 +141,8 @@ class RoomSettings(_Section):
     label_shift: Annotated[float, Field(ge=0, le=2)] = 1.0
     """How much of what an emotion does to speech, as far as it was recognised, is not taken for the room."""
     remember: bool = True
-    """Keep the rooms of microphones and live pipes from one run to the next, as numbers that only their owner can
-    read, beside the speaker store; see `affectd rooms`. Through ``edge.listen`` it is off unless it is set."""
+    """Keep the rooms of microphones and live pipes from one run to the next, as encrypted numbers beside the speaker
+    store; see `affectd rooms`. Through ``edge.listen`` it is off unless it is set."""
 
 
 class DecisionSettings(_Section):

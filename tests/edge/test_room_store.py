@@ -2,6 +2,8 @@ import json
 import logging
 import shutil
 import stat
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +15,17 @@ from safetensors.numpy import load_file, save_file
 import edge.room_store
 from edge.audio import Waveform
 from edge.bundle import Bundle
-from edge.capture import FileSource, LiveSource, PcmSource, Source, is_recording
+from edge.capture import Block, FileSource, LiveSource, PcmSource, Source, is_recording
 from edge.engine import Engine
+from edge.errors import StoreError
+from edge.event import Event
+from edge.people.store import SpeakerStore
+from edge.people.store.person import Consent, StoredProfile
+from edge.people.store.vault import KEY_FILE_NAME
 from edge.population import POPULATION_NAME
 from edge.recognizer import Recognizer
 from edge.room import Room
-from edge.room_store import RoomStore
+from edge.room_store import RoomStore, StreamRoom
 from edge.settings import EncoderSettings, RoomSettings, Settings, SpeakerSettings
 from helpers.conversation import Conversation
 from helpers.running import Played, Recorder
@@ -72,7 +79,9 @@ def test_a_room_is_kept_as_numbers_that_only_the_owner_can_read(bundle: Bundle, 
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
     assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
     assert all(path.stat().st_size < 4096 for path in paths)
-    assert {tensor.dtype for tensor in load_file(paths[0]).values()} == {np.dtype(np.float64)}
+    plain = room.tensors()["embeddings"].tobytes()
+    assert not any(plain in path.read_bytes() for path in paths)
+    assert stat.S_IMODE((store.folder.parent / KEY_FILE_NAME).stat().st_mode) == 0o600
 
 
 def test_nothing_is_known_of_a_source_that_was_never_heard(bundle: Bundle, settings: Settings) -> None:
@@ -82,16 +91,29 @@ def test_nothing_is_known_of_a_source_that_was_never_heard(bundle: Bundle, setti
     assert not store.folder.exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "foreign", "format", "dimension", "folder"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "text", "foreign", "format", "time", "number", "moved", "dimension", "folder"]
+)
 def test_a_damaged_file_is_as_good_as_none(
-    bundle: Bundle, settings: Settings, caplog: pytest.LogCaptureFixture, damage: str
+    bundle: Bundle,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
 ) -> None:
     store = RoomStore(settings)
     store.save("desk", bundle, learnt(bundle, settings.room))
     path = store.path("desk", bundle.encoder_hash)
     data = path.read_bytes()
     tensors = load_file(path)
-    facts = {"format": "1", "source": "desk", "encoder": bundle.encoder_hash, "bundle": "b", "changed_at": "2026-01-01"}
+    facts = {
+        "format": "2",
+        "source": "desk",
+        "encoder": bundle.encoder_hash,
+        "bundle": "b",
+        "changed_at": "2026-01-01T00:00:00+00:00",
+        "utterances": "9",
+    }
     if damage == "cut":
         path.write_bytes(data[: len(data) // 2])
     elif damage == "empty":
@@ -101,9 +123,17 @@ def test_a_damaged_file_is_as_good_as_none(
     elif damage == "foreign":
         save_file({"weight": np.zeros(3)}, path)
     elif damage == "format":
-        save_file(tensors, path, facts | {"format": "2"})
+        save_file(tensors, path, facts | {"format": "1"})
+    elif damage == "time":
+        save_file(tensors, path, facts | {"changed_at": "2026-01-01"})
+    elif damage == "number":
+        save_file(tensors, path, facts | {"utterances": "nan"})
+    elif damage == "moved":
+        save_file(tensors, path, facts | {"source": "kitchen"})
     elif damage == "dimension":
-        save_file(tensors | {"embeddings": np.zeros(5)}, path, facts)
+        other = learnt(bundle, settings.room)
+        monkeypatch.setattr(other, "tensors", lambda: {"embeddings": np.zeros(5)})
+        store.save("desk", bundle, other)
     else:
         path.unlink()
         path.mkdir()
@@ -170,7 +200,7 @@ def test_it_is_saved_every_now_and_then(bundle: Bundle, settings: Settings, monk
     kept: list[float] = []
 
     def look(event: object) -> None:
-        kept.extend(float(stored.tensors["utterances"].item()) for stored in RoomStore(settings).rooms())
+        kept.extend(stored.utterances for stored in RoomStore(settings).rooms())
 
     source, recorder = Played(said(4), can_wait=False, name="desk"), Recorder(look)
     Engine([source], Recognizer(bundle, settings.encoder), [recorder], settings).run()
@@ -179,7 +209,7 @@ def test_it_is_saved_every_now_and_then(bundle: Bundle, settings: Settings, monk
 
 def test_a_reset_reaches_a_running_engine(bundle: Bundle, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge.room_store, "SAVE_S", 0.0)
-    stream_room = edge.room_store.StreamRoom(bundle, settings, is_recording=False)
+    stream_room = StreamRoom(bundle, settings, is_recording=False)
     room = stream_room.of("desk")
     for _ in range(5):
         stream_room.follow(np.array([0.08, 0.01, 1], np.float32), np.full(3, 1 / 3, np.float32))
@@ -191,8 +221,107 @@ def test_a_reset_reaches_a_running_engine(bundle: Bundle, settings: Settings, mo
     assert [stored.source for stored in store.rooms()] == ["desk"]
 
 
+def heard(stream_room: StreamRoom, times: int = 1) -> None:
+    for _ in range(times):
+        stream_room.follow(np.array([0.08, 0.01, 1], np.float32), np.full(3, 1 / 3, np.float32))
+
+
+def test_a_new_room_can_be_reset_from_its_first_utterance_on(bundle: Bundle, settings: Settings) -> None:
+    stream_room, store = StreamRoom(bundle, settings, is_recording=False), RoomStore(settings)
+    room = stream_room.of("desk")
+    heard(stream_room, 3)
+    assert [stored.utterances for stored in store.rooms()] == [1], "and then every now and then"
+    store.reset(store.rooms())
+    heard(stream_room)
+    assert room.utterances == 1
+    assert store.rooms() == []
+
+
+def test_a_room_is_forgotten_with_a_person_and_with_nobody_else(bundle: Bundle, settings: Settings) -> None:
+    stream_room = StreamRoom(bundle, settings, is_recording=False)
+    stream_room.follow_people(frozenset("ab"))
+    room = stream_room.of("desk")
+    heard(stream_room, 3)
+    for everyone in ("ab", "abc", "bac"):
+        stream_room.follow_people(frozenset(everyone))
+    assert room.utterances > 2
+    stream_room.follow_people(frozenset("bcd"))
+    assert room.utterances == 0
+
+
+@pytest.mark.parametrize("bound_to", [(), ("Ann",)])
+def test_a_running_engine_starts_its_room_anew_when_anybody_is_forgotten(
+    bundle: Bundle, settings: Settings, bound_to: tuple[str, ...]
+) -> None:
+    with SpeakerStore.open(settings.speakers.store_folder) as store:
+        for name in ("Ann", "Bo"):
+            store.add_person(name, Consent(text_version="1", how="--yes"))
+    half_heard = threading.Event()
+
+    def count(event: Event) -> None:
+        if len(recorder.of("utterance")) == 3:
+            half_heard.set()
+
+    class Interrupted(Played):
+        def blocks(self) -> Iterator[Block]:
+            yield from super().blocks()
+            assert half_heard.wait(60)
+            with SpeakerStore.open(settings.speakers.store_folder) as store:
+                store.forget("Bo")
+            yield from super().blocks()
+
+    recorder = Recorder(count)
+    forgetful = settings.model_copy(update={"room": RoomSettings(remember=False)})
+    source = Interrupted(said(3), can_wait=False, name="desk")
+    Engine([source], Recognizer(bundle, settings.encoder), [recorder], forgetful, bound_to=[bound_to]).run()
+    shares = rooms_applied(recorder)
+    assert len(shares) == 6
+    assert [share == 0 for share in shares] == [True, False, False] * 2
+
+
+def test_clearing_removes_all_rooms_and_what_a_cut_off_write_left(bundle: Bundle, settings: Settings) -> None:
+    store = RoomStore(settings)
+    assert store.clear() == 0
+    for name in ("desk", "kitchen"):
+        store.save(name, bundle, learnt(bundle, settings.room))
+    (store.folder / "broken.safetensors").write_bytes(b"broken")
+    (store.folder / ".0f.safetensors.abc").mkdir()
+    (store.folder / ".0f.safetensors.abc" / "0f.safetensors").write_bytes(b"half")
+    (store.folder / "notes.txt").write_text("mine")
+    assert store.clear() == 3
+    assert [path.name for path in store.folder.iterdir()] == ["notes.txt"]
+
+
+def test_without_its_key_a_room_is_estimated_anew_and_no_other_key_is_made_for_a_store(
+    bundle: Bundle, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = RoomStore(settings)
+    store.save("desk", bundle, learnt(bundle, settings.room))
+    key = store.folder.parent / KEY_FILE_NAME
+    assert store.load("desk", bundle, settings.room).share > 0
+    with SpeakerStore.open(settings.speakers.store_folder) as people:
+        person = people.add_person("Ann", Consent(text_version="1", how="--yes"))
+        profile = StoredProfile(encoder_hash="e", speaker_hash="none", tensors={})
+        people.save_voice_profile(person, profile)  # the key that the room made is the store's
+    key.rename(key.with_suffix(".away"))
+    with caplog.at_level(logging.WARNING):
+        assert store.load("desk", bundle, settings.room).share == 0
+    assert "the key of the store is missing" in caplog.text
+    assert [stored.source for stored in store.rooms()] == ["desk"], "listing needs no key"
+    with pytest.raises(StoreError, match="the key of the store is missing"):
+        store.save("desk", bundle, learnt(bundle, settings.room))
+    assert not key.exists()
+    caplog.clear()
+    speakers = settings.speakers.model_copy(update={"enabled": False})
+    recorder = listen(bundle, settings.model_copy(update={"speakers": speakers}), said(2))
+    assert len(recorder.of("utterance")) == 2
+    assert "the room of desk is not remembered" in caplog.text
+    key.with_suffix(".away").rename(key)
+    assert store.load("desk", bundle, settings.room).share > 0
+
+
 def test_a_microphone_under_another_name_is_another_room(bundle: Bundle, settings: Settings) -> None:
-    stream_room = edge.room_store.StreamRoom(bundle, settings, is_recording=False)
+    stream_room = StreamRoom(bundle, settings, is_recording=False)
     stream_room.of("USB")
     stream_room.follow(np.array([0.08, 0.01, 1], np.float32), np.full(3, 1 / 3, np.float32))
     assert stream_room.of("built-in").utterances == 0

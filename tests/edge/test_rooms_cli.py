@@ -89,6 +89,29 @@ def test_list_leaves_out_what_is_damaged(
     assert "broken.safetensors: is no room" in caplog.text
 
 
+def test_list_and_reset_work_without_the_key(
+    rooms: Call, store: RoomStore, bundle_folder: Path, capsys: Capture
+) -> None:
+    (store.folder.parent / "store.key").unlink()
+    found = listed(rooms, capsys, "--bundle", bundle_folder)
+    assert [room["share"] for room in found] == [None] * 3
+    assert rooms("show", "kitchen", "--bundle", bundle_folder) == 0
+    stdout, stderr = capsys.readouterr()
+    assert "less is known of the room of kitchen" in stderr
+    assert "the key of the store is missing" in stderr
+    assert "12" in stdout or "11" in stdout
+    assert rooms("reset", "kitchen", "--yes") == 0
+    assert not (store.folder.parent / "store.key").exists()
+
+
+def test_a_name_that_is_not_utf8_is_found_as_it_is_printed(
+    rooms: Call, store: RoomStore, bundle: Bundle, bundle_folder: Path
+) -> None:
+    store.save("mic \udcff", bundle, store.load("kitchen", bundle, RoomSettings()))
+    assert rooms("show", "mic \udcff", "--bundle", bundle_folder) == 0
+    assert rooms("show", r"mic \udcff", "--bundle", bundle_folder) == 0
+
+
 def test_show_says_what_was_heard(rooms: Call, bundle_folder: Path, capsys: Capture) -> None:
     assert rooms("show", "kitchen", "--bundle", bundle_folder) == 0
     text = capsys.readouterr().out

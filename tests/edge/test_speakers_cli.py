@@ -22,6 +22,9 @@ from edge.bundle import Bundle
 from edge.people.store import SpeakerStore
 from edge.people.store.person import EnrolledClip
 from edge.people.voice_profiles import estimate_voice_profile, to_stored
+from edge.room import Room
+from edge.room_store import RoomStore
+from edge.settings import RoomSettings, Settings, SpeakerSettings
 from helpers.conversation import Conversation
 from helpers.voices import CONSENT, ENCODER, SPEAKER_ENCODER
 
@@ -182,7 +185,9 @@ def test_forget_needs_an_answer(speakers: Call, store: Path, capsys: Capture) ->
     assert "run this on a terminal, or with --yes" in capsys.readouterr().err
     assert "Anna" in names(store)
     assert speakers("forget", "Anna", "--yes", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"name": "Anna"}
+    stdout, stderr = capsys.readouterr()
+    assert json.loads(stdout) == {"name": "Anna", "rooms": 0}
+    assert stderr == "affectd: Anna is forgotten\n"
     assert names(store) == ["Bo", "Dan", "Zo\xeb"]
     assert speakers("forget", "Ana", "--yes") == 5
 
@@ -219,6 +224,19 @@ def test_forget_works_while_all_else_is_off(
     assert "Anna" not in capsys.readouterr().out
     for path in store.iterdir():
         assert b"Anna" not in path.read_bytes()
+
+
+def test_all_rooms_are_forgotten_with_a_person(speakers: Call, store: Path, bundle: Bundle, capsys: Capture) -> None:
+    rooms = RoomStore(Settings(speakers=SpeakerSettings(store=str(store))))
+    for name in ("desk", "kitchen"):
+        rooms.save(name, bundle, Room(bundle.population, RoomSettings()))
+    (store / "store.key").unlink()
+    (rooms.folder / "broken.safetensors").write_bytes(b"broken")
+    assert speakers("forget", "Anna", "--yes", "--json") == 0
+    stdout, stderr = capsys.readouterr()
+    assert json.loads(stdout) == {"name": "Anna", "rooms": 3}
+    assert stderr == "affectd: Anna is forgotten, and so are all rooms, where they may have been heard\n"
+    assert list(rooms.folder.iterdir()) == []
 
 
 def test_a_running_affectd_does_not_hinder_forgetting(
