@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 import edge
 from edge.event import Event, SpeakerMatch
+from edge.outputs.csv_table import COLUMNS
 from edge.settings.reference import settings_markdown
 
 PAGE = Path(__file__).with_name("api.md")
@@ -93,6 +94,11 @@ def _events() -> Iterator[str]:
     yield from _fields(Event)
     yield f"`speaker` is null, or has these fields ({_first(SpeakerMatch).removesuffix('.').lower()}):\n"
     yield from _fields(SpeakerMatch)
+    yield (
+        "CSV (`affectd analyze --csv`, an output of type `csv`) has a line for each `utterance` and `error` under the "
+        f"heading `{','.join(COLUMNS)}` and a column for each label. They are the fields of these names; `speaker` is "
+        "the person's name alone, `path` the source's where there is no file, `error` the message.\n"
+    )
 
 
 def _fields(record: type) -> Iterator[str]:

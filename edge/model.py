@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,13 @@ class Model:
         return self.recognizer.bundle.manifest.labels
 
     def analyze(
-        self, audio: Any, *, whole_file: bool = False, people: People = None, room: bool = False
+        self,
+        audio: Any,
+        *,
+        whole_file: bool = False,
+        people: People = None,
+        room: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> Iterator[Event]:
         """Yield the ``utterance`` events of recordings, in order.
 
@@ -60,6 +66,7 @@ class Model:
                 stranger; None is as the settings say, by default anyone who is enrolled, and strangers.
             room: all of it was recorded in one room with one microphone, which is estimated from all of it, in whatever
                 order, before the first event. Otherwise no recording's events depend on another recording.
+            progress: called with the number of files that were read so far, of one or many.
 
         Raises:
             UsageError: samples that are no audio, see ``edge.samples``; nothing to analyse.
@@ -78,7 +85,9 @@ class Model:
             return analyze([checked_waveform(audio)], self.recognizer, household, self.settings, whole_file, room)
         else:
             paths, alone = [_path(item) for item in audio], False
-        events = analyze(find_audio(paths), self.recognizer, household, self.settings, whole_file, room)
+        files = find_audio(paths)
+        counted = _counted(files, progress) if progress else files
+        events = analyze(counted, self.recognizer, household, self.settings, whole_file, room)
         return _raising(events) if alone else events
 
     def probabilities(self, audio: Any) -> Matrix:
@@ -173,6 +182,12 @@ def _path(item: Any) -> Path:
         f"analyze takes paths of files and folders, or one array of samples; a list with {type(item).__name__} is "
         "neither: call it once for each array, or probabilities with the list"
     )
+
+
+def _counted(files: Sequence[Path], progress: Callable[[int], None]) -> Iterator[Path]:
+    for count, file in enumerate(files, start=1):
+        yield file
+        progress(count)
 
 
 def _raising(events: Iterator[Event]) -> Iterator[Event]:

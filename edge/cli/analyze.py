@@ -53,21 +53,21 @@ def analyze(
     from edge.outputs import CsvTable, LiveTable, Output, Outputs, open_output
 
     files = find_audio(paths)
-    numbers = {str(file): number for number, file in enumerate(files)}
-    model = open_model(loaded.settings)
-    events = model.analyze(files, whole_file=whole_file, room=room)
-    counts = {"utterance": 0, "error": 0}
     shown = open_output(json)
-    outputs: list[Output] = [shown, CsvTable(csv, model.labels)] if csv else [shown]
     # Rows on the terminal of the bar have to go through its console to stand above it.
     bar = progress_bar(shown.console if isinstance(shown, LiveTable) else None)
-    with Outputs(outputs, wait=True) as running, bar as progress:
+    task = bar.add_task("", total=len(files))
+    model = open_model(loaded.settings)
+    events = model.analyze(
+        files, whole_file=whole_file, room=room, progress=lambda read: bar.update(task, completed=read)
+    )
+    counts = {"utterance": 0, "error": 0}
+    outputs: list[Output] = [shown, CsvTable(csv, model.labels)] if csv else [shown]
+    with Outputs(outputs, wait=True) as running, bar:
         running.raise_failure()
-        task = progress.add_task("", total=len(files))
         for event in events:
             counts[event.type] += 1
             running.write(event)
-            progress.update(task, completed=numbers[event.path or ""])
     running.raise_failure()
     text = f"affectd: {counts['utterance']} utterances in {len(files)} files"
     print(f"{text}, {counts['error']} could not be read" if counts["error"] else text, file=sys.stderr)

@@ -17,6 +17,7 @@ COLUMNS = (
     "end_s",
     "speaker",
     "adapted",
+    "room",
     "emotion",
     "confidence",
     "needs_review",
@@ -26,7 +27,7 @@ COLUMNS = (
 
 
 class CsvTable(TextOutput):
-    """One line per utterance or error, and one column per label after the others."""
+    """One line per utterance or error, and one column per label after the others, which mean what they do in events."""
 
     def __init__(self, target: Path | TextIO, labels: Sequence[str]) -> None:
         super().__init__(target, "CSV")

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from edge.event import Event
 
-BAR_CELLS = 8
+BAR_CELLS = 6
 EMOTION_STYLES = {
     "happy": "yellow",
     "surprise": "bright_yellow",
@@ -48,8 +48,8 @@ class LiveTable:
 
 
 def _heading(event: Event) -> Text:
-    last = "file" if event.path else f"{'then':<13}  latency"
-    return Text(f"{'time':<15}  {'speaker':<8}  {'emotion':<9} {'confidence':<15}  {last}", style="bold")
+    last = " file" if event.path else f"room  {'then':<13}  latency"
+    return Text(f"{'time':<15}  {'speaker':<8}  {'emotion':<9} {'confidence':<13} {last}", style="bold")
 
 
 def _utterance_row(event: Event, width: int) -> Text:
@@ -58,12 +58,15 @@ def _utterance_row(event: Event, width: int) -> Text:
     row = Text(f"{_span(event):<15}  {event.speaker.name if event.speaker else '—':<8.8}  ")
     row.append(f"{emotion:<9} ", style=f"bold {style}")
     row.append(_bar(confidence), style=style)
-    row.append(f" {confidence:4.0%}{' ?' if event.needs_review else '  '}  ")
+    row.append(f" {confidence:4.0%}{' ?' if event.needs_review else '  '} ")
     if event.path:
+        row.append(" ")
         row.append(_end_of(event.path, width - row.cell_len), style="dim")
     else:
         (label, score), *_ = sorted(event.scores.items(), key=lambda item: -item[1])[1:] or [("", 0.0)]
-        row.append(f"{label:<8} {score:4.0%}  {event.latency_ms.get('total', 0):.0f} ms", style="dim")
+        row.append(
+            f"{event.room:4.0%}  {label:<8} {score:4.0%}  {event.latency_ms.get('total', 0):.0f} ms", style="dim"
+        )
     if event.truncated:
         row.append(" …", style="dim")
     if event.dropped_s:

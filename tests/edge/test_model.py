@@ -194,6 +194,26 @@ def test_recordings_of_one_room(model: edge.Model, conversation: Conversation) -
     assert [event.scores for event in of_samples] == [event.scores for event in together]
 
 
+@pytest.mark.parametrize("room", [False, True])
+def test_progress_counts_files_as_they_are_read(
+    model: edge.Model, conversation: Conversation, tmp_path: Path, room: bool
+) -> None:
+    """In one room the first event comes only after the last file."""
+    files = [tmp_path / f"{number}.wav" for number in range(3)]
+    for file in files:
+        soundfile.write(file, read_audio(conversation.path), SAMPLE_RATE_HZ)
+    (tmp_path / "1.wav").write_bytes(b"RIFF")
+    told: list[int] = []
+    events = model.analyze(files, room=room, progress=told.append)
+    assert told == []
+    next(events)
+    assert told == [1, 2, 3]
+    assert len(list(events)) == 6
+    assert told == [1, 2, 3]
+    list(model.analyze(conversation.path, progress=told.append))
+    assert told[3:] == [1]
+
+
 def test_a_program_remembers_rooms_only_where_it_says_so() -> None:
     assert not settings_of(None).room.remember
     assert not settings_of({"room.window": 32}).room.remember

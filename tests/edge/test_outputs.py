@@ -47,10 +47,14 @@ def test_json_lines_are_flushed_one_by_one(tmp_path: Path) -> None:
 
 
 def test_rows_fit_eighty_columns_under_one_heading() -> None:
-    text = printed(utterance(), utterance(start_s=599.96, end_s=603.0, emotion="surprise", needs_review=False))
+    slow = {"endpoint": 510.0, "total": 1534.6}
+    text = printed(
+        utterance(room=0.35, latency_ms=slow),
+        utterance(start_s=599.96, end_s=603.0, emotion="surprise", needs_review=False),
+    )
     heading, first, second = text.splitlines()
-    assert heading.split() == ["time", "speaker", "emotion", "confidence", "then", "latency"]
-    assert first.split() == ["1:01.2-1:03.0", "—", "angry", "━━━━━━╌╌", "72%", "?", "sad", "18%", "535", "ms"]
+    assert heading.split() == ["time", "speaker", "emotion", "confidence", "room", "then", "latency"]
+    assert first.split() == ["1:01.2-1:03.0", "—", "angry", "━━━━╌╌", "72%", "?", "35%", "sad", "18%", "1535", "ms"]
     assert second.startswith("10:00.0-10:03.0")
     assert "?" not in second
     for column in ("speaker", "emotion", "confidence", "then", "latency"):
@@ -67,6 +71,7 @@ def test_a_row_tells_the_speaker_what_was_cut_and_what_was_lost() -> None:
 def test_analysed_rows_end_in_the_end_of_the_path() -> None:
     heading, row = printed(utterance(path="/a/rather/long/folder/of/recordings/clip-17.wav")).splitlines()
     assert heading.endswith("file")
+    assert row[heading.index("file") - 1 : heading.index("file") + 1] == " …"
     assert row.endswith("recordings/clip-17.wav")
     assert "…" in row
     assert len(row) <= 80
@@ -111,13 +116,14 @@ def test_csv_has_a_column_per_label(tmp_path: Path) -> None:
     file = tmp_path / "events.csv"
     table = CsvTable(file, ["sad", "angry", "fear"])
     table.open()
-    table.write(utterance(path="a, b.wav"))
+    table.write(utterance(path="a, b.wav", room=0.25))
     table.write(Event("status", "c.wav", NOW, message="ready"))
     table.write(Event("error", "c.wav", NOW, path="c.wav", message="is empty"))
     table.close()
     with file.open(newline="") as stream:
         spoken, failed = csv.DictReader(stream)
     assert (spoken["path"], spoken["emotion"], spoken["needs_review"]) == ("a, b.wav", "angry", "True")
+    assert float(spoken["room"]) == 0.25
     assert [float(spoken[label]) for label in ("sad", "angry", "fear")] == [0.18, 0.72, 0.1]
     assert (failed["path"], failed["error"], failed["angry"]) == ("c.wav", "is empty", "")
 
