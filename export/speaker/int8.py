@@ -1,7 +1,8 @@
 """Published speaker encoders in int8: convolutions with ranges that speech sets beforehand, one scale a channel.
 
 onnxruntime runs a convolution between a DequantizeLinear and a QuantizeLinear in integers (QLinearConv). Its weights
-have a scale for each output channel and are symmetric, its activations one for the whole value. Static ranges, unlike
+have a scale for each output channel, are symmetric and rounded together (``rounding``), its activations have one scale
+for the whole value. Static ranges, unlike
 measured ones, depend on nothing but the utterance. What is constant is stored small and unfolded when onnxruntime loads
 the graph.
 """
@@ -16,15 +17,14 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.arrays import Matrix
+from edge.arrays import Doubles, Matrix
 from edge.errors import ModelError
 from export.graph.nodes import inner_session
 from export.speaker.packing import pack_seven_bits
+from export.speaker.rounding import input_moments, round_rows
 
-SEVEN_BITS_VALUES = 1_900_000
-"""So many weights, of the large layers nearest to the output, are stored in seven bits: a bundle may have 20 MB."""
-LARGE = 100_000
-"""Weights of a layer whose eighth bit is worth unpacking."""
+LARGE = 20_000
+"""Layers of so many weights are stored in seven bits, since a bundle may have 20 MB."""
 Extremes = tuple[Matrix, Matrix]
 """Least and greatest value of every channel, ``float32[channels]``."""
 
@@ -55,9 +55,9 @@ def quantise_convolutions(model: onnx.ModelProto, features: Sequence[Matrix]) ->
     extremes = channel_extremes(model, values, features)
     equalise_normalised(graph, convolutions, extremes)
     quantised = {node.output[0] for node in convolutions}
-    coarse = _coarse(graph, convolutions)
+    moments = input_moments(model, convolutions, features)
     for node in convolutions:
-        _quantise_weights(graph, node, extremes[node.input[0]], bits=7 if node.output[0] in coarse else 8)
+        _quantise_weights(graph, node, extremes[node.input[0]], moments.get(node.output[0]))
     for value in values:
         _quantise_value(graph, value, extremes[value], None if value in outputs.values() else quantised)
 
@@ -142,29 +142,16 @@ def _step_and_zero(extremes: Extremes) -> tuple[np.float32, np.uint8]:
     return step, np.uint8(round(-low / float(step)))
 
 
-def _coarse(graph: onnx.GraphProto, convolutions: Sequence[onnx.NodeProto]) -> set[str]:
-    """Return the outputs of the convolutions whose weights get seven bits."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    found: set[str] = set()
-    left = SEVEN_BITS_VALUES
-    for node in reversed(convolutions):
-        shape = shapes[node.input[1]]
-        size = int(np.prod(shape))
-        if LARGE <= size <= left and shape[1] % 8 == 0:
-            left -= size
-            found.add(node.output[0])
-    return found
-
-
-def _quantise_weights(graph: onnx.GraphProto, node: onnx.NodeProto, extremes: Extremes, bits: int) -> None:
+def _quantise_weights(
+    graph: onnx.GraphProto, node: onnx.NodeProto, extremes: Extremes, moments: Doubles | None
+) -> None:
     """Replace a convolution's weights and bias by int8, stored in 7 or 8 bits, and int32 behind a DequantizeLinear."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     weight = numpy_helper.to_array(tensors[node.input[1]])
-    across = tuple(range(1, weight.ndim))
-    most = 2 ** (bits - 1) - 1
-    scale = _truest_scale(weight.reshape(len(weight), -1), most)
-    steps = weight / scale.reshape(-1, *[1] * len(across))
-    rounded = np.clip(np.rint(steps), -most, most).astype(np.int8)
+    packed = weight.size >= LARGE and weight.shape[1] % 8 == 0
+    rows, most = weight.reshape(len(weight), -1), 63 if packed else 127
+    scale = _truest_scale(rows, most)
+    rounded = round_rows(rows, scale, most, moments).reshape(weight.shape)
     stem = f"{node.output[0]}_filters"
     constants: dict[str, npt.NDArray[Any]] = {
         f"{stem}_half": scale.astype(np.float16), f"{stem}_zero": np.zeros(len(scale), np.int8)
@@ -174,12 +161,12 @@ def _quantise_weights(graph: onnx.GraphProto, node: onnx.NodeProto, extremes: Ex
         helper.make_node("Cast", [f"{stem}_half"], [f"{stem}_scale"], to=TensorProto.FLOAT),
         helper.make_node("DequantizeLinear", names, [f"{stem}_weight"], axis=0),
     ]
-    if bits == 8:
-        constants[f"{stem}_int8"] = rounded
-    else:
-        packed, unpacking = pack_seven_bits(rounded, f"{stem}_int8")
-        constants |= packed
+    if packed:
+        values, unpacking = pack_seven_bits(rounded, f"{stem}_int8")
+        constants |= values
         nodes = [*unpacking, *nodes]
+    else:
+        constants[f"{stem}_int8"] = rounded
     if len(node.input) > 2:
         step, _ = _step_and_zero(extremes)
         bias = np.rint(numpy_helper.to_array(tensors[node.input[2]]).astype(np.float64) / (scale * step))

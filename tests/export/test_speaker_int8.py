@@ -11,6 +11,7 @@ from export.graph.compact import compact
 from export.speaker.int8 import quantise_convolutions
 from export.speaker.masking import mask_segments
 from export.speaker.packing import pack_seven_bits
+from export.speaker.rounding import patches, round_rows
 
 CHANNELS = 8
 
@@ -130,3 +131,47 @@ def test_seven_bits_come_back(shape: tuple[int, ...]) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(session.run(None, {})[0], values)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [((1,), {}), ((3,), {"pads": [2, 2], "dilations": [2]}), ((3, 3), {"strides": [2, 1], "pads": [1, 1, 1, 1]})],
+)
+def test_patches_are_what_a_convolution_reads(kernel: tuple[int, ...], options: dict[str, list[int]]) -> None:
+    rng = np.random.default_rng(0)
+    value = rng.normal(0, 1, (4, *[12] * len(kernel))).astype(np.float32)
+    weight = rng.normal(0, 1, (5, 4, *kernel)).astype(np.float32)
+    node = helper.make_node("Conv", ["x", "weight"], ["y"], **options)
+    sizes = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [node],
+        "convolution",
+        [sizes("x", TensorProto.FLOAT, [1, *value.shape])],
+        [sizes("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    expected = run(model, value[None])[0]
+    found = patches(value, node, kernel) @ weight.reshape(5, -1).T
+    np.testing.assert_allclose(found.T.reshape(expected.shape), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [16, 200])
+def test_rows_rounded_together_change_the_output_less(width: int) -> None:
+    rng = np.random.default_rng(0)
+    seen = rng.normal(0, 1, (400, 8)) @ rng.normal(0, 1, (8, width)) + rng.normal(0, 0.2, (400, width))
+    rows = rng.normal(0, 1, (6, width)).astype(np.float32)
+    scale = (np.abs(rows).max(axis=1) / 7).astype(np.float32)
+    errors = []
+    for moments in (None, seen.T @ seen / len(seen)):
+        rounded = round_rows(rows, scale, 7, moments)
+        assert rounded.dtype == np.int8
+        assert np.abs(rounded).max() <= 7
+        errors.append(np.square(seen @ (rounded * scale[:, None] - rows).T).sum())
+    assert errors[1] < errors[0] / 3
+
+
+def test_an_input_that_is_always_zero_is_rounded_by_itself() -> None:
+    rows = np.random.default_rng(0).normal(0, 1, (3, 8)).astype(np.float32)
+    scale = np.full(3, 0.1, np.float32)
+    np.testing.assert_array_equal(round_rows(rows, scale, 63, np.zeros((8, 8))), round_rows(rows, scale, 63, None))
