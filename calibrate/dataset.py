@@ -15,7 +15,7 @@ from calibrate.corpora import CORPORA, Corpus, Utterance, read_corpus
 from calibrate.corpora.labels import label_utterances, to_label
 from calibrate.recipe import CorpusRecipe, Recipe
 from calibrate.splits import SPLITS, Split, half_of, make_splits, read_splits, split_by_speaker, split_named
-from edge.errors import UsageError
+from edge.errors import UsageError, one_of
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,23 @@ def read_whole(recipe: Recipe, data: Path) -> list[Part]:
             groups = [[each for each in utterances if half_of(each.speaker) == half] for half in halves]
         parts += [Part(group, label_indices(group, recipe.labels), origins) for group in groups if group]
     return parts
+
+
+def read_only_tested(recipe: Recipe, data: Path, names: Sequence[str]) -> Part:
+    """Read corpora of a recipe that have ``role = "test"``, of a halved one the speakers who are only tested on.
+
+    Raises:
+        UsageError: a name is none of theirs, or there are none.
+    """
+    apart = {corpus.name: corpus for corpus in recipe.corpora if corpus.role == "test"}
+    if not apart:
+        raise UsageError('no corpus of the recipe has role = "test"')
+    chosen = tuple(apart[one_of("corpus", name, list(apart))] for name in dict.fromkeys(names))
+    parts = read_whole(recipe.model_copy(update={"corpora": chosen}), data)
+    if not parts:
+        raise UsageError(f"{data}: nothing of {' and '.join(names)} has one of the model's labels")
+    utterances = [utterance for part in parts for utterance in part.utterances]
+    return Part(utterances, np.concatenate([part.labels for part in parts]), parts[0].origins)
 
 
 def is_halved(corpus: CorpusRecipe) -> bool:

@@ -14,7 +14,17 @@ from calibrate.dataset import Part
 from calibrate.evaluate import evaluate_bundle
 from calibrate.experiments.robustness.conditions import CLEAN, Babble, conditions, noise_name, power
 from calibrate.experiments.robustness.experiment import robustness
-from calibrate.experiments.robustness.recordings import cut, draw_babble, spoken_ranges, thin_out
+from calibrate.experiments.robustness.recordings import (
+    changes,
+    cut,
+    degrade,
+    draw_babble,
+    end_in_silence,
+    read_recording,
+    spoken_ranges,
+    thin_out,
+)
+from calibrate.experiments.robustness.report import ASIDE, Figures, robustness_report
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
 from calibrate.trained import TrainedRun
@@ -64,7 +74,7 @@ def test_every_condition_keeps_the_length_and_is_the_same_twice(babble: Babble) 
         again = conditions(babble)[name](waveform, power(waveform), "a/1.wav")
         np.testing.assert_array_equal(changed, again, err_msg=name)
         other = condition(waveform, power(waveform), "a/2.wav")
-        drawn = not name.startswith((CLEAN, "telephone", "GSM", "Opus"))
+        drawn = not name.startswith((CLEAN, "telephone", "GSM", "Opus", "gain"))
         assert np.array_equal(changed, other) != drawn, name
         assert np.array_equal(changed, waveform) == (name == CLEAN), name
 
@@ -109,6 +119,65 @@ def test_ranges_are_where_the_segmenter_cuts() -> None:
     np.testing.assert_array_equal(cut(quiet, []), spoken(quiet))
 
 
+def test_a_gain_is_that_of_everything_and_clips_at_full_scale(babble: Babble, tmp_path: Path, clip: Clip) -> None:
+    recording = read_recording(
+        "a", clip(tmp_path / "1.wav", np.concatenate([signals.speech_like(0.8), noise(0.3, 0.9)]))
+    )
+    quiet, loud = (degrade(recording, conditions(babble)[name]) for name in ("gain -20 dB", "gain +10 dB"))
+    np.testing.assert_allclose(quiet.waveform, recording.waveform / 10, rtol=1e-5)
+    assert np.abs(loud.waveform).max() == 1
+    soft = np.abs(recording.waveform) < 0.3
+    np.testing.assert_allclose(loud.waveform[soft], recording.waveform[soft] * 10**0.5, rtol=1e-5)
+    assert quiet.ranges == recording.ranges
+
+
+@pytest.mark.parametrize("silence_ms", [30, 240, 500])
+def test_silence_is_behind_the_voice_and_is_the_recordings_own(silence_ms: int, tmp_path: Path, clip: Clip) -> None:
+    quiet = noise(1.0, 2e-4)
+    voice = [quiet[:8_000], signals.speech_like(0.8), quiet, signals.speech_like(1.0)]
+    whole = read_recording("a", clip(tmp_path / "1.wav", np.concatenate([*voice, quiet])))
+    short = read_recording("a", clip(tmp_path / "2.wav", whole.waveform[: whole.voice_end + 1_600]))
+    size = silence_ms * 16
+    assert whole.voice_end == short.voice_end
+    assert abs(whole.voice_end - sum(map(len, voice))) < 1_000
+    long, filled = end_in_silence(whole, silence_ms), end_in_silence(short, silence_ms)
+    for changed in (long, filled):
+        assert len(changed.waveform) == changed.ranges[-1].stop == whole.voice_end + size
+        assert changed.ranges[0] == whole.ranges[0], "only the last utterance"
+        assert changed.ranges[1].start == whole.ranges[1].start
+    np.testing.assert_array_equal(long.waveform, whole.waveform[: whole.voice_end + size])
+    kept = min(size, 1_600)
+    np.testing.assert_array_equal(filled.waveform[: whole.voice_end + kept], short.waveform[: whole.voice_end + kept])
+    added = filled.waveform[whole.voice_end + kept :]
+    assert not len(added) or power(added) < 2 * power(quiet)
+    (_, heard) = spoken_ranges(filled.waveform)
+    assert heard.start == whole.ranges[1].start
+    assert heard.stop == whole.voice_end + min(size, 240 * 16), "the device keeps no more"
+
+
+def test_silence_behind_nobody_is_behind_all_of_it(tmp_path: Path, clip: Clip) -> None:
+    recording = read_recording("a", clip(tmp_path / "1.wav", noise(0.05, 1e-4)))
+    assert recording.ranges == []
+    longer = end_in_silence(recording, 240)
+    assert longer.ranges == [slice(0, 800 + 3_840)]
+    assert len(cut(longer.waveform, longer.ranges)) == 4_640
+
+
+def test_level_and_silence_stand_apart_from_the_mean(babble: Babble, tmp_path: Path) -> None:
+    names = list(changes(babble))
+    table = {"team": {name: Figures(0.1 if name in ASIDE else 0.5, 0.4, 0, 9) for name in names}}
+    report = robustness_report(table, "a test")
+    assert len(names) == 15 + 7
+    assert report.content["mean_ua"] == {"team": 0.5, "mean": 0.5}
+    assert len(report.content["corpora"]["team"]) == 15
+    assert list(report.content["level_and_silence"]["mean"]) == [CLEAN, *ASIDE]
+    assert report.content["level_and_silence"]["team"]["gain -30 dB"]["drop"] == 0.4
+    report.write(tmp_path)
+    text = (tmp_path / "robustness.md").read_text()
+    assert "| mean of the 15 | 0.500 | 0.500 |" in text
+    assert "| silence 30 ms | 0.100 (-40.0) | 0.100 (-40.0) |" in text
+
+
 def test_clean_is_what_evaluation_says_and_what_is_missed_is_wrong(
     bundle: Bundle, tmp_path: Path, clip: Clip, babble: Babble
 ) -> None:
@@ -120,7 +189,7 @@ def test_clean_is_what_evaluation_says_and_what_is_missed_is_wrong(
         path = clip(tmp_path / f"{row}.wav", voice if row < 9 else np.full(9_600, 0.001, np.float32))
         utterances.append(Utterance(path, "team", f"team-{row % 2}", LABELS[row % 3 if row < 9 else 0]))
     part = Part(utterances, np.array([LABELS.index(utterance.emotion) for utterance in utterances]))
-    some = {name: how for name, how in conditions(babble).items() if name in (CLEAN, "white 5 dB")}
+    some = {name: change for name, change in changes(babble).items() if name in (CLEAN, "white 5 dB")}
     heard = robustness(recognizer.probabilities, part, some)["team"]
     assert heard[CLEAN].ua == pytest.approx(evaluate_bundle(recognizer, part)["team"].ua)
     assert heard[CLEAN].missed == 3 / 12
@@ -196,6 +265,20 @@ def test_a_bundle_and_a_run_get_a_report(
     assert (tmp_path / "report" / "robustness.json").read_bytes() == first, "the same every time"
 
 
+def test_a_corpus_that_is_only_tested_on_is_evaluated_whole(
+    call: Call, bundle_folder: Path, data: Path, recipe_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = recipe_file()
+    text = recipe.read_text()
+    recipe.write_text(text.replace('name = "csv"', 'name = "csv"\nrole = "test"'))
+    arguments = (bundle_folder, "--data", data, "--recipe", recipe, "--out", "report", "--clips", 2)
+    assert call(*arguments, "--corpus", "csv") == 0
+    report = json.loads((tmp_path / "report" / "robustness.json").read_text())
+    assert report["protocol"].startswith("speakers of csv, only tested on, at most 2 utterances of each")
+    assert list(report["corpora"]) == ["office", "mean"]
+    assert report["corpora"]["office"][CLEAN]["utterances"] > 4, "of all speakers"
+
+
 def test_mistakes_are_told_in_one_line(
     call: Call, bundle_folder: Path, data: Path, recipe_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -203,6 +286,7 @@ def test_mistakes_are_told_in_one_line(
     for message, arguments in (
         ("split 'train' is not one of validation, test", (bundle_folder, "--recipe", recipe, "--split", "train")),
         ("a bundle is evaluated with --recipe", (bundle_folder,)),
+        ('no corpus of the recipe has role = "test"', (bundle_folder, "--recipe", recipe, "--corpus", "ravdess")),
         ("holds neither bundle.json", (data, "--recipe", recipe)),
     ):
         assert call(*arguments, "--data", data, "--out", "report") == 2

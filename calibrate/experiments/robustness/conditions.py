@@ -1,4 +1,4 @@
-"""Conditions that a device may meet: noise, rooms, telephone lines, a codec; the same every time.
+"""Conditions that a device may meet: noise, rooms, telephone lines, a codec, a quiet microphone; the same every time.
 
 A condition changes a whole recording ``float32[samples]`` of 16 kHz and keeps its length, so that what is spoken stays
 where it was.
@@ -28,12 +28,13 @@ TALKERS = 6
 """Whose speech is summed to babble."""
 SMALL_ROOM_S, LARGE_ROOM_S = 0.3, 0.8
 TELEPHONE_HZ = 8_000
+GAINS_DB = (-30, -20, -10, 10)
 MEANING = (
     "noise is scaled against the power of what is spoken in the clean recording; white; pink (power falls as 1/f); "
     f"babble of {TALKERS} other speakers; rooms are Polack's (exponentially decaying noise behind the direct sound, "
     f"energy 2 to 14 dB below it), {SMALL_ROOM_S} and {LARGE_ROOM_S} s to decay by 60 dB; telephone: 300 to 3,400 Hz, "
     "8 kHz, G.711 µ-law at 64 kbit/s; GSM: 8 kHz, GSM 06.10 at 13 kbit/s; Opus: 16 kHz, the encoder's lowest rate, "
-    "6 kbit/s nominal, variable"
+    "6 kbit/s nominal, variable; gain: of the whole recording, clipped at full scale"
 )
 
 Condition = Callable[[Waveform, float, str], Waveform]
@@ -80,6 +81,9 @@ def conditions(babble: Babble, seed: int = 0) -> dict[str, Condition]:
     def room(decay_s: float) -> Condition:
         return lambda waveform, _, key: add_room(waveform, decay_s, rng("room", key))
 
+    def gain(gain_db: float) -> Condition:
+        return lambda waveform, _, __: waveform * np.float32(10 ** (gain_db / 20))
+
     made: dict[str, Condition] = {CLEAN: lambda waveform, _, __: waveform}
     made |= {noise_name(colour, snr_db): coloured(colour, snr_db) for colour in TILTS for snr_db in SNR_DB}
     made |= {noise_name(BABBLE, snr_db): babbling(snr_db) for snr_db in SNR_DB}
@@ -89,12 +93,18 @@ def conditions(babble: Babble, seed: int = 0) -> dict[str, Condition]:
     made["Opus 6 kbit/s"] = lambda waveform, _, __: through_codec(
         waveform, SAMPLE_RATE_HZ, format="OGG", subtype="OPUS", compression_level=1.0
     )
+    made |= {gain_name(gain_db): gain(gain_db) for gain_db in GAINS_DB}
     return made
 
 
 def noise_name(colour: str, snr_db: float) -> str:
     """Return what a noise is called in tables."""
     return f"{colour} {snr_db} dB"
+
+
+def gain_name(gain_db: float) -> str:
+    """Return what a gain is called in tables."""
+    return f"gain {gain_db:+} dB"
 
 
 def on_the_phone(waveform: Waveform, subtype: str) -> Waveform:
