@@ -20,9 +20,9 @@ from edge.people.household import Household
 from edge.people.households import Households
 from edge.people.refine import Refiner
 from edge.recognizer import Encoding, Recognizer
-from edge.room_store import StreamRoom
 from edge.settings import Settings
 from edge.stream import Stream, Utterance, new_segmenter, utterance_event
+from edge.stream_room import StreamRoom
 from edge.summary import Summary
 from edge.timing import Observer, Timing
 from edge.utterances import UtteranceQueue

@@ -12,9 +12,9 @@ from edge.event import Event, wall_clock
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
-from edge.room_store import StreamRoom
 from edge.segmenter import Segment, Segmenter
 from edge.settings import Settings
+from edge.stream_room import StreamRoom
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,24 +75,35 @@ def show(name: Name, *, loaded: LoadedSettings, json: Json = False, debug: Debug
         screen().print(table)
 
 
-@app.command(epilog=examples("affectd rooms reset 'USB Audio' --yes"))
+@app.command(epilog=examples("affectd rooms reset 'USB Audio' --yes", "affectd rooms reset --all"))
 @with_settings("store")
-def reset(name: Name, *, yes: Yes = False, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> None:
+def reset(
+    name: Annotated[str | None, typer.Argument(help="As in list.", metavar="NAME", show_default="none")] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Every room, and files that are damaged.")] = False,
+    yes: Yes = False,
+    loaded: LoadedSettings,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Forget the room of a source, for every model, after asking; a running affectd starts anew, too."""
     from edge.room_store import RoomStore
 
-    found = _found(name, loaded)
-    source = found[0].source
+    if (name is not None) == every:
+        raise UsageError("reset needs the NAME of a source, or --all")
+    store = RoomStore(loaded.settings)
+    found = [] if name is None else _found(name, loaded)
+    what = f"the room of {found[0].source}" if found else "every room"
     if not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(f"resetting {source} cannot be undone: run this on a terminal, or with --yes")
-        if not confirmed(f"Forget the room of {source}? It cannot be undone."):
-            say(f"the room of {source} is still known")
+            raise UsageError(f"resetting {what} cannot be undone: run this on a terminal, or with --yes")
+        if not confirmed(f"Forget {what}? It cannot be undone."):
+            say(f"{what} is still known")
             raise typer.Exit(1)
-    RoomStore(loaded.settings).reset(found)
-    say(f"the room of {source} is forgotten")
+    count = store.clear() if every else store.reset(found)
+    say(f"{what} is forgotten")
     if json:
-        print_json({"source": source, "reset": len(found)})
+        print_json({"source": found[0].source if found else None, "reset": count})
 
 
 def _found(name: str, loaded: LoadedSettings) -> list[StoredRoom]:

@@ -156,7 +156,7 @@ class SourceSettings(CaptureSettings):
     """One of several sources of `affectd run`; without any, `[capture]` is the only one. At most one is `-`."""
 
     name: str = ""
-    """What its events call it; empty is the name of the microphone or file, or `-`."""
+    """What its events call it, and its room is kept under; empty is the name of the microphone or file, or `-`."""
     speakers: Names = ()
     """Enrolled people whom this source is bound to, separated by commas; empty is as `speakers.only` says."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import edge.room_store
+import edge.stream_room
 from edge.audio import Waveform
 from edge.bundle import Bundle
 from edge.capture import Block, FileSource, LiveSource, PcmSource, Source, is_recording
@@ -25,8 +25,9 @@ from edge.people.store.vault import KEY_FILE_NAME
 from edge.population import POPULATION_NAME
 from edge.recognizer import Recognizer
 from edge.room import Room
-from edge.room_store import RoomStore, StreamRoom
+from edge.room_store import RoomStore
 from edge.settings import EncoderSettings, RoomSettings, Settings, SpeakerSettings
+from edge.stream_room import StreamRoom
 from helpers.conversation import Conversation
 from helpers.running import Played, Recorder
 from helpers.signals import silence, speech_like
@@ -75,7 +76,7 @@ def test_a_room_is_kept_as_numbers_that_only_the_owner_can_read(bundle: Bundle, 
         assert again.share == room.share
     paths = [stored.path for stored in store.rooms()]
     sources = [stored.source for stored in store.rooms()]
-    assert sources == ["USB Audio: 3/1", "mic", r"not \udcff UTF-8", "ünïcode \n"]
+    assert sources == ["USB Audio: 3/1", "mic", r"not \udcff UTF-8", r"ünïcode \n"], "as it can be shown"
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
     assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
     assert all(path.stat().st_size < 4096 for path in paths)
@@ -196,7 +197,7 @@ def test_a_store_that_cannot_be_written_stops_nothing(
 
 
 def test_it_is_saved_every_now_and_then(bundle: Bundle, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge.room_store, "SAVE_S", 0.0)
+    monkeypatch.setattr(edge.stream_room, "SAVE_S", 0.0)
     kept: list[float] = []
 
     def look(event: object) -> None:
@@ -208,7 +209,7 @@ def test_it_is_saved_every_now_and_then(bundle: Bundle, settings: Settings, monk
 
 
 def test_a_reset_reaches_a_running_engine(bundle: Bundle, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge.room_store, "SAVE_S", 0.0)
+    monkeypatch.setattr(edge.stream_room, "SAVE_S", 0.0)
     stream_room = StreamRoom(bundle, settings, is_recording=False)
     room = stream_room.of("desk")
     for _ in range(5):
@@ -247,6 +248,42 @@ def test_a_room_is_forgotten_with_a_person_and_with_nobody_else(bundle: Bundle, 
     assert room.utterances > 2
     stream_room.follow_people(frozenset("bcd"))
     assert room.utterances == 0
+
+
+def test_the_file_goes_with_a_person_even_if_it_was_written_meanwhile(bundle: Bundle, settings: Settings) -> None:
+    stream_room, store = StreamRoom(bundle, settings, is_recording=False), RoomStore(settings)
+    stream_room.follow_people(frozenset("ab"))
+    stream_room.of("desk")
+    heard(stream_room)
+    assert len(store.rooms()) == 1
+    stream_room.follow_people(frozenset("a"))
+    stream_room.save()
+    assert store.rooms() == []
+
+
+def test_a_reset_is_not_undone_at_once_so_that_whoever_else_listens_there_sees_it(
+    bundle: Bundle, settings: Settings
+) -> None:
+    one, other = (StreamRoom(bundle, settings, is_recording=False) for _ in range(2))
+    room, others = one.of("desk"), other.of("desk")
+    store = RoomStore(settings)
+    for each in (one, other):
+        heard(each, 3)
+        each.save()
+    store.reset(store.rooms())
+    heard(one)
+    heard(other)
+    assert room.utterances == others.utterances == 1
+    assert store.rooms() == []
+
+
+def test_what_is_not_a_number_does_not_stay_in_a_room(bundle: Bundle, settings: Settings) -> None:
+    stream_room = StreamRoom(bundle, settings, is_recording=False)
+    room = stream_room.of("desk")
+    heard(stream_room)
+    before = room.offset()
+    stream_room.follow(np.array([0.08, np.nan, 1], np.float32), np.full(3, np.nan, np.float32))
+    np.testing.assert_array_equal(room.offset(), before)
 
 
 @pytest.mark.parametrize("bound_to", [(), ("Ann",)])

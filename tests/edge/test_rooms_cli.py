@@ -140,6 +140,18 @@ def test_reset_needs_an_answer(rooms: Call, store: RoomStore, bundle_folder: Pat
     assert [stored.source for stored in store.rooms()] == ["kitchen"]
 
 
+def test_reset_of_all_takes_the_damaged_ones_too(rooms: Call, store: RoomStore, capsys: Capture) -> None:
+    (store.folder / "broken.safetensors").write_bytes(b"broken")
+    for arguments in ((), ("kitchen", "--all")):
+        assert rooms("reset", *arguments, "--yes") == 2
+        assert "reset needs the NAME of a source, or --all" in capsys.readouterr().err
+    assert rooms("reset", "--all", "--yes", "--json") == 0
+    stdout, stderr = capsys.readouterr()
+    assert json.loads(stdout) == {"source": None, "reset": 4}
+    assert stderr == "affectd: every room is forgotten\n"
+    assert list(store.folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"y\n", 0, 2), (b"n\n", 1, 3)])
 def test_reset_asks_at_a_terminal(
     clean_environment: None, store: RoomStore, answer: bytes, code: int, left: int
