@@ -62,8 +62,12 @@ class RoomStore:
         return self.folder / f"{name[:32]}{SUFFIX}"
 
     def rooms(self) -> list[StoredRoom]:
-        """Return all rooms by source; a file that is none is left out, with a line in the log."""
-        found = [_read_or_log(path) for path in sorted(self.folder.glob(f"*{SUFFIX}"))]
+        """Return all rooms by source; a file that is none is left out, with a line in the log.
+
+        Raises:
+            UsageError: the folder cannot be read.
+        """
+        found = [_read_or_log(path) for path in self._files(f"[!.]*{SUFFIX}")]
         return sorted(filter(None, found), key=lambda room: (room.source, room.changed_at))
 
     def load(self, source: str, bundle: Bundle, settings: RoomSettings) -> Room:
@@ -140,10 +144,19 @@ class RoomStore:
         Raises:
             UsageError: a file cannot be removed.
         """
-        rooms = list(self.folder.glob(f"[!.]*{SUFFIX}"))
-        for path in [*rooms, *self.folder.glob(f".*{SUFFIX}.*")]:
+        rooms = self._files(f"[!.]*{SUFFIX}")
+        for path in [*rooms, *self._files(f".*{SUFFIX}.*")]:
             _remove(path)
         return len(rooms)
+
+    def _files(self, pattern: str) -> list[Path]:
+        """Return what is in the folder, by name; unlike ``Path.glob`` not nothing where it cannot be read."""
+        try:
+            return sorted(path for path in self.folder.iterdir() if path.match(pattern))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UsageError(f"cannot read {self.folder}: {error.strerror}") from None
 
 
 def printable(source: str) -> str:
@@ -154,10 +167,13 @@ def printable(source: str) -> str:
 
 def _read_or_log(path: Path) -> StoredRoom | None:
     try:
+        path.open("rb").close()  # safetensors calls whatever it cannot open missing
         return _read(path)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except OSError as error:
+        logger.warning("%s: cannot be read, and is ignored: %s", path, error.strerror)
+    except (ValueError, KeyError, SafetensorError) as error:
         logger.warning("%s: is no room, and is ignored: %s", path, error)
-        return None
+    return None
 
 
 def _read(path: Path) -> StoredRoom:

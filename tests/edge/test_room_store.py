@@ -17,7 +17,7 @@ from edge.audio import Waveform
 from edge.bundle import Bundle
 from edge.capture import Block, FileSource, LiveSource, PcmSource, Source, is_recording
 from edge.engine import Engine
-from edge.errors import StoreError
+from edge.errors import StoreError, UsageError
 from edge.event import Event
 from edge.people.store import SpeakerStore
 from edge.people.store.person import Consent, StoredProfile
@@ -314,6 +314,21 @@ def test_a_running_engine_starts_its_room_anew_when_anybody_is_forgotten(
     shares = rooms_applied(recorder)
     assert len(shares) == 6
     assert [share == 0 for share in shares] == [True, False, False] * 2
+
+
+def test_a_folder_that_cannot_be_read_is_not_one_without_rooms(
+    bundle: Bundle, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RoomStore(settings)
+    store.save("desk", bundle, learnt(bundle, settings.room))
+
+    def refused(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    for ask in (store.rooms, store.clear):
+        with pytest.raises(UsageError, match=r"cannot read .*rooms: Permission denied"):
+            ask()
 
 
 def test_clearing_removes_all_rooms_and_what_a_cut_off_write_left(bundle: Bundle, settings: Settings) -> None:
