@@ -48,6 +48,9 @@ class VadSettings(_Section):
     """Frames quieter than this are never voiced."""
     above_noise_db: Annotated[float, Field(ge=0, le=60)] = 8.0
     """Frames must exceed the tracked noise floor by this much."""
+    max_gain_db: Annotated[float, Field(ge=0, le=30)] = 0.0
+    """A voice that is quiet throughout, as of a microphone turned down, is found as if it were up to so much louder.
+    Nothing else hears the gain. 30 also lets voices from the next room through until someone is heard close by."""
 
 
 class SegmenterSettings(_Section):

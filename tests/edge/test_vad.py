@@ -59,6 +59,30 @@ def test_frames_below_the_gate_are_not_voiced() -> None:
     assert not voiced(quiet, VoiceActivity(VadSettings(gate_dbfs=-30))).any()
 
 
+@pytest.mark.parametrize("gain_db", [-30, -45])
+def test_a_quiet_microphone_is_followed_where_that_is_wanted(gain_db: float) -> None:
+    samples = (silence(5, -60) + speech_like(5)) * np.float32(10 ** (gain_db / 20))
+    usual = voiced(silence(5, -60) + speech_like(5))
+    found = voiced(samples, VoiceActivity(VadSettings(max_gain_db=30)))
+    assert found[usual].mean() > 0.9
+    assert voiced(samples)[usual].mean() < found[usual].mean() - 0.02
+
+
+@pytest.mark.parametrize("noise", [silence(10, -40), silence(10, -80), hum() / 30, clicks() / 30])
+def test_noise_is_not_followed(noise: Waveform) -> None:
+    assert voiced(noise, VoiceActivity(VadSettings(max_gain_db=30))).mean() < 0.05
+
+
+def test_who_is_heard_close_by_shuts_out_the_next_room() -> None:
+    vad, next_room = VoiceActivity(VadSettings(max_gain_db=30)), speech_like(5, 1) * np.float32(0.003)
+    room = silence(5, -90)
+    assert voiced(room + next_room, vad).mean() > 0.4
+    assert voiced(speech_like(5), vad).mean() > 0.4
+    assert not voiced(room + next_room, vad).any()
+    vad.reset()
+    assert voiced(room + next_room, vad).mean() > 0.4
+
+
 def test_speech_must_exceed_the_noise() -> None:
     murmur = silence(6, -30) + speech_like(6) * np.float32(0.1)
     assert not voiced(murmur).any()
