@@ -12,10 +12,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ
 from edge.buckets import Buckets
-from edge.cohort import COHORT_NAME, load_cohort
+from edge.cohort import COHORT_NAME, Cohort, load_cohort
 from edge.errors import ModelError, nearest
 from edge.head import Head
 from edge.population import POPULATION_NAME, Population
@@ -101,8 +100,8 @@ class Bundle:
     head: Head
     """For strangers."""
     population: Population
-    cohort: Matrix | None = None
-    """``float32[voices, dim]`` that scores of voices are compared with; None: they are plain cosines."""
+    cohort: Cohort | None = None
+    """That scores of voices are compared with; None: they are plain cosines."""
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Bundle:

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edge.arrays import Doubles, Integers, Matrix, unit
+from edge.arrays import Doubles, Matrix, unit
+from edge.cohort import Cohort
 
 SHORTEST_S = 0.5
 MOST_PRINTS = 16
 """More prints of a person raise no further confidence."""
-NEAREST = 20
-"""Voices of a cohort that count."""
 FEATURES = 6
-"""Columns of ``features``."""
+"""Columns of ``EnrolledVoices.features``."""
 
 
 @dataclass(frozen=True)
 class VoiceCalibration:
-    """From cosines to evidence: logistic regression that knows the duration and the number of prints.
+    """From scores to evidence: logistic regression that knows the duration and the number of prints.
 
-    The quality measures follow Mandasari et al. 2013. With a cohort the score is how far a person's cosine exceeds
-    those of the most similar voices (adaptive symmetric normalisation, Matejka et al. 2017, of the mean alone: dividing
-    by the deviation was measured and is worse), so that its scale does not depend on room and language.
+    The quality measures follow Mandasari et al. 2013.
     """
 
     weights: Doubles
-    """``float64[6]``, one for each column of ``features``."""
-    cohort: Matrix | None = None
-    """``float32[voices, dim]`` of unit length, a print for each of many people; None: plain cosines."""
+    """``float64[6]``, one for each column of ``EnrolledVoices.features``."""
+    cohort: Cohort | None = None
+    """None: scores are plain cosines."""
 
     def log_ratios(self, enrolled: Matrix, prints: Matrix, durations_s: Doubles) -> Doubles:
         """Return log p(print | this person) / p(print | someone else) as ``float64[n]``.
@@ -41,40 +38,50 @@ class VoiceCalibration:
             prints: ``float32[n, dim]`` to compare.
             durations_s: their speech, ``float64[n]``.
         """
-        ratios: Doubles = features(enrolled, prints, durations_s, self.cohort) @ self.weights
+        ratios: Doubles = EnrolledVoices([enrolled], self.cohort).features(prints, durations_s)[0] @ self.weights
         return ratios
 
 
-def features(enrolled: Matrix, prints: Matrix, durations_s: Doubles, cohort: Matrix | None = None) -> Doubles:
-    """Return ``float64[n, 6]``: what the regression sees of trials of one person against prints.
+class EnrolledVoices:
+    """Prints of one person or more, ready to be compared with others."""
 
-    The score is the cosine with the person's mean print and, half as much, with the nearest one; less what the cohort
-    gives, if there is one.
-    """
-    cosines = (prints @ enrolled.T).astype(np.float64)
-    centre = cosines.mean(axis=1) / _mean_length(enrolled)
-    expected = np.zeros(1)
-    if cohort is not None:
-        expected = (likeness(unit(enrolled.mean(axis=0))[None], cohort) + likeness(prints, cohort)) / 2
-    return _columns(centre - expected, cosines.max(axis=1) - expected, durations_s, np.full(len(prints), len(enrolled)))
+    def __init__(self, people: Sequence[Matrix], cohort: Cohort | None) -> None:
+        """Prepare ``float32[prints, dim]`` of each person, of unit length."""
+        self.cohort = cohort
+        prints = [cohort.centred(mine) if cohort else mine for mine in people]
+        self._prints = np.concatenate(prints) if prints else np.zeros((0, 0), np.float32)
+        self._counts = np.array([[len(mine)] for mine in prints], np.int64).reshape(-1, 1)
+        self._starts = (self._counts.cumsum() - self._counts[:, 0]).tolist()
+        self._norms = np.array([[_mean_length(mine)] for mine in prints]).reshape(-1, 1)
+        expected = [cohort.expected_of_person(mine) if cohort else 0.0 for mine in prints]
+        self._expected = np.array(expected, np.float64).reshape(-1, 1)
 
+    def features(self, prints: Matrix, durations_s: Doubles) -> Doubles:
+        """Return ``float64[people, n, 6]``: what the regression sees of trials of people against prints.
 
-def likeness(prints: Matrix, cohort: Matrix) -> Doubles:
-    """Return the mean cosine of prints ``float32[n, dim]`` with the most similar voices of a cohort, ``float64[n]``."""
-    count = min(NEAREST, len(cohort))
-    cosines = np.partition(prints @ cohort.T, -count, axis=1)[:, -count:]
-    return np.asarray(cosines.mean(axis=1), np.float64)
+        The score is the cosine with the person's mean print and, half as much, with the nearest one; less what the
+        cohort expects, if there is one.
+
+        Args:
+            prints: ``float32[n, dim]``.
+            durations_s: their speech, ``float64[n]``.
+        """
+        if not len(self._counts):
+            return np.zeros((0, len(prints), FEATURES))
+        if self.cohort:
+            prints = self.cohort.centred(prints)
+        cosines = (self._prints @ prints.T).astype(np.float64)
+        centre = np.add.reduceat(cosines, self._starts) / self._counts / self._norms
+        score = (centre + 0.5 * np.maximum.reduceat(cosines, self._starts)) / 1.5 - self._expected
+        if self.cohort:
+            score -= self.cohort.expected_of_prints(prints)
+        duration = np.broadcast_to(np.log(np.maximum(durations_s, SHORTEST_S) / 2.0), score.shape)
+        count = np.broadcast_to(np.log(np.minimum(self._counts, MOST_PRINTS) / 4.0), score.shape)
+        return np.stack([np.ones_like(score), score, duration, count, score * duration, score * count], axis=2)
 
 
 def _mean_length(prints: Matrix) -> float:
     return max(float(np.linalg.norm(prints.mean(axis=0))), 1e-9)
-
-
-def _columns(centre: Doubles, nearest: Doubles, durations_s: Doubles, counts: Integers) -> Doubles:
-    score = (centre + 0.5 * nearest) / 1.5
-    duration = np.log(np.maximum(durations_s, SHORTEST_S) / 2.0)
-    count = np.log(np.minimum(counts, MOST_PRINTS) / 4.0)
-    return np.stack([np.ones_like(duration), score, duration, count, score * duration, score * count], axis=1)
 
 
 @dataclass(frozen=True)
@@ -110,10 +117,10 @@ class Identifier:
         self,
         calibration: VoiceCalibration,
         people: Mapping[str, Matrix],
-        stranger: float = 0.2,
+        stranger: float = 0.35,
         stay: float = 0.5,
         forget_s: float = 120.0,
-        threshold: float = 0.85,
+        threshold: float = 0.7,
     ) -> None:
         """Prepare for a conversation.
 
@@ -127,16 +134,7 @@ class Identifier:
         """
         self.calibration = calibration
         self.names = list(people)
-        prints = [unit(prints) for prints in people.values()]
-        self._prints = np.concatenate(prints) if prints else np.zeros((0, 0), np.float32)
-        self._counts = np.array([len(mine) for mine in prints], np.int64)
-        self._starts = self._counts.cumsum() - self._counts
-        self._norms = np.array([_mean_length(mine) for mine in prints])
-        cohort = calibration.cohort
-        centres = [unit(mine.mean(axis=0)) for mine in prints]
-        self._likeness = (
-            likeness(np.stack(centres), cohort) if centres and cohort is not None else np.zeros(len(prints))
-        )
+        self._voices = EnrolledVoices([unit(prints) for prints in people.values()], calibration.cohort)
         self.stay, self.forget_s, self.threshold = stay, forget_s, threshold
         stranger = stranger if people else 1.0
         self._fresh = np.array([(1 - stranger) / max(1, len(people))] * len(people) + [stranger])
@@ -156,22 +154,9 @@ class Identifier:
         """
         stay = self.stay * math.exp(-max(0.0, pause_s) / self.forget_s)
         prior = stay * self._belief + (1 - stay) * self._fresh
-        evidence = np.append(self._log_ratios(voiceprint, duration_s), 0.0)
+        features = self._voices.features(voiceprint[None], np.array([duration_s]))[:, 0]
+        evidence = np.append(features @ self.calibration.weights, 0.0)
         joint = np.where(prior > 0, prior * np.exp(np.minimum(evidence - evidence[prior > 0].max(), 0.0)), 0.0)
         self._belief = joint / joint.sum()
         *shares, stranger = self._belief.tolist()
         return Identification(dict(zip(self.names, shares, strict=True)), stranger, self.threshold)
-
-    def _log_ratios(self, voiceprint: Matrix, duration_s: float) -> Doubles:
-        """Return what ``VoiceCalibration.log_ratios`` gives for each person, ``float64[people]``, in one product."""
-        if not self.names:
-            return np.zeros(0)
-        cosines = (self._prints @ voiceprint).astype(np.float64)
-        centre = np.add.reduceat(cosines, self._starts) / self._counts / self._norms
-        nearest = np.maximum.reduceat(cosines, self._starts)
-        if self.calibration.cohort is not None:
-            expected = (self._likeness + likeness(voiceprint[None], self.calibration.cohort)) / 2
-            centre, nearest = centre - expected, nearest - expected
-        durations_s = np.full(len(self.names), duration_s)
-        ratios: Doubles = _columns(centre, nearest, durations_s, self._counts) @ self.calibration.weights
-        return ratios

@@ -36,7 +36,11 @@ def verification(
             file_okay=False, exists=True, metavar="DIR", show_default="none",
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Random draws of held-out speakers.")] = 20,
+    draws: Annotated[int, typer.Option(min=1, help="Random draws of clips, households and conversations.")] = 20,
+    leave_out: Annotated[
+        str,
+        typer.Option(help="corpora: each is tested after fitting on the others; speakers: half of them in each draw."),
+    ] = "corpora",
     cache: Annotated[Path, typer.Option(help="Folder for voiceprints.", file_okay=False)] = Path("cache"),
     threads: Threads = 2,
     json: Json = False,
@@ -44,13 +48,19 @@ def verification(
 ) -> None:  # fmt: skip
     """Measure how well speakers are distinguished, and fit what a bundle needs to recognise them.
 
-    The figures are on speakers held out from all fitting, of all corpora of the recipe. The verifier in the same folder
-    is then fitted on the recipe's train and validation speakers, never on its test speakers.
+    The figures are on speakers held out from all fitting; of a single corpus, speakers are left out. The verifier in
+    the same folder is then fitted on the recipe's train and validation speakers, never on its test speakers.
     """
-    from calibrate.experiments.verification import measure_verification
-    from calibrate.workspace import Workspace
+    from typing import get_args
 
+    from calibrate.experiments.verification import LeaveOut, measure_verification
+    from calibrate.workspace import Workspace
+    from edge.errors import one_of
+
+    left_out = one_of("--leave-out", leave_out, get_args(LeaveOut))
     workspace = Workspace(data, cache, threads).open()
-    report = measure_verification(workspace, recipe, encoder=encoder, draws=draws, cohort_folder=cohort)
+    report = measure_verification(
+        workspace, recipe, encoder=encoder, draws=draws, leave_out=left_out, cohort_folder=cohort
+    )
     report.write(out)
     report.show(json, out)

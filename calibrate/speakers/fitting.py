@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from calibrate.speakers.trials import Voices, by_corpus, draw_enrolment
+from calibrate.speakers.trials import Mask, Voices, by_corpus, draw_enrolment
 from calibrate.speakers.voices import SpectrumProjection, fit_nuisance, fit_projection
 from edge.arrays import Doubles, Matrix
+from edge.cohort import TYPICAL_PRINTS, Cohort, own_likeness
 from edge.errors import UsageError
-from edge.speaker import VoiceCalibration, features
+from edge.speaker import FEATURES, EnrolledVoices, VoiceCalibration
 
 COUNTS = (1, 2, 4, 8)
 """Enrolment clips."""
@@ -47,38 +48,51 @@ def fit_verifier(voices: Voices, seed: int = 0, cohort: Matrix | None = None) ->
         speakers = voices.speaker[whole].tolist()
         nuisance = fit_nuisance(voices.voice[whole], speakers)
         projection = replace(fit_projection(voices.spectrum[whole], speakers), nuisance=nuisance)
+    compared = None if cohort is None else Cohort(cohort, _typical(voices, cohort, rng))
     trials, targets, weights = [], [], []
     for _, mine in by_corpus(voices):
-        found = list(_trials(mine, mine.prints(projection), rng, cohort))
-        if {is_target for _, is_target in found} != {True, False}:
+        found = _trials(mine, mine.prints(projection), rng, compared)
+        features, is_target = (np.concatenate(column) for column in zip(*found, strict=True))
+        if is_target.all() or not is_target.any():
             continue
-        for target in (True, False):
-            rows = np.concatenate([tested for tested, is_target in found if is_target == target])
-            trials.append(rows)
-            targets.append(np.full(len(rows), target))
-            weights.append(np.full(len(rows), 1 / len(rows)))
+        trials.append(features)
+        targets.append(is_target)
+        weights.append(np.where(is_target, 1 / is_target.sum(), 1 / (~is_target).sum()))
     if not trials:
         raise UsageError("no corpus has two training speakers of at least two clips each to fit the calibration on")
     # Both classes weigh the same, so the log odds are log likelihood ratios.
     weight = np.concatenate(weights)
     regression = LogisticRegression(C=1e3, fit_intercept=False, max_iter=2_000)
     regression.fit(np.concatenate(trials), np.concatenate(targets), sample_weight=weight * len(weight) / weight.sum())
-    return Verifier(projection, VoiceCalibration(regression.coef_[0].astype(np.float64), cohort))
+    return Verifier(projection, VoiceCalibration(regression.coef_[0].astype(np.float64), compared))
+
+
+def _typical(voices: Voices, cohort: Matrix, rng: np.random.Generator) -> float:
+    """Return the mean over people of what the prints of an enrolment have in common; every corpus counts the same."""
+    centred = Cohort(cohort, 0.0).centred(voices.voice)
+    means = []
+    for _, mine in by_corpus(replace(voices, voice=centred)):
+        people = np.unique(mine.speaker).tolist()
+        enrolments = [draw_enrolment(mine, person, TYPICAL_PRINTS, rng) for person in people]
+        found = [own_likeness(mine.voice[clips]) for clips in enrolments if len(clips) > 1]
+        means += [np.mean(found)] if found else []
+    return float(np.mean(means)) if means else 0.0
 
 
 def _trials(
-    voices: Voices, prints: Matrix, rng: np.random.Generator, cohort: Matrix | None
-) -> Iterator[tuple[Doubles, bool]]:
-    """Yield features of one person's enrolment against one speaker's tests, and whether these are the same."""
+    voices: Voices, prints: Matrix, rng: np.random.Generator, cohort: Cohort | None
+) -> Iterator[tuple[Doubles, Mask]]:
+    """Yield features of enrolments against everyone's tests, and which of them are of the same person."""
     speakers = np.unique(voices.speaker).tolist()
-    tests = {
-        speaker: rng.permutation(np.flatnonzero(voices.tests & (voices.speaker == speaker)))[:TRIAL_TESTS]
+    rows = np.concatenate([
+        rng.permutation(np.flatnonzero(voices.tests & (voices.speaker == speaker)))[:TRIAL_TESTS]
         for speaker in speakers
-    }
-    for person in speakers:
-        for count in COUNTS:
-            for neutral in (False, True):
-                clips = draw_enrolment(voices, person, count, rng, neutral)
-                for speaker, rows in tests.items():
-                    if len(clips) and len(rows):
-                        yield features(prints[clips], prints[rows], voices.duration_s[rows], cohort), speaker == person
+    ])  # fmt: skip
+    for count in COUNTS:
+        for neutral in (False, True):
+            drawn = {person: draw_enrolment(voices, person, count, rng, neutral) for person in speakers}
+            clips = {person: mine for person, mine in drawn.items() if len(mine)}
+            enrolled = EnrolledVoices([prints[mine] for mine in clips.values()], cohort)
+            features = enrolled.features(prints[rows], voices.duration_s[rows])
+            is_same = voices.speaker[rows] == np.array(list(clips), np.str_)[:, None]
+            yield features.reshape(-1, FEATURES), is_same.ravel()

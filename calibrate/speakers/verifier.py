@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,28 @@ from safetensors.numpy import save_file
 
 from calibrate.speakers.voices import HIDDEN, SPECTRUM_DIM, SpectrumProjection
 from edge.bundle import SPEAKER_NAME, sha256_of
+from edge.cohort import Cohort
 from edge.encoder import SpeakerEncoder, session_options
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from edge.speaker import FEATURES, VoiceCalibration
 
 VERIFIER_NAME = "verifier.safetensors"
+REPORT_NAME = "verification.json"
 ARCHITECTURE = "GE2E (Resemblyzer) beside the projected long-term spectrum"
 LICENCE = "Apache-2.0"
 NOT_STATED = "not stated"
 
+HEADLINE = {
+    "equal_error_rate": ("EER", "calibrated"),
+    "named": ("attributed", "in turns, open set"),
+    "names_right": ("right of attributed", "in turns, open set"),
+    "strangers_named": ("strangers accepted", "one voice, open set"),
+}
+"""Figures of a corpus that go into a bundle."""
+
 ANY = -1
-COHORT = "voice.cohort"
+COHORT, TYPICAL = "voice.cohort", "voice.typical"
 _CALIBRATION = {"voice.weights": (FEATURES,)}
 _PROJECTION = {
     "projection.mean": (SPECTRUM_DIM,),
@@ -53,6 +64,8 @@ class SpeakerModel:
     """For ``export.speaker.ge2e.write_speaker_encoder``; None when there is an ONNX file."""
     onnx: Path | None = None
     """``waveform, lengths -> voiceprint``, see ``edge.speaker.SpeakerEncoder``; None when there is a projection."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    """``protocol`` and ``corpora``, each of which has ``HEADLINE``; empty if no report lay beside the verifier."""
 
     @classmethod
     def of_projection(cls, calibration: VoiceCalibration, projection: SpectrumProjection) -> SpeakerModel:
@@ -76,8 +89,9 @@ class SpeakerModel:
         target = folder / SPEAKER_NAME
         metadata = {"architecture": self.architecture, "licence": self.licence, "dim": str(self.dim)}
         tensors: Tensors = dict(zip(_CALIBRATION, [self.calibration.weights], strict=True))
-        if self.calibration.cohort is not None:
-            tensors[COHORT] = self.calibration.cohort
+        cohort = self.calibration.cohort
+        if cohort is not None:
+            tensors |= {COHORT: cohort.prints, TYPICAL: np.array([cohort.typical], np.float32)}
         if self.onnx is None:
             target.unlink(missing_ok=True)
         else:
@@ -119,9 +133,12 @@ class SpeakerModel:
             projection = SpectrumProjection(mean, matrix, float(weight.item()), nuisance)
             if dim != HIDDEN + SPECTRUM_DIM:
                 raise ModelError(f"{path}: says dim {dim}, but GE2E with a projection gives {HIDDEN + SPECTRUM_DIM}")
-        cohort = _take(path, tensors, {COHORT: (ANY, dim)})[0] if COHORT in tensors else None
+        cohort = None
+        if COHORT in tensors:
+            prints, typical = _take(path, tensors, {COHORT: (ANY, dim), TYPICAL: (1,)})
+            cohort = Cohort(prints, float(typical.item()))
         calibration = VoiceCalibration(weights.astype(np.float64), cohort)
-        return cls(calibration, known["architecture"], known["licence"], dim, projection, onnx)
+        return cls(calibration, known["architecture"], known["licence"], dim, projection, onnx, _figures(folder))
 
 
 def read_contract(path: Path) -> tuple[int, dict[str, str]]:
@@ -143,6 +160,19 @@ def read_contract(path: Path) -> tuple[int, dict[str, str]]:
             f"{SpeakerEncoder.output}[batch, dim]; affectd-export speaker wraps exports that take filterbanks"
         )
     return dim, dict(session.get_modelmeta().custom_metadata_map)
+
+
+def _figures(folder: Path) -> dict[str, Any]:
+    """Return what the report beside a verifier says of whole clips, if there is a report."""
+    path = folder / REPORT_NAME
+    if not path.is_file():
+        return {}
+    report = json.loads(path.read_text())
+    corpora = {
+        corpus: {name: found[what][condition] for name, (what, condition) in HEADLINE.items()}
+        for corpus, found in report["corpora"].items()
+    }
+    return {"protocol": report["protocol"], "corpora": corpora}
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, str]]:

@@ -113,9 +113,9 @@ class SpeakerSettings(_Section):
     only: Names = ()
     """Enrolled people whom the source is bound to, separated by commas. Everything heard is from the only one, or from
     one of several; empty lets strangers speak too."""
-    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.85
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.7
     """A speaker is named, and adapted to, from this probability on."""
-    stranger: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    stranger: Annotated[float, Field(ge=0, lt=1)] = 0.35
     """How often a new voice is nobody's of those enrolled."""
     stay: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """How often the voice of the last utterance goes on, without a pause."""

@@ -17,12 +17,12 @@ from edge.bundle import (
     EncoderRecord,
     FileRecord,
     Manifest,
-    SpeakerRecord,
     sha256_of,
 )
 from edge.cohort import COHORT_NAME, save_cohort
 from edge.head import Head
 from edge.population import POPULATION_NAME, Population
+from export.bundle.who_speaks import speaker_record
 from export.graph.encoder_graph import OPSET
 from export.graph.precision import Precision, Quantisation
 
@@ -100,16 +100,6 @@ def write_contents(model: Model, folder: Path, identity: Identity, metrics: dict
     )
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     return manifest
-
-
-def speaker_record(speaker: SpeakerModel) -> SpeakerRecord:
-    """Return what the manifest says of a speaker encoder."""
-    return SpeakerRecord(
-        architecture=speaker.architecture,
-        licence=speaker.licence,
-        voiceprint_dim=speaker.dim,
-        calibration=tuple(speaker.calibration.weights.tolist()),
-    )
 
 
 def _lowest(layers: int) -> str:

@@ -15,6 +15,7 @@ from calibrate.dataset import Part
 from calibrate.evaluate import by_corpus
 from calibrate.metrics import Figures
 from calibrate.report import summary
+from calibrate.speakers.verifier import SpeakerModel
 from calibrate.splits import Split
 from calibrate.trained import Answers, TrainedBundle
 from edge.buckets import Buckets
@@ -108,9 +109,9 @@ def export_bundle(
         if failed:
             tried = f" (int8 was {identity.quantisation}, the better of --quantisation's two)" if trials else ""
             raise ModelError(f"the export fails its checks: {failed}{tried}")
-        metrics = _metrics(protocol, figures, trials)
+        metrics = _metrics(protocol, figures, trials, model.speaker)
         manifest = write_contents(model, folder, identity, metrics)
-        (folder / CARD_NAME).write_text(model_card(manifest, run, figures, checks))
+        (folder / CARD_NAME).write_text(model_card(manifest, run, model.speaker, figures, checks))
         write_contents(model, folder, identity, metrics)
         limit_size(folder, max_mb)
         install(folder, target)
@@ -157,13 +158,17 @@ def _check(
     return in_brief(checks), by_corpus(final.part, final.probabilities, recognizer.bundle.manifest.labels)
 
 
-def _metrics(protocol: str, figures: Mapping[str, Figures], trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return the figures for the manifest, and those of the choice of a quantisation where there was one."""
+def _metrics(
+    protocol: str, figures: Mapping[str, Figures], trials: Sequence[Trial], speaker: SpeakerModel | None
+) -> dict[str, Any]:
+    """Return the figures for the manifest: emotions, who speaks, and the choice of a quantisation if there was one."""
     corpora = {
         corpus: {key: value for key, value in summary(row).items() if key in HEADLINE}
         for corpus, row in figures.items()
     }
     metrics: dict[str, Any] = {"protocol": protocol, "corpora": corpora}
+    if speaker and speaker.figures:
+        metrics["speaker"] = speaker.figures
     if trials:
         metrics["quantisation"] = {"rule": RULE, "trials": [asdict(trial) for trial in trials]}
     return metrics

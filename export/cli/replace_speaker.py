@@ -31,22 +31,8 @@ def replace_speaker(
     Voiceprints of two encoders do not mix: whoever is enrolled keeps their voice profile, and enrols again to be
     recognised.
     """
-    import json
-
     from calibrate.speakers.verifier import SpeakerModel
     from export.bundle.speaker_swap import replace_speaker as write
 
-    report = verifier / "verification.json"
-    figures = json.loads(report.read_text()) if report.is_file() else {}
-    kept = {
-        corpus: {
-            "equal_error_rate": found["EER"]["calibrated"],
-            "named_in_turns": found["attributed"]["in turns, open set"],
-            "names_right": found["right of attributed"]["in turns, open set"],
-            "strangers_named": found["strangers accepted"]["one voice, open set"],
-        }
-        for corpus, found in figures.get("corpora", {}).items()
-    }
-    command = "affectd-calibrate verification RECIPE --data DATA --encoder speaker.onnx --cohort COHORT --out VERIFIER"
-    written = write(bundle, SpeakerModel.load(verifier), out, version, {"command": command, "corpora": kept}, max_mb)
-    print(f"{written} written to {out}")
+    written = write(bundle, SpeakerModel.load(verifier), out, version, max_mb)
+    print(f"{written} written to {out}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")

@@ -1,12 +1,15 @@
-from dataclasses import replace
+import sys
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from calibrate.cache import cached_arrays
-from calibrate.experiments.verification.figures import equal_error_rate, evaluate_verifier
+from calibrate.experiments.verification.figures import evaluate_verifier
+from calibrate.experiments.verification.samples import Share, Trials, equal_error_rate, interval_of
 from calibrate.speakers.fitting import fit_verifier
 from calibrate.speakers.trials import DURATIONS_S, Voices, draw_enrolment, hold_out
 from calibrate.speakers.voices import SPECTRUM_DIM, VoiceEncoder, fit_nuisance, fit_projection
@@ -105,7 +108,8 @@ def test_held_out_speakers_are_not_known() -> None:
     ("same", "different", "rate"), [([2, 3], [0, 1], 0.0), ([0, 1], [2, 3], 1.0), ([0, 2, 4, 6], [1, 3, -1, -2], 0.25)]
 )
 def test_equal_error_rate(same: list[float], different: list[float], rate: float) -> None:
-    assert equal_error_rate(np.array(same, float), np.array(different, float)) == pytest.approx(rate)
+    is_same = np.repeat([True, False], [len(same), len(different)])
+    assert equal_error_rate(np.array([*same, *different], float), is_same) == pytest.approx(rate)
 
 
 def test_evidence_is_calibrated_on_speakers_it_was_not_fitted_on() -> None:
@@ -124,12 +128,61 @@ def test_evidence_is_calibrated_on_speakers_it_was_not_fitted_on() -> None:
 
 
 def test_the_evaluation_covers_every_condition() -> None:
-    figures = evaluate_verifier(made_up(speakers=12), draws=1)
+    figures = evaluate_verifier(made_up(speakers=12), draws=1, leave_out="speakers").means
     assert {corpus for corpus, *_ in figures} == {"made-up"}
     assert all(0 <= value <= 1 for value in figures.values() if np.isfinite(value))
     assert ("made-up", "EER", "8 clips", "5 s") in figures
     assert figures["made-up", "EER", "calibrated"] < 0.2
     assert figures["made-up", "right of attributed", "one voice", "open set"] > 0.9
+
+
+def test_each_corpus_is_tested_without_having_been_fitted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = made_up(speakers=6)
+    second = made_up(speakers=6, seed=1)
+    both = Voices(
+        *(np.concatenate([getattr(first, field.name), getattr(second, field.name)]) for field in fields(first))
+    )
+    corpus = np.repeat(["first", "second"], len(first.speaker))
+    both = replace(both, corpus=corpus, speaker=np.char.add(np.char.add(corpus, "-"), both.speaker))
+    fitted = []
+    fit = sys.modules["calibrate.experiments.verification.figures"].__dict__["fit_verifier"]
+
+    def watched(voices: Voices, **options: Any) -> Any:
+        fitted.append(np.unique(voices.corpus).tolist())
+        return fit(voices, **options)
+
+    monkeypatch.setattr("calibrate.experiments.verification.figures.fit_verifier", watched)
+    figures = evaluate_verifier(both, draws=2)
+    assert fitted == [["second"], ["first"]]
+    for name in ("first", "second"):
+        low, high = figures.intervals[name, "EER", "calibrated"]
+        assert 0 <= low <= figures.means[name, "EER", "calibrated"] <= high
+
+
+def test_speakers_drawn_twice_are_no_impostors_of_themselves() -> None:
+    people, testers = np.repeat(np.arange(3), 3), np.tile(np.arange(3), 3)
+    trials = Trials(np.where(people == testers, 1.0, 0.0), people, testers)
+    assert trials.values(np.array([[1.0, 1, 1], [2, 1, 0]])) == pytest.approx([0, 0])
+    assert np.isnan(trials.values(np.array([[3.0, 0, 0]]))).all()
+
+
+def test_an_interval_is_over_speakers() -> None:
+    speakers = {"anna": 0, "ben": 1}
+    outcomes = [("anna", True)] * 9 + [("ben", False)]
+    share = Share.of(outcomes, speakers)
+    assert share.values(np.ones((1, 2))) == pytest.approx([0.9])
+    assert interval_of([share], 2) == pytest.approx((0, 1))
+    alike = Share.of([(name, hit) for name in speakers for hit in (True, False)], speakers)
+    assert interval_of([alike], 2) == pytest.approx((0.5, 0.5))
+
+
+def test_a_cohort_is_fitted_with_what_is_typical_of_a_person() -> None:
+    voices = replace(made_up(), spectrum=np.zeros((len(made_up().speaker), 0), np.float32))
+    others = unit(np.random.default_rng(9).standard_normal((40, 256)).astype(np.float32))
+    cohort = fit_verifier(voices, cohort=others).calibration.cohort
+    assert cohort is not None
+    assert 0.1 < cohort.typical < 0.9
+    assert (cohort.prints == others).all()
 
 
 def test_a_table_comes_back_from_the_cache(tmp_path: Path) -> None:

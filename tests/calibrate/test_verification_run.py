@@ -173,6 +173,8 @@ def test_mistakes_are_told_in_one_line(
     for code, message, options in (
         (2, "a corpus of at least 7 speakers is needed, of whom 5 are held out; the corpora have choir 6",
          ("--encoder", brightness, "--data", "few")),
+        (2, "--leave-out 'corpus' is not one of corpora, speakers (did you mean 'corpora'?)",
+         ("--leave-out", "corpus")),
         (3, "emotion.onnx: has inputs lengths, waveform and outputs", ("--encoder", "emotion.onnx")),
         (2, "gone/choir: must be a CSV file or a folder", ("--encoder", brightness, "--data", "gone")),
     ):  # fmt: skip

@@ -3,14 +3,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from safetensors.numpy import save_file
 
 from edge.arrays import Matrix, unit
 from edge.buckets import Buckets
-from edge.cohort import load_cohort, save_cohort
+from edge.cohort import Cohort, load_cohort, own_likeness, save_cohort
 from edge.encoder import SpeakerEncoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
-from edge.speaker import FEATURES, Identification, Identifier, VoiceCalibration, features
+from edge.speaker import FEATURES, EnrolledVoices, Identification, Identifier, VoiceCalibration
 from helpers.signals import speech_like
 from helpers.tiny import tiny_encoder
 
@@ -68,8 +69,8 @@ def test_evidence_grows_with_likeness_and_with_duration() -> None:
 
 
 def test_features_are_finite_for_one_print_and_no_speech() -> None:
-    found = features(prints(ANNA, 1), prints(BEN, 5), np.zeros(5))
-    assert found.shape == (5, FEATURES)
+    found = EnrolledVoices([prints(ANNA, 1)], None).features(prints(BEN, 5), np.zeros(5))
+    assert found.shape == (1, 5, FEATURES)
     assert np.isfinite(found).all()
 
 
@@ -124,7 +125,7 @@ def test_a_source_bound_to_one_person_is_theirs() -> None:
 
 
 def test_nobody_enrolled_means_stranger() -> None:
-    assert Identifier(CALIBRATION, {}, stranger=0.0).identify(ANNA, 2.0) == Identification({}, 1.0, 0.85)
+    assert Identifier(CALIBRATION, {}, stranger=0.0).identify(ANNA, 2.0) == Identification({}, 1.0, 0.7)
 
 
 @pytest.mark.parametrize("scale", [1e4, 1e8])
@@ -137,27 +138,67 @@ def test_extreme_evidence_stays_a_probability(scale: float) -> None:
             assert sum(found.posterior.values()) + found.stranger == pytest.approx(1)
 
 
-def test_a_cohort_takes_away_what_everyone_of_a_room_shares() -> None:
-    rng = np.random.default_rng(3)
-    cohort = unit(rng.standard_normal((40, DIM)).astype(np.float32))
-    calibration = VoiceCalibration(CALIBRATION.weights, cohort)
-    people = {"Anna": prints(ANNA, 4, 1), "Ben": prints(BEN, 4, 2)}
-    heard = prints(ANNA, 3, 7)
-    durations_s = np.array([1.0, 2.0, 3.0])
-    plain, compared = (each.log_ratios(people["Anna"], heard, durations_s) for each in (CALIBRATION, calibration))
-    assert (compared < plain).all()
-    one = Identifier(calibration, people)
-    for row, duration_s in zip(heard, durations_s, strict=True):
-        expected = [calibration.log_ratios(mine, row[None], np.array([duration_s]))[0] for mine in people.values()]
-        np.testing.assert_allclose(one._log_ratios(row, float(duration_s)), expected, atol=1e-4)
+def cohort(voices: int = 40, common: float = 0.0) -> Cohort:
+    """People around a direction that all have in common."""
+    noise = np.random.default_rng(3).standard_normal((voices, DIM)).astype(np.float32)
+    return Cohort(unit(noise + common * np.ones(DIM, np.float32)), 0.9)
+
+
+def test_scores_do_not_depend_on_what_every_voice_has_in_common() -> None:
+    shared = 3 * np.ones(DIM, np.float32)
+    durations_s = np.full(3, 2.0)
+    for common in (0.0, 3.0):
+        calibration = VoiceCalibration(CALIBRATION.weights, cohort(common=common))
+        people = [prints(4 * voice + (shared if common else 0), 4, 1, spread=0.4) for voice in (ANNA, BEN)]
+        same, other = (calibration.log_ratios(mine, people[0][:3], durations_s) for mine in people)
+        assert (same - other > 5).all()
+    plain = [CALIBRATION.log_ratios(mine, people[0][:3], durations_s) for mine in people]
+    assert (plain[0] - plain[1] < same - other).all()
+
+
+def test_people_whose_own_prints_differ_are_named_from_a_lower_score_on() -> None:
+    calibration = VoiceCalibration(CALIBRATION.weights, cohort())
+    steady, lively = prints(ANNA, 8, 1, spread=0.05), prints(ANNA, 8, 1, spread=0.4)
+    assert own_likeness(steady) > own_likeness(lively)
+    known = calibration.cohort
+    assert known is not None
+    assert known.expected_of_person(steady) > known.expected_of_person(lively)
+    heard = between(ANNA, BEN, 0.4)[None]
+    ratios = [calibration.log_ratios(mine, heard, np.array([2.0]))[0] for mine in (steady, lively)]
+    assert ratios[1] > ratios[0]
+
+
+def test_one_print_says_nothing_of_what_a_person_varies_in() -> None:
+    known = cohort()
+    assert own_likeness(prints(ANNA, 1)) == 0
+    twice = np.repeat(prints(ANNA, 1), 2, axis=0)
+    assert own_likeness(twice) == pytest.approx(1)
+    one, two = (known.expected_of_person(known.centred(mine)) for mine in (prints(ANNA, 1), twice))
+    assert two - one == pytest.approx(0.6 * 2 / 9 * (1 - known.typical), abs=1e-4)
+
+
+def test_everyone_at_once_is_one_after_the_other_with_a_cohort_too() -> None:
+    calibration = VoiceCalibration(CALIBRATION.weights / 10, cohort())
+    people = {"Anna": prints(ANNA, 4, 1), "Ben": prints(BEN, 2, 2)}
+    heard = prints(ANNA, 1, 7)[0]
+    found = Identifier(calibration, people, stranger=0.0).identify(heard, 1.7)
+    ratios = [calibration.log_ratios(mine, heard[None], np.array([1.7]))[0] for mine in people.values()]
+    assert list(found.posterior.values()) == pytest.approx(
+        np.exp(ratios - np.logaddexp.reduce(ratios)).tolist(), abs=1e-6
+    )
 
 
 def test_a_cohort_is_kept_in_half_precision(tmp_path: Path) -> None:
-    cohort = unit(np.random.default_rng(0).standard_normal((30, DIM)).astype(np.float32))
-    save_cohort(tmp_path / "cohort.safetensors", cohort)
-    np.testing.assert_allclose(load_cohort(tmp_path / "cohort.safetensors", DIM), cohort, atol=1e-3)
+    path, known = tmp_path / "cohort.safetensors", cohort()
+    save_cohort(path, known)
+    again = load_cohort(path, DIM)
+    np.testing.assert_allclose(again.prints, known.prints, atol=1e-3)
+    assert again.typical == pytest.approx(known.typical)
     with pytest.raises(ModelError, match=r"prints must be \(voices, 5\)"):
-        load_cohort(tmp_path / "cohort.safetensors", 5)
-    (tmp_path / "cohort.safetensors").write_bytes(b"no tensors")
+        load_cohort(path, 5)
+    save_file({"prints": known.prints}, path)
+    with pytest.raises(ModelError, match="typical must be one finite number; it is None"):
+        load_cohort(path, DIM)
+    path.write_bytes(b"no tensors")
     with pytest.raises(ModelError, match="cannot be read"):
-        load_cohort(tmp_path / "cohort.safetensors", DIM)
+        load_cohort(path, DIM)

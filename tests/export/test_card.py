@@ -35,7 +35,7 @@ def licensed(run: Run, manifest: Manifest, *licences: str) -> Manifest:
 
 
 def test_the_card_says_what_the_model_is_and_how_good(run: Run, manifest: Manifest) -> None:
-    card = model_card(manifest, run, {"ravdess": FIGURES}, CHECKS)
+    card = model_card(manifest, run, None, {"ravdess": FIGURES}, CHECKS)
     assert card.startswith("# tiny 7\n\nSpeech to 3 emotions (neutral, happy, angry). whisper, first layer, fp32, ")
     assert f"opset {manifest.encoder.opset}; the mean and standard deviation of layers 0, 1 over" in card
     assert f"an embedding of 16 numbers, a linear head with temperature {run.temperature:.3f}" in card
@@ -57,7 +57,7 @@ def test_the_card_says_why_int8_is_quantised_as_it_is(run: Run, manifest: Manife
     encoder = manifest.encoder.model_copy(update={"precision": "int8", "quantisation": "static"})
     metrics = manifest.metrics | {"quantisation": {"rule": "the truer", "trials": trials}}
     card = model_card(
-        manifest.model_copy(update={"encoder": encoder, "metrics": metrics}), run, {"ravdess": FIGURES}, CHECKS
+        manifest.model_copy(update={"encoder": encoder, "metrics": metrics}), run, None, {"ravdess": FIGURES}, CHECKS
     )
     assert "first layer, int8 (static), opset" in card
     assert "Both were tried, and one kept: the truer.\n" in card
@@ -65,25 +65,29 @@ def test_the_card_says_why_int8_is_quantised_as_it_is(run: Run, manifest: Manife
 
 
 def test_the_card_warns_of_licences_that_forbid_commerce(run: Run, manifest: Manifest) -> None:
-    card = model_card(manifest, run, {"ravdess": FIGURES}, CHECKS)
+    card = model_card(manifest, run, None, {"ravdess": FIGURES}, CHECKS)
     assert "**Not for commercial use**: the licences of ravdess bind these weights." in card
     assert "`affectd-calibrate train … --without ravdess` trains without them." in card
 
 
 def test_a_corpus_is_named_as_the_recipe_names_it_where_it_is_left_out(run: Run, manifest: Manifest) -> None:
-    card = model_card(licensed(run, manifest, "MIT", "Non-commercial research"), run, {"ravdess": FIGURES}, CHECKS)
+    card = model_card(
+        licensed(run, manifest, "MIT", "Non-commercial research"), run, None, {"ravdess": FIGURES}, CHECKS
+    )
     assert "the licences of office bind" in card
     assert "--without csv`" in card
 
 
 def test_no_way_out_is_promised_when_every_corpus_is_bound(run: Run, manifest: Manifest) -> None:
-    card = model_card(licensed(run, manifest, "CC BY-NC 4.0", "CC BY-NC-ND 4.0"), run, {"ravdess": FIGURES}, CHECKS)
+    card = model_card(
+        licensed(run, manifest, "CC BY-NC 4.0", "CC BY-NC-ND 4.0"), run, None, {"ravdess": FIGURES}, CHECKS
+    )
     assert "the licences of ravdess and office bind these weights.\n" in card
     assert "--without" not in card
 
 
 def test_free_licences_bring_no_warning(run: Run, manifest: Manifest) -> None:
-    card = model_card(licensed(run, manifest, "CC BY 4.0", "NCSA"), run, {"ravdess": FIGURES}, CHECKS)
+    card = model_card(licensed(run, manifest, "CC BY 4.0", "NCSA"), run, None, {"ravdess": FIGURES}, CHECKS)
     assert not re.search("commercial|--without", card)
 
 

@@ -6,19 +6,27 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from calibrate.dataset import read_parts
 from calibrate.experiments.household_setup import HOUSEHOLD, HOUSEHOLD_CLIPS, TURNS
-from calibrate.experiments.verification.figures import Figure, evaluate_verifier
+from calibrate.experiments.verification.figures import (
+    Figure,
+    Figures,
+    Interval,
+    LeaveOut,
+    evaluate_verifier,
+)  # fmt: skip
 from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
-from calibrate.report import Picture, Report, Table, rounded
+from calibrate.report import Picture, Report, Table, interval, rounded
 from calibrate.report.blocks import Block
+from calibrate.report.cells import shown
 from calibrate.speakers.fitting import COUNTS, fit_verifier
-from calibrate.speakers.trials import DURATIONS_S, Voices
+from calibrate.speakers.trials import DURATIONS_S, Voices, by_corpus
 from calibrate.speakers.verifier import SpeakerModel
 from calibrate.speakers.voice_table import OnnxVoices, TorchVoices, cached_voices, read_cohort
 from calibrate.speakers.voices import load_voice_encoder
@@ -27,8 +35,6 @@ from calibrate.workspace import Workspace
 from edge.arrays import Matrix
 from edge.errors import UsageError
 from edge.settings import SpeakerSettings
-
-Figures = Mapping[Figure, float]
 
 CONDITIONS = {
     "GE2E cosine": "GE2E alone, cosine",
@@ -45,18 +51,23 @@ MEANING = "attributed: got a name; right: of these, the right name; strangers: u
 CONVERSATIONS = ("corpus", "talks", "may talk", *OUTCOMES.values())
 TALKS = {"one voice": "one voice", "in turns": "in turns"}
 BOUNDS = {"household list": "household", "open set": "anyone"}
-SHARE = 0.5
-"""Of each corpus's speakers, held out in a draw."""
 
 
 def measure_verification(
-    workspace: Workspace, recipe_path: Path, *, encoder: Path | None, draws: int, cohort_folder: Path | None = None
+    workspace: Workspace,
+    recipe_path: Path,
+    *,
+    encoder: Path | None,
+    draws: int,
+    leave_out: LeaveOut = "corpora",
+    cohort_folder: Path | None = None,
 ) -> Report:
     """Measure how well speakers are distinguished, and fit the ``SpeakerModel`` that is written along with the report.
 
     Args:
         encoder: ONNX speaker encoder; None: GE2E and the spectrum.
-        draws: of held-out speakers.
+        draws: of clips, households and conversations.
+        leave_out: what is tested on and not fitted on; a single corpus is never left out, but some of its speakers.
         cohort_folder: recordings of other people, whom scores are compared with; only with ``encoder``.
 
     Raises:
@@ -73,11 +84,13 @@ def measure_verification(
         cohort = read_cohort(OnnxVoices(encoder, workspace.threads), cohort_folder, recipe.seed)
     utterances = [utterance for split in SPLITS for utterance in parts[split].utterances]
     voices = cached_voices(source, utterances, workspace.cache, recipe.seed)
+    if len(np.unique(voices.corpus)) == 1:
+        leave_out = "speakers"
     with progress_bar() as progress:
-        task = progress.add_task("draws of speakers", total=draws)
-        figures = evaluate_verifier(voices, draws, SHARE, lambda: progress.advance(task), cohort)
+        task = progress.add_task("draws", total=draws * len(np.unique(voices.corpus)))
+        figures = evaluate_verifier(voices, draws, leave_out, lambda: progress.advance(task), cohort)
     model = fit_model(voices, set(parts["test"].speakers.tolist()), encoder, cohort)
-    return verification_report(figures, describe(voices, draws, model), model.save)
+    return verification_report(figures, describe(voices, draws, model, leave_out), model.save)
 
 
 def fit_model(voices: Voices, test: set[str], encoder: Path | None, cohort: Matrix | None = None) -> SpeakerModel:
@@ -96,23 +109,28 @@ def fit_model(voices: Voices, test: set[str], encoder: Path | None, cohort: Matr
     return SpeakerModel.of_projection(verifier.calibration, verifier.projection)
 
 
-def describe(voices: Voices, draws: int, model: SpeakerModel) -> str:
+def describe(voices: Voices, draws: int, model: SpeakerModel, leave_out: LeaveOut) -> str:
     """Return the protocol of the figures."""
-    speakers = ", ".join(
-        f"{corpus} {len(np.unique(voices.speaker[voices.corpus == corpus]))}" for corpus in np.unique(voices.corpus)
-    )
+    counts = {corpus: len(np.unique(mine.speaker)) for corpus, mine in by_corpus(voices)}
+    speakers = ", ".join(f"{corpus} {count}" for corpus, count in counts.items())
     settings = SpeakerSettings()
     fitted = "calibration is" if model.projection is None else "projection and calibration are"
     cohort = model.calibration.cohort
-    compared = "" if cohort is None else f"scores are less those of {len(cohort)} voices of nobody here; "
+    compared = "" if cohort is None else f"scores are relative to {len(cohort.prints)} voices of nobody here; "
+    tested = (
+        f"each corpus of at least five speakers ({speakers}) is left out in turn and all of its speakers are tested "
+        f"among themselves, while {fitted} fitted on the other corpora"
+        if leave_out == "corpora"
+        else f"in each, half of the speakers of every corpus ({speakers}; at least five, none where there are fewer "
+        f"than seven) are tested among themselves, and {fitted} fitted on the others"
+    )
     return (
-        f"{model.architecture}, dim {model.dim}; mean of {draws} seeded draws; in each, half of the speakers of every "
-        f"corpus ({speakers}; at least five, none where there are fewer than seven) are tested among themselves, and "
-        f"{fitted} fitted on the others; half of a speaker's clips, drawn once, only enrol, the others only test; "
+        f"{model.architecture}, dim {model.dim}; mean of {draws} seeded draws; {tested}; half of a speaker's clips, "
+        "drawn once, only enrol, the others only test; "
         "clips go through the device's voice activity detection; enrolment clips are of as many emotions as possible, "
         "or all neutral; tests of a given duration are clips cut, or prolonged by others of that speaker and emotion; "
         f"{compared}strangers are other speakers of the corpus, expected with probability {settings.stranger}; "
-        f"a name needs a posterior of {settings.threshold}"
+        f"a name needs a posterior of {settings.threshold}; in brackets 95 % intervals of a bootstrap over speakers"
     )
 
 
@@ -120,7 +138,7 @@ def verification_report(figures: Figures, protocol: str, save_verifier: Callable
     """Return the report that is ``verification.md``, ``.json`` and ``.png``, and the verifier along with it.
 
     Args:
-        figures: by corpus, what and condition; not a number where there were no trials.
+        figures: by corpus, what and condition.
         protocol: how they came about.
         save_verifier: writes the verifier to a folder.
     """
@@ -150,19 +168,19 @@ def verification_report(figures: Figures, protocol: str, save_verifier: Callable
         ("verification.md", "verification.json"),
         "Who speaks",
         protocol,
-        rounded({"corpora": _content_of(figures)}),
+        rounded({"corpora": _content_of(figures.means), "intervals": _content_of(figures.intervals)}),
         blocks,
         attachments=(save_verifier,),
         closing="report and verifier written to {out}",
     )
 
 
-def _content_of(figures: Figures) -> dict[str, dict[str, dict[str, float | None]]]:
+def _content_of(figures: Mapping[Figure, float] | Mapping[Figure, Interval]) -> dict[str, Any]:
     """Return corpus to figure to condition to value; None where there were no trials."""
-    corpora: dict[str, dict[str, dict[str, float | None]]] = {}
+    corpora: dict[str, Any] = {}
     for (corpus, what, *condition), value in figures.items():
         found = corpora.setdefault(corpus, {}).setdefault(what, {})
-        found[", ".join(condition)] = None if math.isnan(value) else value
+        found[", ".join(condition)] = None if np.isnan(value).any() else value
     return corpora
 
 
@@ -171,7 +189,9 @@ def error_rows(figures: Figures) -> list[list[str]]:
     corpora = corpora_of(figures)
     rows = [(name, [(corpus, "EER", condition) for corpus in corpora]) for condition, name in CONDITIONS.items()]
     return [
-        [name, *(_cell(figures, key) for key in keys)] for name, keys in rows if any(key in figures for key in keys)
+        [name, *(_cell(figures, key) for key in keys)]
+        for name, keys in rows
+        if any(key in figures.means for key in keys)
     ]
 
 
@@ -187,7 +207,7 @@ def conversation_rows(figures: Figures) -> list[list[str]]:
 
 def corpora_of(figures: Figures) -> list[str]:
     """Return the corpora that have figures."""
-    return list(dict.fromkeys(corpus for corpus, *_ in figures))
+    return list(dict.fromkeys(corpus for corpus, *_ in figures.means))
 
 
 def _draw(canvas: Canvas, figures: Figures) -> None:
@@ -214,7 +234,7 @@ def _draw(canvas: Canvas, figures: Figures) -> None:
 
 
 def _line(figures: Figures, corpus: str, what: str, count: int) -> list[float]:
-    return [figures.get((corpus, what, *_timed(count, target_s)), math.nan) for target_s in DURATIONS_S]
+    return [figures.means.get((corpus, what, *_timed(count, target_s)), math.nan) for target_s in DURATIONS_S]
 
 
 def _timed(count: int, target_s: int) -> Figure:
@@ -232,5 +252,6 @@ def _outcomes(figures: Figures, corpus: str, condition: Sequence[str]) -> str:
 
 
 def _cell(figures: Figures, key: Figure) -> str:
-    value = figures.get(key, math.nan)
-    return "-" if math.isnan(value) else f"{value:.3f}"
+    value = figures.means.get(key, math.nan)
+    low, high = figures.intervals.get(key, (math.nan, math.nan))
+    return shown(value) if math.isnan(low) else interval(value, low, high)

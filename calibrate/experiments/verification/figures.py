@@ -2,93 +2,146 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from calibrate.experiments.household_setup import HOUSEHOLD, HOUSEHOLD_CLIPS, STAYS, TURNS
+from calibrate.experiments.verification.samples import Sample, Share, Trials, interval_of, mean_of
 from calibrate.speakers.fitting import COUNTS, Verifier, fit_verifier
-from calibrate.speakers.trials import DURATIONS_S, Mask, Rows, Voices, by_corpus, draw_enrolment, hold_out
-from edge.arrays import Doubles, Matrix, unit
+from calibrate.speakers.trials import (
+    DURATIONS_S,
+    LEAST_TESTED,
+    Mask,
+    Rows,
+    Voices,
+    by_corpus,
+    draw_enrolment,
+    hold_out,
+)  # fmt: skip
+from edge.arrays import Matrix, unit
+from edge.errors import UsageError
 from edge.settings import SpeakerSettings
-from edge.speaker import Identifier, VoiceCalibration
+from edge.speaker import EnrolledVoices, Identifier, VoiceCalibration
 
+HOUSEHOLDS = 5
+"""In a draw, each of people drawn anew."""
 ROUNDS = 5
-"""Conversations with each person in a draw."""
+"""Conversations of each person in a household."""
+SHARE = 0.5
+"""Of each corpus's speakers, held out in a draw where speakers are left out."""
 
+LeaveOut = Literal["corpora", "speakers"]
+"""What is tested on: each corpus after fitting on the others, or in each draw some speakers of all corpora."""
 Figure = tuple[str, ...]
+Interval = tuple[float, float]
 Named = tuple[str | None, str]
 """Who was named, and who spoke."""
 
 
-def equal_error_rate(same: Doubles, different: Doubles) -> float:
-    """Return the rate at which as many targets are refused as others accepted; NaN when there are none of either."""
-    if not (len(same) and len(different)):
-        return float("nan")
-    scores = np.concatenate([same, different])
-    is_same = np.repeat([1.0, 0.0], [len(same), len(different)])[np.argsort(-scores, kind="stable")]
-    refused = 1 - np.cumsum(is_same) / len(same)
-    accepted = np.cumsum(1 - is_same) / len(different)
-    at = np.abs(refused - accepted).argmin()
-    return float((refused[at] + accepted[at]) / 2)
+@dataclass(frozen=True)
+class Figures:
+    """Keys are (corpus, what, condition…)."""
+
+    means: dict[Figure, float] = field(default_factory=dict)
+    """Over draws; not a number where there were no trials."""
+    intervals: dict[Figure, Interval] = field(default_factory=dict)
+    """Of whole clips: 95 %, from a bootstrap over the corpus's speakers."""
 
 
 def evaluate_verifier(
     voices: Voices,
     draws: int = 20,
-    share: float = 0.5,
+    leave_out: LeaveOut = "corpora",
     advance: Callable[[], object] | None = None,
     cohort: Matrix | None = None,
-) -> dict[Figure, float]:
-    """Return figures, each the mean over random draws of speakers held out from all fitting.
+) -> Figures:
+    """Return figures on speakers held out from all fitting, over random draws of clips, households and conversations.
 
-    In each draw a share of every corpus's speakers (at least five) is tested, and everything is fitted on the others.
-    Keys are (corpus, what, condition…). ``advance`` is called when a draw is done; ``cohort``
-    is that of ``fit_verifier``.
+    ``advance`` is called when a draw of a corpus is done; ``cohort`` is that of ``fit_verifier``.
 
     Raises:
         UsageError: the corpora have too few speakers.
     """
-    found: dict[Figure, list[float]] = defaultdict(list)
-    for seed in range(draws):
+    found: dict[str, dict[Figure, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for seed, corpus, verifier, held in _held_out(voices, draws, leave_out, cohort):
+        speakers = _index(voices, corpus)
         rng = np.random.default_rng(seed)
-        known, held = hold_out(voices, share, rng)
-        verifier = fit_verifier(known, seed, cohort)
-        for corpus, mine in by_corpus(held):
-            figures = _error_rates(mine, verifier, rng) | _identification(mine, verifier, rng)
-            for (what, *condition), value in figures.items():
-                figure: Figure = (corpus, what, *condition)
-                found[figure].append(value)
+        for figure, sample in (
+            _error_rates(held, verifier, rng, speakers) | _talks(held, verifier, rng, speakers)
+        ).items():
+            found[corpus][figure].append(sample)
         if advance:
             advance()
-    return {figure: _mean(values) for figure, values in found.items()}
+    figures = Figures()
+    for corpus, samples in found.items():
+        count = len(_index(voices, corpus))
+        for (what, *condition), drawn in samples.items():
+            key = (corpus, what, *condition)
+            figures.means[key] = mean_of(drawn, count)
+            if not condition[0].endswith(" clips"):
+                figures.intervals[key] = interval_of(drawn, count)
+    return figures
 
 
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else float("nan")
+def _index(voices: Voices, corpus: str) -> dict[str, int]:
+    names = np.unique(voices.speaker[voices.corpus == corpus]).tolist()
+    return {name: index for index, name in enumerate(names)}
 
 
-def _error_rates(voices: Voices, verifier: Verifier, rng: np.random.Generator) -> dict[Figure, float]:
+def _held_out(
+    voices: Voices, draws: int, leave_out: LeaveOut, cohort: Matrix | None
+) -> Iterator[tuple[int, str, Verifier, Voices]]:
+    """Yield the seed, a corpus, a verifier, and voices of that corpus which the verifier was not fitted on."""
+    if leave_out == "corpora":
+        for corpus in _tested_corpora(voices):
+            held = voices.corpus == corpus
+            verifier = fit_verifier(voices.select(~held), cohort=cohort)
+            for seed in range(draws):
+                yield seed, corpus, verifier, voices.select(held)
+        return
+    for seed in range(draws):
+        known, held_voices = hold_out(voices, SHARE, np.random.default_rng(seed))
+        verifier = fit_verifier(known, seed, cohort)
+        for corpus, mine in by_corpus(held_voices):
+            yield seed, corpus, verifier, mine
+
+
+def _tested_corpora(voices: Voices) -> list[str]:
+    """Return the corpora with enough speakers to be tested among themselves."""
+    counts = {corpus: len(np.unique(mine.speaker)) for corpus, mine in by_corpus(voices)}
+    found = [corpus for corpus, count in counts.items() if count >= LEAST_TESTED]
+    if not found:
+        listed = ", ".join(f"{corpus} {count}" for corpus, count in counts.items())
+        raise UsageError(f"a corpus of at least {LEAST_TESTED} speakers is needed to be left out; there are {listed}")
+    return found
+
+
+def _error_rates(
+    voices: Voices, verifier: Verifier, rng: np.random.Generator, speakers: Mapping[str, int]
+) -> dict[Figure, Sample]:
     """Return equal error rates under every condition."""
     prints, calibration = voices.prints(verifier.projection), verifier.calibration
     whole, lively = voices.tests & (voices.target_s == 0), ~voices.neutral
     mixed, neutral = _enrol(voices, 4, rng), _enrol(voices, 4, rng, neutral=True)
-    rates: dict[Figure, float] = {}
+    rates: dict[Figure, Sample] = {}
     if verifier.projection is not None:
-        rates["EER", "GE2E cosine"] = _rate(voices, whole, mixed, voices.voice)
-    rates["EER", "cosine"] = _rate(voices, whole, mixed, prints)
-    rates["EER", "calibrated"] = _rate(voices, whole, mixed, prints, calibration)
-    rates["EER", "same gender"] = _rate(voices, whole, mixed, prints, calibration, one_gender=True)
-    rates["EER", "neutral to lively"] = _rate(voices, whole & lively, neutral, prints, calibration)
-    rates["EER", "neutral to neutral"] = _rate(voices, whole & ~lively, neutral, prints, calibration)
+        rates["EER", "GE2E cosine"] = _trials(voices, speakers, whole, mixed, voices.voice)
+    rates["EER", "cosine"] = _trials(voices, speakers, whole, mixed, prints)
+    rates["EER", "calibrated"] = _trials(voices, speakers, whole, mixed, prints, calibration)
+    rates["EER", "same gender"] = _trials(voices, speakers, whole, mixed, prints, calibration, one_gender=True)
+    rates["EER", "neutral to lively"] = _trials(voices, speakers, whole & lively, neutral, prints, calibration)
+    rates["EER", "neutral to neutral"] = _trials(voices, speakers, whole & ~lively, neutral, prints, calibration)
     for count in COUNTS:
         enrolment = _enrol(voices, count, rng)
         for target_s in DURATIONS_S:
             timed = voices.tests & (voices.target_s == target_s)
-            rates["EER", f"{count} clips", f"{target_s} s"] = _rate(voices, timed, enrolment, prints, calibration)
+            rates["EER", f"{count} clips", f"{target_s} s"] = _trials(
+                voices, speakers, timed, enrolment, prints, calibration
+            )
     return rates
 
 
@@ -98,92 +151,108 @@ def _enrol(voices: Voices, count: int, rng: np.random.Generator, neutral: bool =
     return {speaker: clips for speaker, clips in drawn.items() if len(clips)}
 
 
-def _rate(
+def _trials(
     voices: Voices,
+    speakers: Mapping[str, int],
     tests: Mask,
     enrolment: Mapping[str, Rows],
     prints: Matrix,
     calibration: VoiceCalibration | None = None,
     one_gender: bool = False,
-) -> float:
-    same, different = [np.empty(0)], [np.empty(0)]
-    for person, clips in enrolment.items():
-        if calibration is None:
-            scores = prints[tests] @ unit(prints[clips].mean(axis=0))
-        else:
-            scores = calibration.log_ratios(prints[clips], prints[tests], voices.duration_s[tests])
-        mine = voices.speaker[tests] == person
-        others = ~mine & (voices.gender[tests] == voices.gender[clips[0]]) if one_gender else ~mine
-        same.append(scores[mine])
-        different.append(scores[others])
-    return equal_error_rate(np.concatenate(same), np.concatenate(different))
+) -> Trials:
+    clips = list(enrolment.values())
+    if calibration is None:
+        centres = np.array([unit(prints[mine].mean(axis=0)) for mine in clips], np.float32)
+        scores = (centres.reshape(-1, prints.shape[1]) @ prints[tests].T).astype(np.float64)
+    else:
+        enrolled = EnrolledVoices([prints[mine] for mine in clips], calibration.cohort)
+        scores = enrolled.features(prints[tests], voices.duration_s[tests]) @ calibration.weights
+    people = np.array([speakers[name] for name in enrolment], np.int64)[:, None]
+    testers = np.array([speakers[name] for name in voices.speaker[tests].tolist()], np.int64)
+    genders = np.array([voices.gender[mine[0]] for mine in clips], np.str_)[:, None]
+    kept = np.broadcast_to(
+        ~np.bool_(one_gender) | (people == testers) | (genders == voices.gender[tests]), scores.shape
+    )
+    everyone = np.broadcast_to(people, scores.shape)[kept], np.broadcast_to(testers, scores.shape)[kept]
+    return Trials(scores[kept], *everyone)
 
 
-def _identification(voices: Voices, verifier: Verifier, rng: np.random.Generator) -> dict[Figure, float]:
+def _talks(
+    voices: Voices, verifier: Verifier, rng: np.random.Generator, speakers: Mapping[str, int]
+) -> dict[Figure, Sample]:
     """Return how often the right, a wrong or no person of a household is named."""
-    prints = voices.prints(verifier.projection)
     enrolled, tested = (set(voices.speaker[rows].tolist()) for rows in (voices.enrols, voices.tests))
-    speakers = rng.permutation(sorted(enrolled & tested)).tolist()
-    household, strangers = speakers[:HOUSEHOLD], speakers[HOUSEHOLD : 2 * HOUSEHOLD]
-
-    def people(count: int) -> dict[str, Matrix]:
-        return {name: prints[draw_enrolment(voices, name, count, rng)] for name in household}
-
-    def talk(identifier: Identifier, names: list[str], target_s: int = 0) -> list[Named]:
-        utterances = []
-        identifier.reset()
-        for speaker in names:
-            rows = np.flatnonzero(voices.tests & (voices.target_s == target_s) & (voices.speaker == speaker))
-            if len(rows):
-                clip = int(rng.choice(rows))
-                named = identifier.identify(prints[clip], float(voices.duration_s[clip])).name
-                utterances.append((named, speaker))
-        return utterances
-
-    found: dict[Figure, float] = {}
-    for count in COUNTS:
-        identifier = _identifier(verifier, people(count), SpeakerSettings().stranger)
-        for target_s in DURATIONS_S:
-            at_home = [talk(identifier, [name], target_s) for name in household * ROUNDS]
-            foreign = [talk(identifier, [name], target_s) for name in strangers * ROUNDS]
-            _count(found, (f"{count} clips", f"{target_s} s"), at_home, foreign)
-    known = people(HOUSEHOLD_CLIPS)
-    for bound, chance in (("household list", 0.0), ("open set", SpeakerSettings().stranger)):
-        identifier = _identifier(verifier, known, chance)
-        alone = [talk(identifier, [name] * TURNS) for name in household * ROUNDS]
-        foreign = [talk(identifier, [name] * TURNS) for name in strangers * ROUNDS]
-        _count(found, ("one voice", bound), alone, foreign if chance else [])
-        turns = [talk(identifier, _turns(household, rng)) for _ in range(HOUSEHOLD * ROUNDS)]
-        _count(found, ("in turns", bound), turns, [])
+    talks = _Talks(voices, voices.prints(verifier.projection), verifier.calibration, rng)
+    for _ in range(HOUSEHOLDS):
+        everyone = rng.permutation(sorted(enrolled & tested)).tolist()
+        talks.hold(everyone[:HOUSEHOLD], everyone[HOUSEHOLD : 2 * HOUSEHOLD])
+    found: dict[Figure, Sample] = {}
+    for condition, spoken in talks.at_home.items():
+        attributed, right = ("attributed", *condition), ("right of attributed", *condition)
+        found[attributed] = Share.of(((who, name is not None) for name, who in spoken), speakers)
+        found[right] = Share.of(((who, name == who) for name, who in spoken if name is not None), speakers)
+    for condition, spoken in talks.of_strangers.items():
+        accepted = ("strangers accepted", *condition)
+        found[accepted] = Share.of(((who, name is not None) for name, who in spoken), speakers)
     return found
 
 
-def _identifier(verifier: Verifier, people: dict[str, Matrix], stranger: float) -> Identifier:
-    settings = SpeakerSettings()
-    return Identifier(
-        verifier.calibration, people, stranger, settings.stay, settings.forget_s, threshold=settings.threshold
-    )
+@dataclass
+class _Talks:
+    """Conversations of households, and of strangers in their homes."""
 
+    voices: Voices
+    prints: Matrix
+    calibration: VoiceCalibration
+    rng: np.random.Generator
+    at_home: dict[Figure, list[Named]] = field(default_factory=lambda: defaultdict(list))
+    """Condition to utterances."""
+    of_strangers: dict[Figure, list[Named]] = field(default_factory=lambda: defaultdict(list))
 
-def _turns(household: list[str], rng: np.random.Generator) -> list[str]:
-    voices = [str(rng.choice(household))]
-    while len(voices) < TURNS:
-        voices.append(voices[-1] if rng.random() < STAYS else str(rng.choice(household)))
-    return voices
+    def hold(self, household: list[str], strangers: list[str]) -> None:
+        """Let a household and strangers talk, in every condition."""
+        chance = SpeakerSettings().stranger
+        for count in COUNTS:
+            identifier = self._identifier(household, count, chance)
+            for target_s in DURATIONS_S:
+                condition = (f"{count} clips", f"{target_s} s")
+                self._talk(condition, identifier, [[name] for name in household * ROUNDS], target_s)
+                self._talk(condition, identifier, [[name] for name in strangers * ROUNDS], target_s, at_home=False)
+        for bound, stranger in (("household list", 0.0), ("open set", chance)):
+            identifier = self._identifier(household, HOUSEHOLD_CLIPS, stranger)
+            self._talk(("one voice", bound), identifier, [[name] * TURNS for name in household * ROUNDS])
+            if stranger:
+                alone = [[name] * TURNS for name in strangers * ROUNDS]
+                self._talk(("one voice", bound), identifier, alone, at_home=False)
+            self._talk(("in turns", bound), identifier, [self._turns(household) for _ in range(HOUSEHOLD * ROUNDS)])
 
+    def _identifier(self, household: list[str], count: int, stranger: float) -> Identifier:
+        settings = SpeakerSettings()
+        people = {name: self.prints[draw_enrolment(self.voices, name, count, self.rng)] for name in household}
+        return Identifier(
+            self.calibration, people, stranger, settings.stay, settings.forget_s, threshold=settings.threshold
+        )
 
-def _count(
-    found: dict[Figure, float], condition: Figure, at_home: list[list[Named]], foreign: list[list[Named]]
-) -> None:
-    """Add the outcomes of the household's conversations and of strangers'."""
-    spoken = [utterance for conversation in at_home for utterance in conversation]
-    named = [name == speaker for name, speaker in spoken if name is not None]
-    strangers = [name is not None for conversation in foreign for name, _ in conversation]
-    for what, outcomes, whole in (
-        ("attributed", len(named), len(spoken)),
-        ("right of attributed", sum(named), len(named)),
-        ("strangers accepted", sum(strangers), len(strangers)),
-    ):
-        if foreign or what != "strangers accepted":
-            figure: Figure = (what, *condition)
-            found[figure] = outcomes / whole if whole else float("nan")
+    def _talk(
+        self,
+        condition: Figure,
+        identifier: Identifier,
+        conversations: list[list[str]],
+        target_s: int = 0,
+        at_home: bool = True,
+    ) -> None:
+        voices, spoken = self.voices, (self.at_home if at_home else self.of_strangers)[condition]
+        for names in conversations:
+            identifier.reset()
+            for speaker in names:
+                rows = np.flatnonzero(voices.tests & (voices.target_s == target_s) & (voices.speaker == speaker))
+                if len(rows):
+                    clip = int(self.rng.choice(rows))
+                    found = identifier.identify(self.prints[clip], float(voices.duration_s[clip]))
+                    spoken.append((found.name, speaker))
+
+    def _turns(self, household: list[str]) -> list[str]:
+        voices = [str(self.rng.choice(household))]
+        while len(voices) < TURNS:
+            voices.append(voices[-1] if self.rng.random() < STAYS else str(self.rng.choice(household)))
+        return voices
