@@ -117,7 +117,7 @@ class Identifier:
         self,
         calibration: VoiceCalibration,
         people: Mapping[str, Matrix],
-        stranger: float = 0.35,
+        stranger: float = 0.4,
         stay: float = 0.5,
         forget_s: float = 120.0,
         threshold: float = 0.7,

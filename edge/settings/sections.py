@@ -115,7 +115,7 @@ class SpeakerSettings(_Section):
     one of several; empty lets strangers speak too."""
     threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.7
     """A speaker is named, and adapted to, from this probability on."""
-    stranger: Annotated[float, Field(ge=0, lt=1)] = 0.35
+    stranger: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """How often a new voice is nobody's of those enrolled."""
     stay: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """How often the voice of the last utterance goes on, without a pause."""
