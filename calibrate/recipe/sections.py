@@ -89,6 +89,8 @@ class AugmentationRecipe(Record):
     telephone_probability: Probability = 0.15
     trim_probability: Probability = 0.7
     """Share of copies whose leading and trailing silence is cut, as the runtime's segmenter does."""
+    crop_probability: Probability = 0.0
+    """Share of copies of which only a random piece is left, before anything else is done to it."""
     speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Uniform within 1 plus or minus this; 0.1 is speed perturbation as usual: new pitch and formants, new voices."""
     tempo: Annotated[float, Field(ge=0, le=0.5)] = 0.0

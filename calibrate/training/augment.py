@@ -9,6 +9,8 @@ from calibrate.training.perturb import as_waveform, change_speed, change_tempo, 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 FRAME = SAMPLE_RATE_HZ // 50
+CROP_S = (1.2, 4.0)
+"""Length of a crop, as of commands and short turns."""
 
 
 def augment(waveform: Waveform, settings: AugmentationRecipe, rng: np.random.Generator) -> Waveform:
@@ -16,6 +18,8 @@ def augment(waveform: Waveform, settings: AugmentationRecipe, rng: np.random.Gen
 
     Each step is drawn on its own. A step that is off draws nothing, so that the others stay as they were without it.
     """
+    if settings.crop_probability and rng.random() < settings.crop_probability:
+        waveform = crop(waveform, rng.uniform(*CROP_S), rng)
     if rng.random() < settings.trim_probability:
         waveform = trim_silence(waveform, keep_s=rng.uniform(0.0, 0.3))
     if settings.speed:
@@ -34,6 +38,13 @@ def augment(waveform: Waveform, settings: AugmentationRecipe, rng: np.random.Gen
         waveform = mask(waveform, settings.mask, rng)
     gain = 10 ** (rng.uniform(-settings.gain_db, settings.gain_db) / 20)
     return as_waveform(np.clip(waveform * gain, -1, 1))
+
+
+def crop(waveform: Waveform, length_s: float, rng: np.random.Generator) -> Waveform:
+    """Return a random piece of ``length_s``, or all of what is shorter."""
+    samples = max(1, round(length_s * SAMPLE_RATE_HZ))
+    start = int(rng.integers(max(1, len(waveform) - samples + 1)))
+    return waveform[start : start + samples]
 
 
 def trim_silence(waveform: Waveform, keep_s: float = 0.25, below_peak_db: float = 35.0) -> Waveform:
