@@ -40,8 +40,6 @@ class Run:
     temperature: float
     corpora: list[CorpusRecord]
     """What was trained on."""
-    regulars_temperature: float | None = None
-    """Of the regulars' head, where training fits it; None: validation speakers set it, see ``population_of``."""
     speakers: list[str] = field(default_factory=list)
     """Who was trained on, so that an evaluation can say so."""
 
@@ -95,7 +93,6 @@ class Run:
             "recipe": self.recipe.model_dump(mode="json"),
             "encoder_name": self.encoder_name,
             "temperature": self.temperature,
-            "regulars_temperature": self.regulars_temperature,
             "corpora": [corpus.model_dump() for corpus in self.corpora],
             "speakers": self.speakers,
         }
@@ -115,7 +112,6 @@ def load_run(folder: Path, encoder_name: str | None = None) -> Run:
         corpora = [CorpusRecord.model_validate(corpus) for corpus in described["corpora"]]
         run = build_run(recipe, encoder_name or described["encoder_name"], described.get("speakers", []))
         run.temperature, run.corpora = described["temperature"], corpora
-        run.regulars_temperature = described.get("regulars_temperature")
         for prefix, module in (("classifier.", run.classifier), ("encoder.", run.encoder)):
             own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
             if own:

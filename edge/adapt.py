@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge.arrays import Doubles, Integers, Matrix, softmax
+from edge.arrays import Integers, Matrix
 from edge.errors import UsageError, nearest
 from edge.head import Head
 from edge.population import Population
-from edge.room import KNOWN_SHARE, Room
+from edge.room import Room
 
-PSEUDO_CLIPS = 3.0
-"""Noise over speaker variance: ``n`` clips move the offset ``n / (n + PSEUDO_CLIPS)`` of the way."""
-MIXED_PRIOR = 0.8
-"""Probability, before any clip is seen, that unlabelled clips are of mixed emotion and not all of one."""
-TEMPERING = 3.0
-"""Divides the log-evidence: the Gaussians fit the training speakers closer than anyone met later."""
+PSEUDO_CLIPS = 12.0
+"""Noise over speaker variance: ``n`` clips move the offset ``n / (n + PSEUDO_CLIPS)`` of the way from the room's."""
+LABEL_SHIFT = 0.7
+"""Share of the label shift, as the head expects it, that is taken out of unlabelled clips. 0 takes them to be of mixed
+emotion, 1 believes the head: on speakers left out, mixed clips gain the most near 0, clips of one emotion near 1."""
+PASSES = 2
+"""Over the clips: the head answers better without an offset that is nearly right."""
 SIMILAR_SPEAKERS = 15
 """Training speakers whose labels stand in for those of a new one (k of PLDC)."""
 PRIOR_CLIPS = 10.0
@@ -27,58 +28,69 @@ PRIOR_CLIPS = 10.0
 
 @dataclass(frozen=True)
 class VoiceProfile:
-    """A voice profile: how one person's voice moves the embedding."""
+    """A voice profile: where one person's voice lies in the embedding.
 
-    offset: Matrix
-    """``float32[dim]``, subtracted from the person's embeddings."""
+    The model is ``z = mean + room + person + shift_label + noise``. What a person's clips have in common is room and
+    person together; how far that is trusted depends on their number, and the rest is the room's.
+    """
+
+    centre: Matrix
+    """``float32[dim]``: mean of the clips less the population's mean and their label shifts; the room is still in."""
     label_prior: Matrix
     """``float32[labels]``: how often the person shows each label, as far as known; sums to one."""
     clips: int
     """Enrolled."""
-    mixed: float
-    """Probability that the unlabelled clips were of mixed emotion; 1 when there were none."""
     room: Matrix | None = None
     """``float32[dim]``: the mean of the room that the person was enrolled in; None where it is not known."""
-    room_share: float = 0.0
-    """How far that room's estimate was trusted, 0 to 1."""
 
     @classmethod
     def estimate(
-        cls, population: Population, embeddings: Matrix, labels: Sequence[str | None] | None = None
+        cls,
+        population: Population,
+        head: Head,
+        embeddings: Matrix,
+        labels: Sequence[str | None] | None = None,
+        room: Matrix | None = None,
     ) -> VoiceProfile:
-        """Estimate a voice profile from enrolment clips ``float32[clips, dim]``, some, all or none with a known label.
+        """Estimate a voice profile from enrolment clips, some, all or none with a known label.
 
-        The offset is the posterior mean of the factor model with ``Σ_ε = PSEUDO_CLIPS · Σ_u``,
-        ``u = Σ (z - mean - shift) / (clips + PSEUDO_CLIPS)``. The shift of an unlabelled clip is averaged over
-        hypotheses about all unlabelled clips together: of mixed emotion (no shift on average), or all of one label.
-        Their spread decides, which does not depend on who speaks, and where they lie, which does.
+        ``centre = mean(z - mean - shift)``; the shift of an unlabelled clip is ``LABEL_SHIFT * p @ shifts`` with the
+        head's answer ``p`` to the clip without what is known so far.
+
+        Args:
+            population: the model.
+            head: answers to the clips.
+            embeddings: ``float32[clips, dim]``.
+            labels: of the clips, None where it is not known.
+            room: offset ``float32[dim]`` of the room that they were spoken in; None: unknown.
 
         Raises:
             UsageError: a label is not one of the population's, or there is not one for every clip.
         """
         known = _label_indices(population, labels, len(embeddings))
-        clips = np.asarray(embeddings, np.float64).reshape(len(embeddings), len(population.mean)) - population.mean
-        shifts = np.zeros_like(clips)
-        shifts[known >= 0] = population.shifts[known[known >= 0]]
-        hypotheses = _hypotheses(population, clips, known)
-        shifts[known < 0] = hypotheses[1:] @ population.shifts
-        offset = ((clips - shifts).sum(axis=0) / (len(clips) + PSEUDO_CLIPS)).astype(np.float32)
-        return cls(offset, label_prior(population, offset), len(clips), float(hypotheses[0]))
+        clips = np.asarray(embeddings, np.float32).reshape(len(embeddings), len(population.mean))
+        elsewhere = np.zeros_like(population.mean) if room is None else room
+        if not len(clips):
+            return cls(elsewhere, label_prior(population, elsewhere), 0)
+        shifts = population.shifts[known]
+        share, offset = _share(len(clips)), elsewhere
+        for _ in range(PASSES):
+            expected = np.float32(LABEL_SHIFT) * (head.probabilities(clips - offset) @ population.shifts)
+            centre = (clips - population.mean - np.where(known[:, None] < 0, expected, shifts)).mean(axis=0)
+            offset = np.float32(share) * centre + np.float32(1 - share) * elsewhere
+        return cls(centre, label_prior(population, offset), len(clips))
 
     @property
     def share(self) -> float:
-        """How far the profile is trusted over the population, 0 to 1."""
-        return self.clips / (self.clips + PSEUDO_CLIPS)
+        """How far the profile is trusted over the room, 0 to 1."""
+        return _share(self.clips)
 
     @property
     def own(self) -> Matrix | None:
-        """``float32[dim]``: the part of the offset that is the person's and not the room's; None if that is unknown.
-
-        The posterior mean of ``u`` given the room, ``share * (mean of the clips - room)``.
-        """
-        if self.room is None or self.room_share < KNOWN_SHARE:
+        """``float32[dim]``: the part of the centre that is the person's and not the room's; None if that is unknown."""
+        if self.room is None:
             return None
-        own: Matrix = self.offset - np.float32(self.share) * self.room
+        own: Matrix = np.float32(self.share) * (self.centre - self.room)
         return own
 
     def moved_to(self, room: Room) -> VoiceProfile | None:
@@ -86,40 +98,38 @@ class VoiceProfile:
 
         None where there is nothing to move: it is the same room, or one of the two is not known well enough.
         """
-        own = self.own
-        if own is None or self.room is None or not room.is_known or not room.differs_from(self.room):
+        if self.room is None or not room.is_known or not room.differs_from(self.room):
             return None
-        return replace(self, offset=own + np.float32(self.share) * room.mean)
+        return replace(self, centre=self.centre - self.room + room.mean, room=room.mean)
 
-    def apply(self, embeddings: Matrix) -> Matrix:
-        """Return ``float32[batch, dim]`` without the person's offset."""
-        moved: Matrix = embeddings - self.offset
-        return moved
+    def offset(self, room: Matrix | None = None) -> Matrix:
+        """Return what is subtracted from the person's embeddings, ``float32[dim]``.
+
+        The posterior mean of room and person together, ``share * centre + (1 - share) * room``: one person alone in a
+        room is not counted twice. ``room`` is the offset ``float32[dim]`` of the room they are in; None: unknown.
+        """
+        offset: Matrix = np.float32(self.share) * self.centre
+        return offset if room is None else offset + np.float32(1 - self.share) * room
+
+
+def _share(clips: int) -> float:
+    return clips / (clips + PSEUDO_CLIPS)
 
 
 def adapted_probabilities(
-    head: Head,
-    population: Population,
-    voice_profile: VoiceProfile,
-    embeddings: Matrix,
-    weight: float = 1.0,
-    as_strangers: Matrix | None = None,
+    head: Head, embeddings: Matrix, offset: Matrix, weight: float = 1.0, otherwise: Matrix | None = None
 ) -> Matrix:
     """Return ``float32[batch, labels]`` for embeddings ``float32[batch, dim]`` of someone who is probably enrolled.
 
     Args:
-        head: for strangers.
-        population: with the head for regulars, which takes over as the profile's share grows.
-        voice_profile: of the person.
+        head: of the bundle.
         embeddings: of their utterances.
+        offset: of the person, ``float32[dim]``, see ``VoiceProfile.offset``.
         weight: posterior probability that it is this person: the result is the mixture of both cases.
-        as_strangers: the embeddings for the other case, without the room; None: as they are.
+        otherwise: offset ``float32[dim]`` in the other case, the room's; None: zero.
     """
-    moved = voice_profile.apply(embeddings)
-    share = voice_profile.share
-    known = share * population.regulars.probabilities(moved) + (1 - share) * head.probabilities(moved)
-    known /= known.sum(axis=1, keepdims=True)
-    unknown = head.probabilities(embeddings if as_strangers is None else as_strangers)
+    known = head.probabilities(embeddings - offset)
+    unknown = head.probabilities(embeddings if otherwise is None else embeddings - otherwise)
     mixture: Matrix = (weight * known + (1 - weight) * unknown).astype(np.float32)
     return mixture
 
@@ -152,52 +162,3 @@ def _label_indices(population: Population, labels: Sequence[str | None] | None, 
             allowed = ", ".join(population.labels)
             raise UsageError(f"label {label!r} is not one of {allowed}{nearest(label, population.labels)}")
     return np.array([-1 if label is None else population.labels.index(label) for label in labels], np.int64)
-
-
-def _hypotheses(population: Population, clips: Doubles, known: Integers) -> Doubles:
-    """Return the posterior ``float64[1 + labels]`` of unlabelled clips being mixed, or all of each label.
-
-    Along the population's axes, mixed clips are ``N(u, Σ_ε + Σ_δ)`` with ``Σ_δ`` the scatter of the shifts, clips of
-    label ``y`` are ``N(δ_y + u, Σ_ε)``; ``u ~ N(0, Σ_u)`` given the labelled clips, integrated out in closed form.
-
-    Args:
-        population: the model.
-        clips: ``float64[clips, dim]`` minus the population's mean.
-        known: ``int64[clips]``, index of the label or -1.
-    """
-    shifts = (population.shifts @ population.axes.T).astype(np.float64)
-    within = population.within.astype(np.float64)
-    along = clips @ population.axes.T
-    unlabelled = along[known < 0]
-    count = len(unlabelled)
-    if not count:
-        return np.eye(1 + len(shifts))[:, 0]
-    centre, covariance = _posterior(population, along[known >= 0] - shifts[known[known >= 0]])
-    mean = unlabelled.mean(axis=0)
-    scatter = (unlabelled - mean).T @ (unlabelled - mean)
-    spread = within + _scatter(population)
-    evidence = np.empty(1 + len(shifts))
-    for index, (noise, shift) in enumerate([(spread, 0.0 * centre), *((within, shift) for shift in shifts)]):
-        around = covariance + noise / count
-        apart = mean - centre - shift
-        evidence[index] = -0.5 * (
-            (count - 1) * np.linalg.slogdet(noise)[1]
-            + np.trace(np.linalg.solve(noise, scatter))
-            + np.linalg.slogdet(around)[1]
-            + apart @ np.linalg.solve(around, apart)
-        )
-    prior = np.full(1 + len(shifts), (1 - MIXED_PRIOR) / len(shifts))
-    prior[0] = MIXED_PRIOR
-    return softmax(np.log(prior) + evidence / TEMPERING)
-
-
-def _scatter(population: Population) -> Doubles:
-    """Return the covariance ``float64[axes, axes]`` of the labels' shifts."""
-    return np.atleast_2d(np.cov(population.axes.astype(np.float64) @ population.shifts.T, bias=True))
-
-
-def _posterior(population: Population, clips: Doubles) -> tuple[Doubles, Doubles]:
-    """Return mean and covariance of ``u`` along the axes given clips ``float64[clips, axes]`` without their shifts."""
-    between, within = population.between.astype(np.float64), population.within.astype(np.float64)
-    gain = between @ np.linalg.inv(len(clips) * between + within)
-    return gain @ clips.sum(axis=0), between - len(clips) * gain @ between

@@ -12,18 +12,12 @@ from safetensors.numpy import load_file, save_file
 
 from edge.arrays import Matrix
 from edge.errors import ModelError
-from edge.head import Head
 
 POPULATION_NAME = "population.safetensors"
 _SHAPES = {
     "mean": ("dim",),
     "shifts": ("labels", "dim"),
     "axes": ("axes", "dim"),
-    "between": ("axes", "axes"),
-    "within": ("axes", "axes"),
-    "regulars_weight": ("labels", "dim"),
-    "regulars_bias": ("labels",),
-    "regulars_temperature": ("one",),
     "offsets": ("speakers", "dim"),
     "label_shares": ("speakers", "labels"),
 }
@@ -31,10 +25,7 @@ _SHAPES = {
 
 @dataclass(frozen=True)
 class Population:
-    """A speaker factor model of the embedding, ``z = mean + u_speaker + shift_label + noise``, and the regulars' head.
-
-    The covariances are kept only along the few directions that the strangers' head looks at.
-    """
+    """A speaker factor model of the embedding, ``z = mean + u_speaker + shift_label + noise``."""
 
     labels: tuple[str, ...]
     """In the order of the head's outputs."""
@@ -43,17 +34,11 @@ class Population:
     shifts: Matrix
     """``float32[labels, dim]``: how a label moves the embedding away from ``mean``, whoever speaks."""
     axes: Matrix
-    """``float32[axes, dim]``, orthonormal rows: the directions that the strangers' head looks at."""
-    between: Matrix
-    """``float32[axes, axes]``: covariance of the speakers' offsets along the axes."""
-    within: Matrix
-    """``float32[axes, axes]``: covariance, along the axes, of one speaker's clips of one label."""
-    regulars: Head
-    """Reads embeddings without their speaker's offset; the bundle's own head is for strangers."""
+    """``float32[axes, dim]``, orthonormal rows: the directions that the head looks at."""
     offsets: Matrix
-    """``float32[speakers, dim]``: ``u`` of the training speakers."""
+    """``float32[speakers, dim]``: ``u`` of the training speakers who showed several labels."""
     label_shares: Matrix
-    """``float32[speakers, labels]``: how often each training speaker showed each label, rows summing to one."""
+    """``float32[speakers, labels]``: how often each of them showed each label, rows summing to one."""
 
     @classmethod
     def load(cls, path: Path, labels: Sequence[str]) -> Population:
@@ -67,17 +52,11 @@ class Population:
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path}: cannot be read: {error}") from None
         _check(path, tensors, len(labels))
-        tensors = {name: tensors[name].astype(np.float32) for name in _SHAPES}
-        weight, bias, temperature = (tensors.pop(f"regulars_{name}") for name in ("weight", "bias", "temperature"))
-        return cls(tuple(labels), regulars=Head(weight, bias, float(temperature.item())), **tensors)
+        return cls(tuple(labels), **{name: tensors[name].astype(np.float32) for name in _SHAPES})
 
     def save(self, path: Path) -> None:
         """Write the safetensors file that ``load`` reads."""
-        tensors = {name: getattr(self, name) for name in _SHAPES if not name.startswith("regulars")} | {
-            "regulars_weight": self.regulars.weight,
-            "regulars_bias": self.regulars.bias,
-            "regulars_temperature": np.array([self.regulars.temperature], np.float32),
-        }
+        tensors = {name: getattr(self, name) for name in _SHAPES}
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path)
 
 
@@ -85,7 +64,7 @@ def _check(path: Path, tensors: Mapping[str, Matrix], labels: int) -> None:
     missing = sorted(set(_SHAPES) - set(tensors))
     if missing:
         raise ModelError(f"{path}: lacks {', '.join(missing)}")
-    sizes = {"labels": labels, "one": 1}
+    sizes = {"labels": labels}
     for name, axes in _SHAPES.items():
         shape = tensors[name].shape
         if len(shape) != len(axes) or any(
@@ -94,8 +73,3 @@ def _check(path: Path, tensors: Mapping[str, Matrix], labels: int) -> None:
             raise ModelError(f"{path}: {name} has shape {list(shape)}, which does not fit {sizes} as {list(axes)}")
         if not np.isfinite(tensors[name]).all():
             raise ModelError(f"{path}: {name} holds values that are not finite")
-    if tensors["regulars_temperature"].item() <= 0:
-        raise ModelError(f"{path}: regulars_temperature is not positive")
-    for name in ("between", "within"):
-        if not np.allclose(tensors[name], tensors[name].T) or np.linalg.eigvalsh(tensors[name]).min() <= 0:
-            raise ModelError(f"{path}: {name} is no covariance: it must be symmetric and positive definite")

@@ -20,8 +20,11 @@ CONTRAST_AXES = 2
 differ most, and one person then passes for another room."""
 ANOTHER_ROOM = 0.8
 """Distance from which on it is another room; see ``room_contrast`` for its unit."""
-KNOWN_SHARE = 0.5
-"""From this share on a room is known well enough to be compared, and for voice profiles to be moved."""
+EVEN = 0.4
+"""Share of the commonest answer up to which a room is trusted as usual."""
+ONE_SIDED = 30.0
+"""How much more evidence is wanted of a room, per share of the commonest answer above ``EVEN``: what most utterances
+have in common may be their label, as in everyday speech, which is neutral."""
 
 
 class Room:
@@ -30,7 +33,7 @@ class Room:
     The model is ``z = mean + room + shift_label + noise``; the label is the answer given, as probabilities ``p``. The
     offset is the posterior mean ``sum(z - mean - label_shift * p @ shifts) / (n + k)``, where the sum and ``n`` decay
     so that they remember about ``window`` utterances, and ``k``, the noise over the rooms' variance, is
-    ``pseudo_utterances``.
+    ``pseudo_utterances``, and more the more of the answers are the same.
     """
 
     def __init__(self, population: Population, settings: RoomSettings) -> None:
@@ -56,7 +59,9 @@ class Room:
     @property
     def share(self) -> float:
         """How far the estimate is trusted, ``n / (n + k)``, 0 with nothing heard."""
-        return self.utterances / (self.utterances + self._settings.pseudo_utterances)
+        commonest = self._sums.answers.max() / max(self.utterances, 1e-9)
+        k = self._settings.pseudo_utterances * (1 + ONE_SIDED * max(0.0, commonest - EVEN))
+        return float(self.utterances / (self.utterances + k))
 
     @property
     def utterances(self) -> float:
@@ -65,8 +70,8 @@ class Room:
 
     @property
     def is_known(self) -> bool:
-        """The estimate is good enough to compare rooms by it."""
-        return self.share >= KNOWN_SHARE
+        """The estimate is good enough to compare rooms by it, and for voice profiles to be moved."""
+        return self.utterances >= self._settings.pseudo_utterances
 
     @property
     def label_shares(self) -> Matrix:
@@ -125,7 +130,10 @@ class Room:
     def tensors(self) -> dict[str, Doubles]:
         """Return all there is to keep, a few kilobytes: what a room has said, whatever the population is."""
         sums = self._sums
-        return {"embeddings": sums.embeddings, "labels": sums.labels, "utterances": np.array([sums.utterances])}
+        utterances = np.array([sums.utterances])
+        return {
+            "embeddings": sums.embeddings, "labels": sums.labels, "answers": sums.answers, "utterances": utterances
+        }  # fmt: skip
 
     def restore(self, tensors: Mapping[str, Doubles]) -> None:
         """Take over what ``tensors`` returned.
@@ -140,7 +148,8 @@ class Room:
         if not fits or tensors["utterances"].item() < 0:
             raise ModelError("is no room of this model")
         self.clear()
-        self._sums = _Sums(tensors["embeddings"].copy(), tensors["labels"].copy(), tensors["utterances"].item())
+        embeddings, labels, answers = (tensors[name].copy() for name in ("embeddings", "labels", "answers"))
+        self._sums = _Sums(embeddings, labels, answers, tensors["utterances"].item())
 
     @property
     def _keep(self) -> float:
@@ -166,25 +175,31 @@ class _Sums:
     """``float64[dim]``"""
     labels: Doubles
     """``float64[labels]``, of the answers' probabilities."""
+    answers: Doubles
+    """``float64[labels]``: how often each label was the most probable one."""
     utterances: float
 
     @classmethod
     def empty(cls, population: Population) -> _Sums:
-        return cls(np.zeros(len(population.mean)), np.zeros(len(population.labels)), 0.0)
+        labels = len(population.labels)
+        return cls(np.zeros(len(population.mean)), np.zeros(labels), np.zeros(labels), 0.0)
 
     def add(self, embedding: Matrix, probabilities: Matrix, keep: float = 1.0) -> None:
         self.embeddings = keep * self.embeddings + embedding
         self.labels = keep * self.labels + probabilities
+        self.answers = keep * self.answers
+        self.answers[probabilities.argmax()] += 1
         self.utterances = keep * self.utterances + 1
 
     def scaled(self, factor: float) -> _Sums:
-        return _Sums(factor * self.embeddings, factor * self.labels, factor * self.utterances)
+        return _Sums(factor * self.embeddings, factor * self.labels, factor * self.answers, factor * self.utterances)
 
     def less(self, latest: _Sums) -> _Sums:
         """Return the sums of what was before the latest utterances, decayed as they are now."""
         return _Sums(
             self.embeddings - latest.embeddings,
             self.labels - latest.labels,
+            self.answers - latest.answers,
             self.utterances - latest.utterances,
         )
 

@@ -42,5 +42,5 @@ def cross_validate(workspace: Workspace, recipe_path: Path, *, folds: int, encod
 
 def _measure_fold(trainer: Retrainer, train: Part, held: Part) -> tuple[list[WeightedGain], dict[str, float]]:
     trained = trainer.train_for_device(train, trainer.recipe.seed)
-    gains, speakers = measure(trained.model.population, trained.model.head, *trained.embed(held))
+    gains, speakers = measure(trained.model, *trained.embed(held))
     return weighted(gains, held), speakers

@@ -17,25 +17,28 @@ from calibrate.metrics import unweighted_accuracy
 from calibrate.report import Note, Picture, Report, Table, points
 from calibrate.report.blocks import Block
 from calibrate.report.cells import Cell
-from edge.adapt import VoiceProfile, adapted_probabilities
+from calibrate.streams import DeviceModel
+from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
-from edge.head import Head
-from edge.population import Population
 
 Condition = Literal["unlabelled", "one-sided", "neutral", "labelled"]
-Method = Literal["none", "naive", "profile"]
+Method = Literal["none", "room", "naive", "profile"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 METHODS: tuple[Method, ...] = get_args(Method)
 CLIPS = (0, 1, 2, 4, 8, 16)
 DRAWS = 20
 MUCH = 0.03
 """UA whose loss the report counts."""
+ROOM_UTTERANCES = 64
+"""Of a corpus, that the room is estimated from."""
 NAIVE_CLIPS = 3.0
 """The baseline subtracts ``Σ (z - mean) / (clips + NAIVE_CLIPS)``."""
 PROTOCOL = (
     f"mean of {DRAWS} seeded draws of enrolment clips, tested on the speaker's other clips; of each clip what the "
-    "device's segmenter keeps; torch; UA is the mean recall over the corpus's labels, its speakers pooled; none, naive "
-    "and profile see the same test clips. unlabelled: drawn at random; one-sided: all of one emotion, mean over the "
+    "device's segmenter keeps; torch; UA is the mean recall over the corpus's labels, its speakers pooled; all methods "
+    "see the same test clips. none: as strangers, no room; room: as strangers in a room known from up to "
+    f"{ROOM_UTTERANCES} utterances of the corpus's tested speakers, drawn anew each time; profile: enrolled, in that "
+    "room; naive: by mean subtraction alone. unlabelled: drawn at random; one-sided: all of one emotion, mean over the "
     "emotions; neutral: known to be neutral; labelled: drawn at random, labels known. At least one clip of every "
     "emotion stays in the test, so that the smallest emotions enrol with fewer clips than the column says"
 )
@@ -93,8 +96,7 @@ def ua_of_draws(answers: Sequence[Answer], method: str) -> list[float]:
 
 
 def measure(
-    population: Population,
-    head: Head,
+    model: DeviceModel,
     part: Part,
     embeddings: Matrix,
     clips: Sequence[int] = CLIPS,
@@ -103,8 +105,7 @@ def measure(
     """Return UA per corpus, condition and number of clips, and per speaker what 8 unlabelled clips gain in UA.
 
     Args:
-        population: of the run.
-        head: for strangers.
+        model: what answers.
         part: utterances of speakers never trained on.
         embeddings: ``float32[n, dim]``, theirs.
         clips: numbers of enrolment clips.
@@ -114,6 +115,7 @@ def measure(
     speaker_gains: dict[str, float] = {}
     for corpus in np.unique(part.corpora):
         mine = np.flatnonzero(part.corpora == corpus)
+        rooms = [_room(model, embeddings[mine], draw) for draw in range(draws)]
         for condition in CONDITIONS:
             for count in clips:
                 answers: list[Answer] = []
@@ -122,7 +124,7 @@ def measure(
                     own = [
                         Answer(
                             str(corpus), draw.key, part.labels[rows[draw.tested]],
-                            _predict(population, head, embeddings[rows], part.labels[rows], draw, condition),
+                            _predict(model, embeddings[rows], part.labels[rows], draw, condition, rooms[draw.key[0]]),
                         )
                         for draw in enrolments(part.labels[rows], condition, count, draws, str(speaker))
                     ]  # fmt: skip
@@ -170,21 +172,28 @@ def enrolments(labels: Rows, condition: Condition, count: int, draws: int, speak
                 yield Enrolment((draw, emotion), enrolled, np.setdiff1d(everything, enrolled))
 
 
+def _room(model: DeviceModel, embeddings: Matrix, seed: int) -> Matrix:
+    """Return the offset ``float32[dim]`` of a room in which some of ``float32[n, dim]`` have been said."""
+    room = model.room()
+    model.answer(np.random.default_rng(seed).permutation(embeddings)[:ROOM_UTTERANCES], room)
+    return room.offset()
+
+
 def _predict(
-    population: Population, head: Head, embeddings: Matrix, labels: Rows, draw: Enrolment, condition: Condition
+    model: DeviceModel, embeddings: Matrix, labels: Rows, draw: Enrolment, condition: Condition, room: Matrix
 ) -> dict[str, Rows]:
     """Return the predictions of every method for one speaker and draw."""
     enrolled, tested = embeddings[draw.enrolled], embeddings[draw.tested]
+    population, head = model.population, model.head
     known = condition in ("neutral", "labelled")
     names = [population.labels[label] if known else None for label in labels[draw.enrolled]]
-    profile = VoiceProfile.estimate(population, enrolled, names)
-    offset = (enrolled - population.mean).sum(axis=0) / (len(enrolled) + NAIVE_CLIPS)
-    probabilities: dict[Method, Matrix] = {
-        "none": head.probabilities(tested),
-        "naive": head.probabilities(tested - offset),
-        "profile": adapted_probabilities(head, population, profile, tested),
+    profile = VoiceProfile.estimate(population, head, enrolled, names, room)
+    naive = (enrolled - population.mean).sum(axis=0) / (len(enrolled) + NAIVE_CLIPS)
+    offsets: dict[Method, Matrix] = {"room": room, "naive": naive, "profile": profile.offset(room)}
+    predicted = {method: head.probabilities(tested - offset) for method, offset in offsets.items()}
+    return {
+        method: shares.argmax(axis=1) for method, shares in (predicted | {"none": head.probabilities(tested)}).items()
     }
-    return {method: shares.argmax(axis=1) for method, shares in probabilities.items()}
 
 
 def enrolment_report(gains: Sequence[Gain], speakers: dict[str, float], protocol: str) -> Report:

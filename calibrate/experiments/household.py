@@ -16,7 +16,7 @@ from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
 from calibrate.report import Report, Table
 from calibrate.workspace import Workspace
-from edge.adapt import VoiceProfile, adapted_probabilities
+from edge.adapt import VoiceProfile
 from edge.analyze import whole_file_waveform
 from edge.bundle import Bundle
 from edge.people.conversation import Conversation
@@ -145,7 +145,7 @@ def _household(bundle: Bundle, enrolments: dict[str, list[Encoding]]) -> Househo
     household = Household(bundle, SpeakerSettings())
     for name, clips in enrolments.items():
         person = Person(name=name, consent=Consent(text_version="evaluation", how="--yes"))
-        profile = VoiceProfile.estimate(bundle.population, np.stack([clip.embedding for clip in clips]))
+        profile = VoiceProfile.estimate(bundle.population, bundle.head, np.stack([clip.embedding for clip in clips]))
         prints = np.stack([clip.voiceprint for clip in clips if clip.voiceprint is not None])
         household.members[name] = Member(person, profile, prints)
     return household
@@ -154,7 +154,7 @@ def _household(bundle: Bundle, enrolments: dict[str, list[Encoding]]) -> Househo
 def _bound(household: Household, name: str, encoding: Encoding) -> int:
     bundle, profile = household.bundle, household.voice_profile(name)
     assert profile is not None
-    shares = adapted_probabilities(bundle.head, bundle.population, profile, encoding.embedding[None])
+    shares = bundle.head.probabilities((encoding.embedding - profile.offset())[None])
     return int(shares.argmax())
 
 

@@ -18,7 +18,7 @@ from calibrate.dataset import Part, Rows
 from calibrate.experiments.selection import join_parts
 from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run
-from calibrate.speakers.factor_model import embed_part, fit_population, learned_regulars, strangers_head
+from calibrate.speakers.factor_model import device_head, embed_part, fit_population
 from calibrate.splits import make_splits
 from calibrate.streams import DeviceModel
 from calibrate.train import finetune_run
@@ -173,9 +173,9 @@ class Retrainer:
     def train_for_device(self, train: Part, seed: int) -> Retrained:
         """Return a run trained on a part, see ``train``, with the population of those who trained."""
         run, source = self.train(train, None, seed)
-        head = strangers_head(run)
+        head = device_head(run)
         part, embeddings = embed_part(run, train, source)
-        population = fit_population(embeddings, part, self.recipe.labels, head.weight, learned_regulars(run))
+        population = fit_population(embeddings, part, self.recipe.labels, head.weight)
         return Retrained(run, source, DeviceModel(head, population))
 
 

@@ -19,7 +19,7 @@ from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
 from calibrate.report import Note, Report, Table, deviation, rounded
 from calibrate.run import Run
-from calibrate.speakers.factor_model import embed_part, fit_population, learned_regulars, strangers_head
+from calibrate.speakers.factor_model import device_head, embed_part, fit_population
 from calibrate.training.clip_mfcc import speaker_mfcc
 from calibrate.training.heads import Classifier
 from calibrate.training.sources import FeatureSource
@@ -115,10 +115,10 @@ class _Heads:
     def __init__(self, runs: Mapping[str, Run], source: FeatureSource, train: Part, voices: np.ndarray) -> None:
         self.runs, self.voices = runs, torch.from_numpy(voices)
         untold = runs["untold"]
-        self.head = strangers_head(untold)
+        self.head = device_head(untold)
         part, embeddings = embed_part(untold, train, source)
         labels = untold.recipe.labels
-        self.population = fit_population(embeddings, part, labels, self.head.weight, learned_regulars(untold))
+        self.population = fit_population(embeddings, part, labels, self.head.weight)
 
     def informed(self, features: Tensor, voice: np.ndarray) -> Predictions:
         """Answer to ``float32[n, layers, width]`` of one speaker with the mean MFCC ``float32[coefficients]``."""
@@ -138,8 +138,8 @@ class _Heads:
 
     def enrolled(self, embeddings: np.ndarray, enrolled: Rows, tested: Rows) -> Rows:
         """Answer to some of one speaker's embeddings ``float32[n, dim]`` with the voice profile of others."""
-        profile = VoiceProfile.estimate(self.population, embeddings[enrolled], [None] * len(enrolled))
-        shares = adapted_probabilities(self.head, self.population, profile, embeddings[tested])
+        profile = VoiceProfile.estimate(self.population, self.head, embeddings[enrolled])
+        shares = adapted_probabilities(self.head, embeddings[tested], profile.offset())
         return np.asarray(shares.argmax(axis=1), np.int64)
 
 

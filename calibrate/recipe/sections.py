@@ -132,8 +132,6 @@ class HeadRecipe(Record):
     rank: Number = 0
     """Of the weights from features to embedding, which are then stored as two thin matrices (dense); 0: full."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    regulars: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the loss for the head of enrolled people, which learns along; 0: it is fitted afterwards."""
     speaker: Literal["none", "id", "mfcc"] = "none"
     """What is added to the features about who speaks: nothing, a learned vector, or their mean MFCC, by a dense layer.
     Somebody who was not trained on gets the mean of all; no bundle can be made of such a head."""
@@ -150,8 +148,6 @@ class HeadRecipe(Record):
 
     @model_validator(mode="after")
     def _learns(self) -> HeadRecipe:
-        if self.regulars and self.kind in ("linear", "logistic"):
-            raise ValueError("regulars needs kind = 'dense': a linear head has no layer that could learn along")
         if self.kind == "logistic" and (self.mix == "weighted" or self.speaker != "none"):
             raise ValueError("kind = 'logistic' is fitted at once; mix = 'weighted' and speakers have to be learned")
         if self.rank and self.kind not in ("dense", "logistic"):

@@ -106,7 +106,7 @@ class Classifier(nn.Module):
     ``linear``, ``logistic``: ``z`` is the projection on the first principal components, fixed after ``fit``.
     ``dense``: ``z`` is dropout, dense, tanh of the features (Wagner et al. 2022, and report B), learned.
     ``stack``: ``z`` is dense, ReLU, dropout, batch normalisation, a few times over (report A), learned.
-    ``output`` is the head for strangers; ``regulars``, where the recipe has it, that for enrolled people.
+    ``output`` is the bundle's head.
     """
 
     def __init__(self, recipe: HeadRecipe, layers: int, width: int, labels: int, speakers: Sequence[str] = ()) -> None:
@@ -129,12 +129,8 @@ class Classifier(nn.Module):
         self.after = nn.Sequential(*_after_dense(recipe.dim, recipe.dropout)) if stacked else None
         self.dropout = nn.Dropout(0.0 if stacked else recipe.dropout)
         self.output = nn.Linear(recipe.dim, labels)
-        self.regulars_share = recipe.regulars
-        self.regulars = nn.Linear(recipe.dim, labels) if recipe.regulars else None
-        for head in (self.output, self.regulars):
-            if head is not None:
-                nn.init.zeros_(head.weight)
-                nn.init.zeros_(head.bias)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
 
     def fit(self, layers: Tensor, weights: Tensor | None = None) -> None:
         """Set standardisation and principal components.
@@ -185,19 +181,11 @@ class Classifier(nn.Module):
 
     def forward(self, layers: Tensor, speakers: Tensor | None = None) -> Tensor:
         """Return logits ``float32[batch, labels]``, see ``embed``."""
-        return cast(Tensor, self.output(self.dropout(self.embed(layers, speakers))))
+        return self.answer(self.embed(layers, speakers))
 
-    def both(self, z: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return logits ``float32[batch, labels]`` of both heads; the regulars' reads ``z`` without the speaker.
-
-        Args:
-            z: embeddings ``float32[batch, dim]``.
-            speakers: ``int64[batch]``, who speaks.
-        """
-        strangers = self.output(self.dropout(z))
-        if self.regulars is None:
-            return strangers, None
-        return strangers, self.regulars(self.dropout(without_speaker(z, speakers)))
+    def answer(self, z: Tensor) -> Tensor:
+        """Return logits ``float32[batch, labels]`` for embeddings ``float32[batch, dim]``."""
+        return cast(Tensor, self.output(self.dropout(z)))
 
 
 def narrowed(size: int, rank: int) -> nn.Module:
@@ -213,17 +201,6 @@ def rows_of(names: Sequence[str], speakers: Iterable[str]) -> Tensor:
     """Return the place of each speaker among the names, ``int64[n]``, -1 for one who is not there."""
     places = {name: place for place, name in enumerate(names)}
     return torch.tensor([places.get(speaker, -1) for speaker in speakers], dtype=torch.int64)
-
-
-def without_speaker(z: Tensor, speakers: Tensor) -> Tensor:
-    """Subtract from ``float32[batch, dim]`` the offset of each of the ``int64[batch]`` speakers.
-
-    Enrolment in small: the offset is what the speaker's other utterances in the batch show, shrunk by one utterance.
-    Gradients flow through it, so that ``z`` learns means that differ between speakers.
-    """
-    same = (speakers[:, None] == speakers).float().fill_diagonal_(0)
-    apart = z - z.detach().mean(0)
-    return z - same @ apart / (same.sum(1, keepdim=True) + 1)
 
 
 def principal_components(features: Tensor, count: int, weights: Tensor | None = None, favour: float = 0.0) -> Tensor:

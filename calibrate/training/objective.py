@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy of the heads, and the terms that a recipe adds to it."""
+"""What training minimises: cross-entropy, and the terms that a recipe adds to it."""
 
 from __future__ import annotations
 
@@ -50,10 +50,7 @@ class Objective(nn.Module):
             return torch.lerp(F.cross_entropy(logits, partner, label_smoothing=smoothing), loss, share)
 
         z = classifier.embed(features, speakers)
-        strangers, regulars = classifier.both(z, speakers)
-        loss = cross_entropy(strangers)
-        if regulars is not None:
-            loss = torch.lerp(loss, cross_entropy(regulars), classifier.regulars_share)
+        loss = cross_entropy(classifier.answer(z))
         if self.schedule.contrastive:
             loss = loss + self.schedule.contrastive * supervised_contrast(z, target)
         if self.adversary is not None:

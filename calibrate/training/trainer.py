@@ -26,8 +26,6 @@ from calibrate.training.schedule import Plateau, parameter_groups, rate_factor
 from calibrate.training.sources import FeatureSource
 
 LOG_COLUMNS = ("epoch", "train_loss", "validation_loss", "validation_ua", "learning_rate")
-SPEAKERS_A_BATCH = 4
-"""Of each corpus, where a head for regulars learns along."""
 
 
 def train_classifier(
@@ -43,9 +41,8 @@ def train_classifier(
 ) -> None:
     """Train a classifier, and the encoder layers its source lets learn, for the schedule's epochs.
 
-    AdamW; batches are drawn so that corpora, and labels within them, weigh the same. Where a head for regulars learns
-    along, a batch holds few speakers of each corpus, so that each shows an offset. ``log.csv`` and ``checkpoint.pt`` in
-    ``folder`` grow with every epoch; a resumed run ends with the same numbers.
+    AdamW; batches are drawn so that corpora, and labels within them, weigh the same. ``log.csv`` and
+    ``checkpoint.pt`` in ``folder`` grow with every epoch; a resumed run ends with the same numbers.
 
     Args:
         classifier: trained in place.
@@ -124,9 +121,8 @@ class _Training:
 
     def run_epoch(self, seed: tuple[int, int]) -> float:
         """Train for an epoch, or until a validation within it says that it is enough; returns the mean loss."""
-        gathered = SPEAKERS_A_BATCH if self.classifier.regulars is not None else None
         losses = []
-        for rows, rng in _draws(self.train, self.schedule.batch, self.batches, seed, gathered):
+        for rows, rng in _draws(self.train, self.schedule.batch, self.batches, seed):
             losses.append(self._step(rows, rng))
             if self.schedule.evaluate_every and self.rates.last_epoch % self.schedule.evaluate_every == 0:
                 self.evaluate(noted=True)
@@ -184,23 +180,9 @@ def validate(classifier: Classifier, features: Tensor, part: Part) -> tuple[floa
     return float(loss), float(np.mean(ua))
 
 
-def _draws(
-    part: Part, batch: int, batches: int, seed: tuple[int, int], speakers: int | None = None
-) -> Iterator[tuple[Rows, np.random.Generator]]:
-    """Yield the rows of each batch, drawn with balanced weights, and the generator for their augmentation.
-
-    ``speakers`` limits how many of each corpus a batch holds.
-    """
+def _draws(part: Part, batch: int, batches: int, seed: tuple[int, int]) -> Iterator[tuple[Rows, np.random.Generator]]:
+    """Yield the rows of each batch, drawn with balanced weights, and the generator for their augmentation."""
     rng = np.random.default_rng(seed)
     weights = part.balanced_weights()
-    corpora, names = part.corpora, part.speakers
-    rows_of = [corpora == corpus for corpus in np.unique(corpora)]
-    names_of = [np.unique(names[rows]) for rows in rows_of]
     for _ in range(batches):
-        drawn = weights
-        if speakers is not None:
-            drawn = np.zeros_like(weights)
-            for rows, known in zip(rows_of, names_of, strict=True):
-                chosen = rows & np.isin(names, rng.choice(known, min(speakers, len(known)), replace=False))
-                drawn[chosen] = weights[chosen] / (weights[chosen].sum() * len(rows_of))
-        yield rng.choice(len(weights), min(batch, len(weights)), p=drawn), rng
+        yield rng.choice(len(weights), min(batch, len(weights)), p=weights), rng

@@ -87,8 +87,8 @@ class Conversation:
     def recognize(self, encoding: Encoding, start_s: float, end_s: float) -> Recognition:
         """Take the next utterance, from ``start_s`` to ``end_s`` of the source's clock.
 
-        The room's offset is for strangers: the voice profile of an enrolled person has the room in it, so that who is
-        alone in a room is not counted twice. In another room than that of the enrolment the profile is moved there.
+        The offset of an enrolled person lies between the room's and that of their enrolment clips; in another room than
+        that of the enrolment the voice profile is moved there first.
         """
         started_s = time.perf_counter()
         pause_s = 0.0 if self._ended_s is None else start_s - self._ended_s
@@ -96,22 +96,19 @@ class Conversation:
         bundle, room = self.household.bundle, self.room
         offset = room.offset() if room else np.zeros_like(encoding.embedding)
         share = room.share if room else 0.0
-        embedding, as_stranger = encoding.embedding[None], (encoding.embedding - offset)[None]
         speaker, voice_profile = self._speaker(encoding, pause_s, offset)
         moved = voice_profile.moved_to(room) if speaker and voice_profile and room else None
         adapted_s = time.perf_counter()
-        without_person = encoding.embedding
-        if voice_profile and speaker:
-            shares = adapted_probabilities(
-                bundle.head, bundle.population, moved or voice_profile, embedding, speaker.score, as_stranger
-            )
-            own = voice_profile.own
+        embedding, without_person = encoding.embedding[None], encoding.embedding
+        if voice_profile:
+            own = voice_profile.own if speaker else None
             without_person = without_person if own is None else without_person - own
-            share = share if moved else 0.0
-        elif voice_profile:
-            shares = adapted_probabilities(bundle.head, bundle.population, voice_profile, as_stranger)
+            weight = speaker.score if speaker else 1.0
+            applied = (moved or voice_profile).offset(offset)
+            shares = adapted_probabilities(bundle.head, embedding, applied, weight, offset)
+            share = share if moved else share * (1 - voice_profile.share)
         else:
-            shares = bundle.head.probabilities(as_stranger)
+            shares = bundle.head.probabilities(embedding - offset)
         return Recognition(
             scores=dict(zip(bundle.manifest.labels, shares[0].tolist(), strict=True)),
             encoding=encoding,
@@ -127,7 +124,7 @@ class Conversation:
     def _speaker(
         self, encoding: Encoding, pause_s: float, room: Matrix
     ) -> tuple[SpeakerMatch | None, VoiceProfile | None]:
-        """Return who spoke, and the voice profile of that person or, relative to ``room``, of a stranger."""
+        """Return who spoke, and the voice profile of that person, or of a stranger in a room with that offset."""
         household = self.household
         if household.bound_to:
             return SpeakerMatch(household.bound_to, 1.0), household.voice_profile(household.bound_to)

@@ -126,8 +126,8 @@ class Enrolment:
                 adapted to in another one; None: unknown.
         """
         voice_profile = estimate_voice_profile(self._bundle, self._clips)
-        if room and room.utterances and self._all_from(room):
-            voice_profile = replace(voice_profile, room=room.mean, room_share=room.share)
+        if room and room.is_known and self._all_from(room):
+            voice_profile = replace(voice_profile, room=room.mean)
         return Enrolled(
             name=self.person.name,
             added=len(self.added),

@@ -31,13 +31,15 @@ class StrangerMemory:
     def follow(self, encoding: Encoding, pause_s: float, room: Matrix) -> VoiceProfile | None:
         """Take a stranger's next utterance; return the voice profile of those before it, None if there are none.
 
-        The profile is relative to ``room``, the offset ``float32[dim]`` of the room they are in.
+        ``room`` is the offset ``float32[dim]`` of the room they are in.
         """
         if pause_s > self._forget_s or not self._is_same(encoding):
             self.reset()
-        before = [utterance.embedding - room for utterance in self._utterances]
+        before = [utterance.embedding for utterance in self._utterances]
         self._utterances.append(encoding)
-        return VoiceProfile.estimate(self._bundle.population, np.stack(before)) if before else None
+        if not before:
+            return None
+        return VoiceProfile.estimate(self._bundle.population, self._bundle.head, np.stack(before), room=room)
 
     def _is_same(self, encoding: Encoding) -> bool:
         calibration = self._bundle.calibration

@@ -36,7 +36,7 @@ def estimate_voice_profile(bundle: Bundle, clips: Sequence[EnrolledClip]) -> Voi
     """Return the profile that clips of the bundle's encoder give; a label that the bundle does not know is no label."""
     embeddings = np.array([clip.embedding for clip in clips], np.float32).reshape(-1, len(bundle.population.mean))
     labels = [clip.label if clip.label in bundle.population.labels else None for clip in clips]
-    return VoiceProfile.estimate(bundle.population, embeddings, labels)
+    return VoiceProfile.estimate(bundle.population, bundle.head, embeddings, labels)
 
 
 def voice_profile_of(store: SpeakerStore, person: Person, bundle: Bundle) -> VoiceProfile | None:
@@ -53,7 +53,7 @@ def voice_profile_of(store: SpeakerStore, person: Person, bundle: Bundle) -> Voi
         clips = clips_for(store, person, bundle)
         return estimate_voice_profile(bundle, clips) if clips else None
     voice_profile = from_stored(stored)
-    shapes = {tensor.shape for tensor in (voice_profile.offset, voice_profile.room) if tensor is not None}
+    shapes = {tensor.shape for tensor in (voice_profile.centre, voice_profile.room) if tensor is not None}
     if shapes != {bundle.population.mean.shape}:
         raise ModelError(f"the profile of {person.name!r} does not fit the bundle; enrol again")
     return voice_profile
@@ -64,9 +64,9 @@ def to_stored(voice_profile: VoiceProfile, bundle: Bundle, reason: str) -> Store
     return StoredProfile(
         encoder_hash=bundle.encoder_hash,
         speaker_hash=bundle.speaker_hash,
-        tensors={"offset": voice_profile.offset, "label_prior": voice_profile.label_prior}
+        tensors={"centre": voice_profile.centre, "label_prior": voice_profile.label_prior}
         | ({} if voice_profile.room is None else {"room": voice_profile.room}),
-        facts={"clips": voice_profile.clips, "mixed": voice_profile.mixed, "room_share": voice_profile.room_share},
+        facts={"clips": voice_profile.clips},
         reason=reason,
     )
 
@@ -79,8 +79,7 @@ def from_stored(stored: StoredProfile) -> VoiceProfile:
     """
     tensors, facts = stored.tensors, stored.facts
     try:
-        clips, mixed = int(facts["clips"]), float(facts["mixed"])  # type: ignore[arg-type]  # TypeError is caught
-        room_share = float(facts.get("room_share", 0.0))  # type: ignore[arg-type]  # TypeError is caught
-        return VoiceProfile(tensors["offset"], tensors["label_prior"], clips, mixed, tensors.get("room"), room_share)
+        clips = int(facts["clips"])  # type: ignore[arg-type]  # TypeError is caught
+        return VoiceProfile(tensors["centre"], tensors["label_prior"], clips, tensors.get("room"))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the stored profile is not one of this version: {error!r}; enrol again") from None

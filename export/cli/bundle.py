@@ -81,7 +81,7 @@ def bundle(
         f"what is spoken in each file, through the device's code; {chosen}, CPU; {len(recipe.labels)} labels; "
         "no adaptation."
     )
-    population = population_of(trained, parts["train"], parts["validation"], trained.source(cache))
+    population = population_of(trained, parts["train"], trained.source(cache))
     identity = Identity(name or recipe.name, version, chosen, way)
     written = export_bundle(Model(trained, population, verifier), parts, out, identity, protocol, max_mb)
     show_checks(written.checks, "checks of the export")

@@ -81,7 +81,7 @@ def distil(
     best = student.best()
     save_student(best.encoder.encoder, recipe.student, folder / ENCODER_NAME, _label(recipe, teacher))
     run = best.as_run(teacher, recipe, str(folder / ENCODER_NAME))
-    run.temperature, run.regulars_temperature = teacher.temperature, teacher.regulars_temperature
+    run.temperature = teacher.temperature
     if teacher.recipe.head.kind == "dense":
         readable, features = run.source(cache).clean(validation, spoken_only=True)
         run.temperature = fit_temperature(run.logits(features), readable)

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part, read_parts
-from calibrate.left_out import fit_left_out_temperatures
+from calibrate.left_out import fit_left_out_temperature
 from calibrate.recipe import CorpusRecipe, HeadRecipe, Recipe
 from calibrate.run import build_run, load_run
 from calibrate.speakers.factor_model import population_of
@@ -138,10 +138,10 @@ def test_temperatures_come_from_what_was_left_out(
     for corpora in (["ravdess", "office"], ["office"]):
         chosen = whole.select(np.isin(whole.part.corpora, corpora))
         before = {name: tensor.clone() for name, tensor in run.classifier.state_dict().items()}
-        fit_left_out_temperatures(run, chosen)
+        fit_left_out_temperature(run, chosen)
         assert all(torch.equal(tensor, before[name]) for name, tensor in run.classifier.state_dict().items())
         assert run.temperature > 0
     alone = whole.select(whole.part.speakers == "office-anna")
     untouched = replace(run, temperature=7.0)
-    fit_left_out_temperatures(untouched, alone)
+    fit_left_out_temperature(untouched, alone)
     assert untouched.temperature == 7.0

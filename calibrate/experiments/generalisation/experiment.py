@@ -178,10 +178,7 @@ class _Measured:
             for corpus in np.unique(left_out.corpora):
                 mine = left_out.select(left_out.corpora == corpus)
                 self._folds.add(trained, mine, number, self._streams(trained.embed(mine)[0]))
-            model = trained.model
-            gains, speakers = measure(
-                model.population, model.head, *trained.embed(left_out), (ENROLLED,), self._effort.draws
-            )
+            gains, speakers = measure(trained.model, *trained.embed(left_out), (ENROLLED,), self._effort.draws)
             self._gains += weighted(gains, left_out)
             for speaker, gain in speakers.items():
                 self._speaker_gains[speaker].append(gain)

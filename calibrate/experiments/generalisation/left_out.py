@@ -6,17 +6,12 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from calibrate.dataset import Part, is_halved
 from calibrate.experiments.retraining import Retrained, Retrainer
-from calibrate.experiments.selection import Mask, held_out_folds, join_parts
+from calibrate.experiments.selection import Mask
+from calibrate.left_out import Answered, answer_in_room, stream_temperature
 from calibrate.splits import half_of
-from calibrate.training.temperature import fit_temperature
-from edge.arrays import Matrix
-
-NESTED_FOLDS = 2
-"""Over the speakers of a corpus that nothing is left beside, for the temperature."""
 
 Names = frozenset[str]
 
@@ -52,7 +47,7 @@ class CorpusTrainer:
         self._trainer, self._seed = trainer, seed
         self._allowed = may_train(trainer.whole)
         self._trained: dict[Names, Retrained] = {}
-        self._temperatures: dict[Names, float] = {}
+        self._answered: dict[str, Answered] = {}
         whole = trainer.whole
         emotional = emotional_corpora(whole)
         self.tested = emotional
@@ -85,38 +80,18 @@ class CorpusTrainer:
         return replace(trained, model=replace(trained.model, head=head))
 
     def temperature(self, corpora: Names) -> float:
-        """Return the temperature that suits models trained without one of these corpora, on that one.
+        """Return the temperature that suits the corpora left out in turn, answered in a room, but for what is tested.
 
-        Of a single corpus, without half of its speakers, on these.
+        Each of ``corpora`` is answered by the model of all the others that may be trained on.
         """
-        if corpora not in self._temperatures:
-            self._temperatures[corpora] = self._fit_temperature(corpora)
-        return self._temperatures[corpora]
+        return stream_temperature([self._answer(name) for name in sorted(corpora)])
 
-    def _fit_temperature(self, corpora: Names) -> float:
-        answered = [self._answers(*pair) for pair in self._pairs(corpora)]
-        logits = np.concatenate([found for _, found in answered])
-        return fit_temperature(torch.from_numpy(logits), join_parts([part for part, _ in answered]))
-
-    def _pairs(self, corpora: Names) -> list[tuple[Retrained, Part]]:
-        """Return models and what each is calibrated on, none of which it was trained on."""
-        if len(corpora) > 1:
+    def _answer(self, corpus: str) -> Answered:
+        if corpus not in self._answered:
+            others = self.names - {corpus}
+            taught = np.unique(self.part_of(others).labels)
             whole = self._trainer.whole
-            return [
-                (self.trained_on(corpora - {name}), whole.select(self._allowed & (whole.corpora == name)))
-                for name in sorted(corpora)
-            ]
-        part = self.part_of(corpora)
-        mine = part.select(np.isin(part.corpora, list(corpora)))
-        pairs = []
-        for held in held_out_folds(mine, NESTED_FOLDS, self._seed):
-            train = part.select(~np.isin(part.speakers, mine.speakers[held]))
-            pairs.append((self._trainer.train_for_device(train, self._seed), mine.select(held)))
-        return pairs
-
-    @staticmethod
-    def _answers(trained: Retrained, part: Part) -> tuple[Part, Matrix]:
-        part, embeddings = trained.embed(part)
-        head = trained.model.head
-        logits: Matrix = embeddings @ head.weight.T + head.bias
-        return part, logits
+            part = whole.select((whole.corpora == corpus) & np.isin(whole.labels, taught))
+            trained = self.trained_on(others)
+            self._answered[corpus] = answer_in_room(trained.model, *trained.embed(part))
+        return self._answered[corpus]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from calibrate.experiments.enrolment import MUCH, Gain
+from calibrate.experiments.enrolment import MUCH, Gain, Method
 from calibrate.experiments.generalisation.figures import SURE, Estimate, Everyday, Row
 from calibrate.recipe import Recipe
 from calibrate.report import Note, Picture, Report, Table, interval, points, rounded, spread
@@ -192,14 +192,15 @@ def _enrolment_table(gains: Sequence[Gain]) -> Table:
     """Return UA without and with enrolment, a row a corpus."""
     by = {(gain.corpus, gain.condition): gain.ua for gain in gains}
     corpora = list(dict.fromkeys(gain.corpus for gain in gains))
+    shown: tuple[Method, ...] = ("none", "room", "profile")
     values = [
-        [by[corpus, condition][method] for condition in ("unlabelled", "one-sided") for method in ("none", "profile")]
+        [by[corpus, condition][method] for condition in ("unlabelled", "one-sided") for method in shown]
         for corpus in corpora
     ]
     lines = zip([*corpora, "mean"], [*values, np.mean(values, axis=0).tolist()], strict=True)
     rows: list[Sequence[Cell]] = [(name, *line) for name, line in lines]
-    caption = "folds; without and with the profile, the same clips tested; no room; any label may be answered"
-    columns = ("corpus", "none", f"{ENROLLED} mixed", "none", f"{ENROLLED} of one emotion")
+    caption = "folds; without anything, in a known room, and with the profile in it; any label may be answered"
+    columns = ("corpus", "none", "room", f"{ENROLLED} mixed", "none", "room", f"{ENROLLED} of one emotion")
     return Table(columns, rows, f"Enrolment by {ENROLLED} unlabelled clips of the person", caption)
 
 
