@@ -68,6 +68,8 @@ class Part:
 def read_parts(recipe: Recipe, data: Path, strict: bool = False) -> dict[Split, Part]:
     """Read the corpora of a recipe under ``data`` and split them by speaker.
 
+    Those that are only tested on are left out where their folder is missing.
+
     Args:
         recipe: names corpora, labels and splits.
         data: folder that the recipe's folders are relative to.
@@ -75,20 +77,29 @@ def read_parts(recipe: Recipe, data: Path, strict: bool = False) -> dict[Split, 
     """
     utterances: list[Utterance] = []
     origins: dict[str, CorpusRecipe] = {}
-    halves: dict[str, Split] = {}
-    for corpus in recipe.training_corpora:
+    apart: dict[str, Split] = {}
+    for corpus in recipe.corpora:
+        if corpus.role == "test" and not (data / corpus.folder).is_dir():
+            logger.warning("%s: there is no %s; nothing is tested on it", corpus.name, data / corpus.folder)
+            continue
         found = _read_labelled(recipe, corpus, data, strict)
+        if is_halved(corpus):
+            halves = {utterance.speaker: half_of(utterance.speaker) for utterance in found}
+            apart |= halves
+            if corpus.role == "test":
+                found = [utterance for utterance in found if halves[utterance.speaker] == "test"]
+        elif corpus.role == "test":
+            apart |= {utterance.speaker: "test" for utterance in found}
         utterances += found
         origins |= {utterance.corpus: corpus for utterance in found}
-        if is_halved(corpus):
-            halves |= {utterance.speaker: half_of(utterance.speaker) for utterance in found}
-    if not utterances:
+    if all(origin.role == "test" for origin in origins.values()):
         raise UsageError("no corpus is left to train on")
     if recipe.splits.file:
         splits = read_splits(data / recipe.splits.file)
     else:
-        splits = make_splits(utterances, recipe.splits.fractions, recipe.seed)
-    parts = split_by_speaker(utterances, splits | halves)
+        drawn = [utterance for utterance in utterances if utterance.speaker not in apart]
+        splits = make_splits(drawn, recipe.splits.fractions, recipe.seed)
+    parts = split_by_speaker(utterances, splits | apart)
     return {name: Part(part, label_indices(part, recipe.labels), origins) for name, part in parts.items()}
 
 

@@ -32,6 +32,12 @@ def train(
     head: HeadName = None,
     without: Annotated[list[str] | None, typer.Option(help="Corpus to leave out. Repeatable.")] = None,
     strict: Strict = False,
+    splits: Annotated[
+        str | None,
+        typer.Option(
+            help="CSV in the data folder that says who trains, validates and tests.", show_default="the recipe's"
+        ),
+    ] = None,
     finetune: Annotated[
         int | None,
         typer.Option(min=0, help="Last encoder layers to train after the head.", show_default="the recipe's"),
@@ -57,7 +63,7 @@ def train(
     from calibrate.workspace import Workspace
 
     workspace = Workspace(data, cache, threads, device).open()
-    chosen = read_recipe(recipe, head).leave_out(without or [])
+    chosen = read_recipe(recipe, head).leave_out(without or []).with_splits(splits)
     if finetune is not None:
         chosen = chosen.with_finetune(finetune)
     folder = out or Path("runs") / (chosen.name if head is None else f"{chosen.name}-{Path(head).stem}")

@@ -92,6 +92,10 @@ class Recipe(Record):
         """
         return self._changed({"schedule": values}, ", ".join(f"{key} {value:g}" for key, value in values.items()))
 
+    def with_splits(self, file: str | None) -> Recipe:
+        """Return the recipe with the splits of a file, relative to the data folder; None leaves it as it is."""
+        return self if file is None else self._changed({"splits": {"file": file}}, f"--splits {file}")
+
     def with_head(self, name: str | None) -> Recipe:
         """Return the recipe with another head, its schedule and augmentation; None leaves it as it is.
 

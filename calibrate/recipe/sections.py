@@ -35,7 +35,7 @@ class CorpusRecipe(Record):
     """Goes into the model card: it binds the weights."""
     licence_verified: bool = True
     role: Literal["train", "test"] = "train"
-    """``test``: only ``generalise`` reads it, as a corpus left out; nothing ever learns from it."""
+    """``test``: it is only tested on, whatever the splits; nothing ever learns from it."""
     weight: Positive = 1.0
     """In training and calibration, beside the other corpora."""
 

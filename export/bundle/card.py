@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -13,6 +15,7 @@ from calibrate.report import headline
 from calibrate.run import Run
 from calibrate.speakers.verifier import SpeakerModel
 from edge.bundle import Manifest
+from edge.errors import UsageError
 from export.bundle.check import Check
 from export.bundle.who_speaks import who_speaks
 
@@ -22,11 +25,19 @@ NON_COMMERCIAL = re.compile(r"\bNC\b|(?i:non-?commercial)")
 
 
 def model_card(
-    manifest: Manifest, run: Run, speaker: SpeakerModel | None, figures: Mapping[str, Figures], checks: Sequence[Check]
+    manifest: Manifest,
+    run: Run,
+    speaker: SpeakerModel | None,
+    figures: Mapping[str, Figures],
+    checks: Sequence[Check],
+    left_out: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the card as Markdown: what it is, on what it was trained, its figures, its limits."""
+    """Return the card as Markdown: what it is, on what it was trained, its figures, its limits.
+
+    ``left_out`` is what ``affectd-calibrate generalise`` found of the run's recipe.
+    """
     corpora = run.recipe.training_corpora
-    left_out = list(dict.fromkeys(corpus.name for corpus in corpora if NON_COMMERCIAL.search(corpus.licence)))
+    unbound = list(dict.fromkeys(corpus.name for corpus in corpora if NON_COMMERCIAL.search(corpus.licence)))
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -39,11 +50,12 @@ def model_card(
         recipe=run.recipe,
         temperature=run.temperature,
         bound=[corpus.name for corpus in manifest.corpora if NON_COMMERCIAL.search(corpus.licence)],
-        left_out=left_out,
-        free=any(corpus.name not in left_out for corpus in corpora),
+        unbound=unbound,
+        free=any(corpus.name not in unbound for corpus in corpora),
         who_speaks=who_speaks(speaker),
         figures=headline(figures).markdown(),
         checks=checks,
+        left_out=left_out,
     )
 
 
@@ -59,3 +71,20 @@ def with_speaker(card: str, title: str, speaker: SpeakerModel) -> str:
     if (titles, sections) != (1, 1):
         raise ValueError(f"has {titles} titles and {sections} sections {SECTION!r}, not one of each")
     return changed
+
+
+def read_left_out(path: Path | None) -> dict[str, Any] | None:
+    """Return what ``affectd-calibrate generalise`` found, None for no file.
+
+    Raises:
+        UsageError: the file cannot be read, or is none of its reports.
+    """
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(found, dict) or not {"protocol", "left_out", "folds", "everyday"} <= found.keys():
+        raise UsageError(f"{path}: is no generalisation.json of affectd-calibrate generalise")
+    return found

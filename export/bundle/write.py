@@ -66,6 +66,7 @@ def export_bundle(
     identity: Identity,
     protocol: str,
     max_mb: float | None = None,
+    left_out: Mapping[str, Any] | None = None,
 ) -> Export:
     """Write a model as a bundle to ``target``, replacing what is there only once every check has passed.
 
@@ -78,6 +79,7 @@ def export_bundle(
         identity: name, version and precision of the bundle.
         protocol: how the figures were obtained, for the model card.
         max_mb: most megabytes of the whole bundle.
+        left_out: what ``affectd-calibrate generalise`` found of the run's recipe, for the model card.
 
     Raises:
         ModelError: head or encoder cannot be exported, or a check failed; the message lists which and by how much.
@@ -111,7 +113,7 @@ def export_bundle(
             raise ModelError(f"the export fails its checks: {failed}{tried}")
         metrics = _metrics(protocol, figures, trials, model.speaker)
         manifest = write_contents(model, folder, identity, metrics)
-        (folder / CARD_NAME).write_text(model_card(manifest, run, model.speaker, figures, checks))
+        (folder / CARD_NAME).write_text(model_card(manifest, run, model.speaker, figures, checks, left_out))
         write_contents(model, folder, identity, metrics)
         limit_size(folder, max_mb)
         install(folder, target)

@@ -42,6 +42,14 @@ def bundle(
             show_default="the bundle recognises nobody",
         ),
     ] = None,
+    left_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="generalisation.json that affectd-calibrate generalise wrote of the run's recipe, for the model card.",
+            metavar="FILE",
+            show_default="the card says nothing of corpora left out",
+        ),
+    ] = None,
     max_mb: Annotated[
         float | None, typer.Option(min=0, help="Refuse a larger bundle.", metavar="MB", show_default="any size")
     ] = None,
@@ -62,6 +70,7 @@ def bundle(
     from calibrate.speakers.factor_model import population_of
     from calibrate.speakers.verifier import SpeakerModel
     from edge.errors import UsageError
+    from export.bundle.card import read_left_out
     from export.bundle.contents import Identity, Model
     from export.bundle.write import export_bundle
     from export.cli.checks_table import show_checks
@@ -83,7 +92,9 @@ def bundle(
     )
     population = population_of(trained, parts["train"], trained.source(cache))
     identity = Identity(name or recipe.name, version, chosen, way)
-    written = export_bundle(Model(trained, population, verifier), parts, out, identity, protocol, max_mb)
+    written = export_bundle(
+        Model(trained, population, verifier), parts, out, identity, protocol, max_mb, read_left_out(left_out)
+    )
     show_checks(written.checks, "checks of the export")
     for trial in written.trials:
         print(f"{trial.quantisation} int8: mean cosine {trial.cosine:.4f}, {trial.latency_ms:.1f} ms for 3 s")
