@@ -166,18 +166,6 @@ def require_speakers(parts: Mapping[Split, Part], split: str) -> Part:
     return part
 
 
-def require_held_out(parts: Mapping[Split, Part]) -> Split:
-    """Return the split to watch a training by: validation, or test where a recipe leaves nobody to validate on.
-
-    Raises:
-        UsageError: everyone trains.
-    """
-    if parts["validation"].utterances:
-        return "validation"
-    require_speakers(parts, "test")
-    return "test"
-
-
 def label_indices(utterances: Sequence[Utterance], labels: Sequence[str]) -> Rows:
     """Return the index of each utterance's label; all must have one."""
     positions: dict[str | None, int] = {label: index for index, label in enumerate(labels)}

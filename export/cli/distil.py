@@ -46,27 +46,32 @@ def distil(
     """
     import torch
 
-    from calibrate.dataset import read_parts, require_held_out
+    from calibrate.dataset import read_parts
     from calibrate.evaluate import evaluate_run
     from calibrate.recipe import read_toml
     from calibrate.report import figures_report
     from calibrate.run import load_run
+    from calibrate.splits import Split
     from export.distil.student_recipe import DistilRecipe
     from export.distil.train import distil as train_student
-    from export.distil.unlabelled import readable, with_unlabelled
+    from export.distil.unlabelled import as_speech, readable, watched, with_unlabelled
 
     described = read_toml(recipe, DistilRecipe)
     torch.set_num_threads(threads)
     teacher = load_run(run, encoder)
     parts = read_parts(teacher.recipe, data)
-    split = require_held_out(parts)
-    train, validation = readable(with_unlabelled(parts["train"], unlabelled or [])), readable(parts[split])
-    student = train_student(teacher, (train, validation), described, out, cache, start=start or "", resume=resume)
-    figures = evaluate_run(student, validation, cache)
-    splits = student.recipe.splits.origin
-    protocol = f"{split} speakers of {splits}, never trained on; what is spoken in each file, torch"
-    report = figures_report(figures, student.recipe.labels, protocol, f"{described.name}: {split} speakers")
-    report.write(out / "validation")
-    report.show()
+    taught, validation = watched(parts)
+    train = readable(with_unlabelled(as_speech(taught), unlabelled or []))
+    student = train_student(
+        teacher, (train, readable(validation)), described, out, cache, start=start or "", resume=resume
+    )
+    split: Split = "validation" if parts["validation"].paths else "test"
+    if parts[split].paths:
+        figures = evaluate_run(student, readable(parts[split]), cache)
+        splits = student.recipe.splits.origin
+        protocol = f"{split} speakers of {splits}, never trained on; what is spoken in each file, torch"
+        report = figures_report(figures, student.recipe.labels, protocol, f"{described.name}: {split} speakers")
+        report.write(out / "validation")
+        report.show()
     size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
     print(f"run written to {out}, {size / 1e6:.1f} MB in float32")

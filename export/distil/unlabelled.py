@@ -3,19 +3,58 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from calibrate.corpora import Utterance, require_trainable
 from calibrate.dataset import Part
+from calibrate.splits import Split, make_splits
 from edge.analyze import find_audio
 from edge.audio import open_audio
-from edge.errors import AudioFileError
+from edge.errors import AudioFileError, UsageError
 from export.distil.imitation import UNLABELLED
 
 logger = logging.getLogger(__name__)
+
+
+WATCHED = (0.9, 0.1, 0.0)
+"""Shares of each corpus's speakers that teach and that are watched, where a recipe leaves nobody to validate on."""
+
+
+def watched(parts: Mapping[Split, Part]) -> tuple[Part, Part]:
+    """Return who teaches a student, and whom it is watched on; the teacher may have learned from both.
+
+    Who is only ever tested on is not watched either: the best epoch is chosen by it.
+    """
+    train, validation = parts["train"], parts["validation"]
+    if validation.utterances:
+        return train, validation
+    aside: set[str] = set()
+    for corpus in np.unique(train.corpora):
+        mine = train.select(train.corpora == corpus)
+        if len(np.unique(mine.speakers)) > 1 and len(np.unique(mine.labels)) > 1:
+            splits = make_splits(mine.utterances, WATCHED)
+            aside |= {speaker for speaker, split in splits.items() if split == "validation"}
+    if not aside:
+        raise UsageError("no corpus has speakers enough to watch a student by: two, and several labels")
+    held = np.isin(train.speakers, list(aside))
+    return train.select(~held), train.select(held)
+
+
+def as_speech(part: Part) -> Part:
+    """Return the part with every corpus weighing the same, as an imitation needs no labels.
+
+    A corpus of one label, everyday speech, is unlabelled: of more weight, its label would be learned instead.
+    """
+    labels = part.labels.copy()
+    for corpus in np.unique(part.corpora):
+        mine = part.corpora == corpus
+        if len(np.unique(labels[mine])) == 1:
+            labels[mine] = UNLABELLED
+    origins = {name: origin.model_copy(update={"weight": 1.0}) for name, origin in part.origins.items()}
+    return Part(part.utterances, labels, origins)
 
 
 def with_unlabelled(part: Part, folders: Sequence[Path]) -> Part:
