@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from calibrate.dataset import Part
 from edge.arrays import Doubles, Integers
@@ -24,7 +25,9 @@ class Factors(NamedTuple):
 
 
 def fit_factors(z: Doubles, part: Part, group: Integers, labels: int) -> Factors:
-    """Fit ``float64[n, dim]`` by alternating least squares, utterances weighted as in ``Part.balanced_weights``.
+    """Fit ``float32[n, dim]`` or ``float64[n, dim]`` by alternating least squares, see ``Factors``.
+
+    Utterances weigh as in ``Part.balanced_weights`` for mean and shifts, and the same for the offset of their group.
 
     Args:
         z: embeddings.
@@ -33,11 +36,17 @@ def fit_factors(z: Doubles, part: Part, group: Integers, labels: int) -> Factors
         labels: how many there are.
     """
     weights = part.balanced_weights()
-    members = np.eye(group.max() + 1)[group]
-    label_weights = np.eye(labels)[part.labels] * weights[:, None]
     mean = weights @ z
-    offsets, shifts = np.zeros((members.shape[1], z.shape[1])), np.zeros((labels, z.shape[1]))
+    around = z - mean
+    # Sums over the utterances of one group and label are all that the alternation needs.
+    groups = int(group.max()) + 1
+    cell = group * labels + part.labels
+    counts, shares = (np.bincount(cell, each, groups * labels) for each in (None, weights))
+    cells = csr_array((np.ones(len(cell)), (cell, np.arange(len(cell)))), shape=(groups * labels, len(cell)))
+    sums, weighted = ((cells.multiply(each) @ around).reshape(groups, labels, -1) for each in (1.0, weights))
+    counts, shares = counts.reshape(groups, labels, 1), shares.reshape(groups, labels, 1)
+    offsets, shifts = np.zeros((groups, z.shape[1])), np.zeros((labels, z.shape[1]))
     for _ in range(SWEEPS):
-        shifts = label_weights.T @ (z - mean - offsets[group]) / np.maximum(label_weights.sum(0), 1e-12)[:, None]
-        offsets = members.T @ (z - mean - shifts[part.labels]) / (members.sum(0) + 1)[:, None]
+        shifts = (weighted - shares * offsets[:, None]).sum(axis=0) / np.maximum(shares.sum(axis=0), 1e-12)
+        offsets = (sums - counts * shifts).sum(axis=1) / (counts.sum(axis=1) + 1)
     return Factors(mean, offsets, shifts)

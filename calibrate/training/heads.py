@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from scipy.linalg import eigh
 from torch import Tensor, nn
 
 from calibrate.recipe import HeadRecipe
@@ -215,10 +215,12 @@ def principal_components(features: Tensor, count: int, weights: Tensor | None = 
         weights: of the rows, ``float32[n]`` that sum to one; None: all the same.
         favour: exponent of the variance that each direction is multiplied by.
     """
-    matrix: npt.NDArray[np.float64] = features.double().cpu().numpy()
-    rows = matrix / len(matrix) if weights is None else matrix * weights.double().cpu().numpy()[:, None]
-    values, vectors = np.linalg.eigh(rows.T @ matrix)
-    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
+    matrix = features.cpu()
+    rows = matrix / len(matrix) if weights is None else matrix * weights.cpu()[:, None]
+    covariance = (rows.T @ matrix).double().numpy()
+    last = len(covariance) - 1
+    values, vectors = eigh(covariance, subset_by_index=(max(0, last - count + 1), last), overwrite_a=True)
+    values, vectors = values[::-1], vectors[:, ::-1]
     gains = np.maximum(values, 0) ** favour
     scaled = vectors.T * (gains / np.sqrt((values * gains**2).mean()))[:, None]
     return torch.from_numpy(np.ascontiguousarray(scaled)).float()
