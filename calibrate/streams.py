@@ -26,7 +26,7 @@ LENGTH = 300
 
 @dataclass(frozen=True)
 class DeviceModel:
-    """What answers: a head for strangers, and what the room is estimated with."""
+    """What answers: a head, and what rooms and voice profiles are estimated with."""
 
     head: Head
     population: Population

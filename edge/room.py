@@ -146,7 +146,7 @@ class Room:
             tensors[name].shape == own[name].shape and np.isfinite(tensors[name]).all() for name in own
         )
         if not fits or tensors["utterances"].item() < 0:
-            raise ModelError("is no room of this model")
+            raise ModelError("is no room of this model and version")
         self.clear()
         embeddings, labels, answers = (tensors[name].copy() for name in ("embeddings", "labels", "answers"))
         self._sums = _Sums(embeddings, labels, answers, tensors["utterances"].item())

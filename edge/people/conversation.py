@@ -29,7 +29,7 @@ class Recognition:
     adapted: bool
     """The voice profile of the person, or of a stranger who spoke before, was applied."""
     room: float
-    """Share of the room's estimate that was applied, 0 to 1."""
+    """Share of the room's estimate that was applied, 0 to 1; the less, the more is known of who speaks."""
     without_person: Matrix
     """``float32[dim]``: the embedding less what is known of the person's own, which is what a room learns from."""
     moved: bool
@@ -106,7 +106,8 @@ class Conversation:
             weight = speaker.score if speaker else 1.0
             applied = (moved or voice_profile).offset(offset)
             shares = adapted_probabilities(bundle.head, embedding, applied, weight, offset)
-            share = share if moved else share * (1 - voice_profile.share)
+            share *= 1 - voice_profile.share
+            share += voice_profile.share if moved else 0.0
         else:
             shares = bundle.head.probabilities(embedding - offset)
         return Recognition(

@@ -62,7 +62,7 @@ class Enrolled:
     clips: int
     speech_s: float
     trust: float
-    """How far the voice profile is trusted over the population, 0 to 1."""
+    """How far the voice profile is trusted over the room, 0 to 1."""
     revision: int | None
     """Of the profile; None when it did not change."""
     recognisable: bool
@@ -125,9 +125,11 @@ class Enrolment:
             room: that the clips taken now are from, which is recorded with the profile, so that the person can be
                 adapted to in another one; None: unknown.
         """
-        voice_profile = estimate_voice_profile(self._bundle, self._clips)
         if room and room.is_known and self._all_from(room):
+            voice_profile = estimate_voice_profile(self._bundle, self._clips, room.offset())
             voice_profile = replace(voice_profile, room=room.mean)
+        else:
+            voice_profile = estimate_voice_profile(self._bundle, self._clips)
         return Enrolled(
             name=self.person.name,
             added=len(self.added),

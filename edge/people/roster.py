@@ -51,7 +51,7 @@ class Dossier:
     labels: Mapping[str, int]
     """Label, or ``unlabelled``, to clips."""
     trust: float | None
-    """How far the profile is trusted over the population, 0 to 1; None without one."""
+    """How far the profile is trusted over the room, 0 to 1; None without one."""
     revisions: Mapping[int, StoredProfile]
     """By number, newest first."""
     similar: Sequence[str]

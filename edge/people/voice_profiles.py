@@ -32,26 +32,31 @@ def comparable(clips: Sequence[EnrolledClip], bundle: Bundle) -> tuple[Matrix, D
     return prints, np.array([duration_s for *_, duration_s in found]), [index for index, *_ in found]
 
 
-def estimate_voice_profile(bundle: Bundle, clips: Sequence[EnrolledClip]) -> VoiceProfile:
-    """Return the profile that clips of the bundle's encoder give; a label that the bundle does not know is no label."""
+def estimate_voice_profile(bundle: Bundle, clips: Sequence[EnrolledClip], room: Matrix | None = None) -> VoiceProfile:
+    """Return the profile that clips of the bundle's encoder give; a label that the bundle does not know is no label.
+
+    ``room`` is the offset ``float32[dim]`` of the room that they were spoken in; None: unknown.
+    """
     embeddings = np.array([clip.embedding for clip in clips], np.float32).reshape(-1, len(bundle.population.mean))
     labels = [clip.label if clip.label in bundle.population.labels else None for clip in clips]
-    return VoiceProfile.estimate(bundle.population, bundle.head, embeddings, labels)
+    return VoiceProfile.estimate(bundle.population, bundle.head, embeddings, labels, room)
 
 
 def voice_profile_of(store: SpeakerStore, person: Person, bundle: Bundle) -> VoiceProfile | None:
     """Return someone's newest profile for a bundle, None if they are not enrolled with its encoder.
 
-    An enrolment that was interrupted has clips but no profile yet; it is then estimated from them.
+    An enrolment that was interrupted has clips but no profile yet, and an earlier version kept another kind of profile:
+    it is then estimated from the clips.
 
     Raises:
         StoreError: the store cannot be read.
-        ModelError: the profile was not made by this version, or for another population.
+        ModelError: the profile is for another population, or there are no clips to replace that of another version.
     """
     stored = store.voice_profile(person, bundle.encoder_hash)
-    if stored is None:
+    if stored is None or "centre" not in stored.tensors:
         clips = clips_for(store, person, bundle)
-        return estimate_voice_profile(bundle, clips) if clips else None
+        if clips or stored is None:
+            return estimate_voice_profile(bundle, clips) if clips else None
     voice_profile = from_stored(stored)
     shapes = {tensor.shape for tensor in (voice_profile.centre, voice_profile.room) if tensor is not None}
     if shapes != {bundle.population.mean.shape}:

@@ -133,12 +133,13 @@ class SpeakerSettings(_Section):
 
 
 class RoomSettings(_Section):
-    """What is always there in a source, microphone, room and language, and is taken out of what strangers say."""
+    """What is always there in a source, microphone, room and language, and is taken out of every utterance."""
 
     enabled: bool = True
     """Estimate the room of each source of `affectd run` from the latest utterances, whoever speaks, and apply it."""
     pseudo_utterances: Annotated[float, Field(ge=1, le=1_000)] = 24.0
-    """Utterances after which the estimate is trusted half: ``n`` count for ``n / (n + pseudo_utterances)``."""
+    """Utterances after which the estimate is trusted half, ``n`` count for ``n / (n + pseudo_utterances)``; more are needed
+    while most answers are the same."""
     window: Annotated[float, Field(ge=8, le=10_000)] = 64.0
     """Utterances that the estimate remembers; older ones decay."""
     label_shift: Annotated[float, Field(ge=0, le=2)] = 1.0

@@ -39,24 +39,19 @@ class World:
         return (self.mean + offset + self.shifts[list(labels)] + noise).astype(np.float32)
 
     def head(self) -> Head:
-        """Return the classifier that is best for strangers."""
+        """Return the classifier that is best for whoever speaks."""
         weight = self.shifts / (SPEAKER_DEVIATION**2 + NOISE_DEVIATION**2)
         return Head(weight, (-weight @ self.mean).astype(np.float32), temperature=1.0)
 
     def population(self) -> Population:
         """Return the truth as a population."""
         axes = np.linalg.svd(self.shifts, full_matrices=False)[2][: len(LABELS) - 1].astype(np.float32)
-        square = np.eye(len(axes), dtype=np.float32)
-        weight = self.shifts / np.float32(NOISE_DEVIATION**2)
         offsets = np.stack([self.speaker() for _ in range(20)])
         return Population(
             labels=LABELS,
             mean=self.mean,
             shifts=self.shifts,
             axes=axes,
-            between=np.float32(SPEAKER_DEVIATION**2) * square,
-            within=np.float32(NOISE_DEVIATION**2) * square,
-            regulars=Head(weight, (-weight @ self.mean).astype(np.float32), temperature=1.0),
             offsets=offsets,
             label_shares=np.full((20, len(LABELS)), 1 / len(LABELS), np.float32),
         )

@@ -35,7 +35,7 @@ def tiny_bundle(folder: Path) -> Path:
     weight = np.array([[0, 0, 0], [100, 0, 0], [200, 0, 0]], np.float32)
     head = Head(weight, np.array([0, -2, -12], np.float32), temperature=1.0)
     head.save(folder / HEAD_NAME)
-    tiny_population(head).save(folder / POPULATION_NAME)
+    tiny_population().save(folder / POPULATION_NAME)
     write_manifest(folder)
     return folder
 
@@ -62,16 +62,13 @@ def write_manifest(folder: Path, **changes: object) -> None:
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest | changes))
 
 
-def tiny_population(head: Head) -> Population:
+def tiny_population() -> Population:
     """Return a population in which people differ by how loudly they speak, whatever they feel."""
     return Population(
         labels=LABELS,
         mean=np.array([0.06, 0.01, 1], np.float32),
         shifts=np.array([[-0.04, 0, 0], [0, 0, 0], [0.04, 0, 0]], np.float32),
         axes=np.array([[1, 0, 0]], np.float32),
-        between=np.array([[4e-4]], np.float32),
-        within=np.array([[1e-5]], np.float32),
-        regulars=head,
         offsets=np.array([[0.02, 0, 0], [-0.02, 0, 0]], np.float32),
         label_shares=np.full((2, 3), 1 / 3, np.float32),
     )
