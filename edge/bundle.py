@@ -98,7 +98,7 @@ class Bundle:
     folder: Path
     manifest: Manifest
     head: Head
-    """For strangers."""
+    """Reads embeddings less the offset of the room or the person."""
     population: Population
     cohort: Cohort | None = None
     """That scores of voices are compared with; None: they are plain cosines."""

@@ -68,7 +68,7 @@ def test_files_become_clips_and_a_profile(
     assert (result["name"], result["added"], result["clips"], result["revision"]) == ("Anna", 6, 6, 1)
     assert result["recognisable"] is True
     assert result["speech_s"] == pytest.approx(6 * 1.6, abs=1.0)
-    assert result["trust"] == pytest.approx(6 / 9, abs=0.001)
+    assert result["trust"] == pytest.approx(6 / 18, abs=0.001)
     assert stderr == ""
     with SpeakerStore.open(store) as opened:
         (person,) = opened.people()
@@ -79,14 +79,14 @@ def test_files_become_clips_and_a_profile(
         profile = opened.voice_profile(person, bundle.encoder_hash)
         assert profile is not None
         assert (profile.reason, profile.facts["clips"]) == ("enrolled 6 clips", 6)
-        assert set(profile.tensors) == {"offset", "label_prior"}
+        assert set(profile.tensors) == {"centre", "label_prior"}
 
 
 def test_a_terminal_gets_a_table(enroll: Call, clips: Path, capsys: Capture) -> None:
     assert enroll("[b]Anna[/b]", clips, "--yes", "--may-refine") == 0
     text = capsys.readouterr().out
     assert "[b]Anna[/b]" in text
-    assert "67%" in text
+    assert "33%" in text
 
 
 def test_without_consent_nothing_is_written(enroll: Call, clips: Path, store: Path, capsys: Capture) -> None:
@@ -125,7 +125,7 @@ def test_labels_reach_the_clips(enroll: Call, clips: Path, store: Path, bundle: 
         assert [clip.label for clip in anna] == ["neutral", None, None, None, "angry", None]
         assert [clip.label for clip in bo] == ["neutral"] * 6
         assert not np.array_equal(
-            *(opened.voice_profile(person, bundle.encoder_hash).tensors["offset"] for person in opened.people())
+            *(opened.voice_profile(person, bundle.encoder_hash).tensors["centre"] for person in opened.people())
         )
 
 

@@ -48,7 +48,7 @@ def test_an_interrupted_enrolment_counts(folder: Path, bundle: Bundle) -> None:
 
 
 def test_the_newest_profile_is_used(folder: Path, bundle: Bundle) -> None:
-    profile = VoiceProfile.estimate(bundle.population, np.full((2, 3), 0.1, np.float32))
+    profile = VoiceProfile.estimate(bundle.population, bundle.head, np.full((2, 3), 0.1, np.float32))
     known = household(folder, bundle)
     with SpeakerStore.open(folder) as store:
         store.save_voice_profile(store.person("Anna"), to_stored(profile, bundle, "enrolled"))
@@ -142,8 +142,8 @@ def test_a_forged_import_harms_nobody_else(folder: Path, bundle: Bundle) -> None
     made_by = {"encoder_hash": bundle.encoder_hash, "speaker_hash": bundle.speaker_hash}
     profile = StoredProfile(
         **made_by,
-        tensors={"offset": np.zeros(7, np.float32), "label_prior": np.zeros(3, np.float32)},
-        facts={"clips": 1, "mixed": 1.0},
+        tensors={"centre": np.zeros(7, np.float32), "label_prior": np.zeros(3, np.float32)},
+        facts={"clips": 1},
     )
     clip = EnrolledClip(**made_by, embedding=np.zeros(7, np.float32), voiceprint=np.ones(9, np.float32), duration_s=1.0)
     with SpeakerStore.open(folder) as store:

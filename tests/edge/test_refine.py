@@ -36,7 +36,7 @@ def test_a_profile_follows_how_someone_speaks(household: Household) -> None:
     after = household.voice_profile("Anna")
     assert before is not None
     assert after is not None
-    assert after.offset[0] > before.offset[0]
+    assert after.centre[0] > before.centre[0]
     with SpeakerStore.open(household.settings.store_folder) as store:
         revisions = store.revisions(store.person("Anna"), household.bundle.encoder_hash)
     assert [profile.reason for profile in revisions.values()] == [f"refined by {UTTERANCES} utterances"] * 2
@@ -68,12 +68,12 @@ def test_who_was_forgotten_meanwhile_is_a_store_error(household: Household) -> N
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=8), st.integers(1, 30))
 def test_refinement_is_bounded(bundle: Bundle, levels: list[float], times: int) -> None:
-    anchor = VoiceProfile.estimate(bundle.population, np.tile(bundle.population.mean, (4, 1)))
+    anchor = VoiceProfile.estimate(bundle.population, bundle.head, np.tile(bundle.population.mean, (4, 1)))
     heard = np.stack([bundle.population.mean + np.float32(level) for level in levels])
     profile = anchor
     for _ in range(times):
         profile = refine(bundle, anchor, profile, heard)
     typical = np.median(np.linalg.norm(bundle.population.offsets, axis=1))
-    assert np.linalg.norm(profile.offset - anchor.offset) <= BOUND * typical * (1 + 1e-5)
-    assert profile.offset.dtype == np.float32
+    assert np.linalg.norm(profile.centre - anchor.centre) <= BOUND * typical * (1 + 1e-5)
+    assert profile.centre.dtype == np.float32
     assert profile.clips == anchor.clips

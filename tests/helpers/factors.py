@@ -23,24 +23,27 @@ NOISE_DEVIATION = SPEAKER_DEVIATION * PSEUDO_CLIPS**0.5
 class World:
     """``z = mean + u + shift + noise`` with independent directions; every speaker is new."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, speaker: float = SPEAKER_DEVIATION, noise: float = NOISE_DEVIATION) -> None:
+        """Seed the draws; ``speaker`` and ``noise`` are standard deviations, by default as the estimate expects."""
         self.rng = np.random.default_rng(seed)
+        self.deviations = speaker, noise
         self.mean = self.rng.normal(size=DIM).astype(np.float32)
         shifts = 2.5 * np.eye(len(LABELS), DIM)
         self.shifts = (shifts - shifts.mean(axis=0)).astype(np.float32)
 
     def speaker(self) -> Matrix:
         """Return an offset ``float32[dim]``."""
-        return (SPEAKER_DEVIATION * self.rng.normal(size=DIM)).astype(np.float32)
+        return (self.deviations[0] * self.rng.normal(size=DIM)).astype(np.float32)
 
     def clips(self, offset: Matrix, labels: Sequence[int]) -> Matrix:
         """Return ``float32[clips, dim]``, one for each label."""
-        noise = NOISE_DEVIATION * self.rng.normal(size=(len(labels), DIM))
+        noise = self.deviations[1] * self.rng.normal(size=(len(labels), DIM))
         return (self.mean + offset + self.shifts[list(labels)] + noise).astype(np.float32)
 
     def head(self) -> Head:
         """Return the classifier that is best for whoever speaks."""
-        weight = self.shifts / (SPEAKER_DEVIATION**2 + NOISE_DEVIATION**2)
+        speaker, noise = self.deviations
+        weight = (self.shifts / (speaker**2 + noise**2)).astype(np.float32)
         return Head(weight, (-weight @ self.mean).astype(np.float32), temperature=1.0)
 
     def population(self) -> Population:
