@@ -24,7 +24,7 @@ from edge.people.store.person import Consent, StoredProfile
 from edge.people.store.vault import KEY_FILE_NAME
 from edge.population import POPULATION_NAME
 from edge.recognizer import Recognizer
-from edge.room import Room
+from edge.room import EVEN, ONE_SIDED, Room
 from edge.room_store import RoomStore
 from edge.settings import EncoderSettings, RoomSettings, Settings, SpeakerSettings
 from edge.stream_room import StreamRoom
@@ -93,7 +93,7 @@ def test_nothing_is_known_of_a_source_that_was_never_heard(bundle: Bundle, setti
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut", "empty", "text", "foreign", "format", "time", "number", "moved", "dimension", "folder"]
+    "damage", ["cut", "empty", "text", "foreign", "format", "time", "number", "moved", "dimension", "earlier", "folder"]
 )
 def test_a_damaged_file_is_as_good_as_none(
     bundle: Bundle,
@@ -131,9 +131,11 @@ def test_a_damaged_file_is_as_good_as_none(
         save_file(tensors, path, facts | {"utterances": "nan"})
     elif damage == "moved":
         save_file(tensors, path, facts | {"source": "kitchen"})
-    elif damage == "dimension":
+    elif damage in ("dimension", "earlier"):
         other = learnt(bundle, settings.room)
-        monkeypatch.setattr(other, "tensors", lambda: {"embeddings": np.zeros(5)})
+        kept = other.tensors()
+        del kept["answers"]  # which earlier versions did not count
+        monkeypatch.setattr(other, "tensors", lambda: kept if damage == "earlier" else {"embeddings": np.zeros(5)})
         store.save("desk", bundle, other)
     else:
         path.unlink()
@@ -148,7 +150,7 @@ def test_a_damaged_file_is_as_good_as_none(
 
 def test_a_room_survives_a_restart(bundle: Bundle, settings: Settings) -> None:
     first = rooms_applied(listen(bundle, settings, said(6)))
-    k = settings.room.pseudo_utterances
+    k = settings.room.pseudo_utterances * (1 + ONE_SIDED * (1 - EVEN))
     assert first[0] == 0
     assert first[1] == pytest.approx(1 / (1 + k))
     assert first == sorted(first)
@@ -405,8 +407,8 @@ def test_another_room_than_before_is_said_and_starts_anew(
     news = [event.message for event in recorder.of("status") if "another room" in (event.message or "")]
     assert news == ["the source sounds like another room than before: its room is estimated anew"]
     shares = rooms_applied(recorder)
-    drops = [after < before for before, after in pairwise(shares)]
-    assert sum(drops) == 1
+    falls = [after / before for before, after in pairwise(shares) if before]
+    assert sorted(falls)[0] < 0.5 < sorted(falls)[1], "once, and otherwise only as answers become one-sided"
     assert json.loads(recorder.of("utterance")[0].to_json())["room"] == round(shares[0], 4)
 
 
