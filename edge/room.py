@@ -21,7 +21,8 @@ differ most, and one person then passes for another room."""
 ANOTHER_ROOM = 0.8
 """Distance from which on it is another room; see ``room_contrast`` for its unit."""
 EVEN = 0.4
-"""Share of the commonest answer up to which a room is trusted as usual."""
+"""Share of the commonest answer up to which a room is trusted as usual; or else half more than an even share, which is
+more where labels are few."""
 ONE_SIDED = 30.0
 """How much more evidence is wanted of a room, per share of the commonest answer above ``EVEN``: what most utterances
 have in common may be their label, as in everyday speech, which is neutral."""
@@ -60,7 +61,8 @@ class Room:
     def share(self) -> float:
         """How far the estimate is trusted, ``n / (n + k)``, 0 with nothing heard."""
         commonest = self._sums.answers.max() / max(self.utterances, 1e-9)
-        k = self._settings.pseudo_utterances * (1 + ONE_SIDED * max(0.0, commonest - EVEN))
+        even = max(EVEN, 1.5 / len(self._population.labels))
+        k = self._settings.pseudo_utterances * (1 + ONE_SIDED * max(0.0, commonest - even))
         return float(self.utterances / (self.utterances + k))
 
     @property

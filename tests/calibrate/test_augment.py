@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate.recipe import AugmentationRecipe
-from calibrate.training.augment import add_noise, add_room, augment, telephone, trim_silence
+from calibrate.training.augment import CROP_S, add_noise, add_room, augment, crop, telephone, trim_silence
 from calibrate.training.perturb import CODECS, change_speed, change_tempo, code, mask
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
@@ -29,7 +29,9 @@ QUIET = AugmentationRecipe(
 @given(lengths, seeds, st.sampled_from([0.0, 1e-6, 0.1, 1.0]))
 def test_copies_are_valid_audio_never_empty(samples: int, seed: int, level: float) -> None:
     channel = AugmentationRecipe(noise_probability=1, room_probability=1, telephone_probability=1, trim_probability=1)
-    everything = channel.model_copy(update={"speed": 0.2, "tempo": 0.2, "codec_probability": 1.0, "mask": 0.3})
+    everything = channel.model_copy(
+        update={"speed": 0.2, "tempo": 0.2, "codec_probability": 1.0, "mask": 0.3, "crop_probability": 1.0}
+    )
     waveform = np.clip(noise(samples, seed, level), -1, 1)
     before = waveform.copy()
     for augmentation, longest in ((channel, samples), (AugmentationRecipe(), samples), (everything, samples * 1.6 + 1)):
@@ -43,7 +45,7 @@ def test_copies_are_valid_audio_never_empty(samples: int, seed: int, level: floa
 
 
 def test_a_step_that_is_off_changes_neither_the_draws_nor_the_name() -> None:
-    augmentation = AugmentationRecipe(speed=0.0, codec_probability=0.0)
+    augmentation = AugmentationRecipe(speed=0.0, codec_probability=0.0, crop_probability=0.0)
     assert augmentation.key == (
         "Augmentation(gain_db=12.0, noise_probability=0.5, snr_db=(5.0, 30.0), room_probability=0.3, "
         "decay_s=(0.1, 0.5), telephone_probability=0.15, trim_probability=0.7)"
@@ -57,6 +59,31 @@ def test_a_step_that_is_off_changes_neither_the_draws_nor_the_name() -> None:
     untouched.random(4)
     untouched.uniform(-1, 1)
     assert rng.random() == untouched.random()
+
+
+def test_crops_are_random_pieces_of_the_length_of_short_turns() -> None:
+    waveform = np.arange(10 * SAMPLE_RATE_HZ, dtype=np.float32)
+    augmentation = QUIET.model_copy(update={"crop_probability": 1.0})
+    rng = np.random.default_rng(0)
+    pieces = [augment(waveform / len(waveform), augmentation, rng) for _ in range(50)]
+    lengths_s = np.array([len(piece) for piece in pieces]) / SAMPLE_RATE_HZ
+    assert CROP_S[0] <= lengths_s.min() < lengths_s.max() <= CROP_S[1]
+    assert np.ptp(lengths_s) > 0.8 * np.ptp(CROP_S)
+    starts_s = np.array([piece[0] * 10 for piece in pieces])
+    assert starts_s.min() < 1
+    assert starts_s.max() > 5
+    half = QUIET.model_copy(update={"crop_probability": 0.5})
+    cropped = sum(len(augment(waveform, half, rng)) < len(waveform) for _ in range(200))
+    assert 70 < cropped < 130
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 4 * SAMPLE_RATE_HZ), st.floats(0, 5), seeds)
+def test_a_crop_is_a_piece_and_never_empty(samples: int, length_s: float, seed: int) -> None:
+    waveform = np.arange(samples, dtype=np.float32)
+    piece = crop(waveform, length_s, np.random.default_rng(seed))
+    assert len(piece) == min(samples, max(1, round(length_s * SAMPLE_RATE_HZ)))
+    np.testing.assert_array_equal(np.diff(piece), 1)
 
 
 def test_copies_differ_from_each_other() -> None:

@@ -23,7 +23,7 @@ Write = Callable[..., Path]
 def test_every_speaker_but_the_test_speakers_is_held_out_once(
     recipe_file: Write, data: Path, encoders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = recipe_file(head={"kind": "dense", "dim": 8, "regulars": 0.5})
+    recipe = recipe_file(head={"kind": "dense", "dim": 8})
     out = tmp_path / "out"
     workspace = Workspace(data, tmp_path / "cache").open()
     found = cross_validate(workspace, recipe, folds=3, encoder=str(encoders["whisper"]))

@@ -26,7 +26,7 @@ LAUNCH = (
 
 CHANGES: dict[str, Any] = {
     "encoder": {"finetune": 2},
-    "head": {"kind": "dense", "dropout": 0.3, "regulars": 0.5},
+    "head": {"kind": "dense", "dropout": 0.3},
     "schedule": {"epochs": 2, "learning_rate": 0.01},
     "finetune": {
         "epochs": 3,

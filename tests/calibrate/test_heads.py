@@ -4,7 +4,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from calibrate.recipe import HeadRecipe
-from calibrate.training.heads import Classifier, LayerMix, Standardise, principal_components, without_speaker
+from calibrate.training.heads import Classifier, LayerMix, Standardise, principal_components
 from edge.errors import UsageError
 
 LAYERS, WIDTH, LABELS = 3, 8, 4
@@ -95,7 +95,6 @@ def test_what_learns() -> None:
     assert learns(kind="linear", mix="weighted") == {"output.weight", "output.bias", "mix.weights"}
     dense = {"output.weight", "output.bias", "project.weight", "project.bias"}
     assert learns(kind="dense") == dense
-    assert learns(kind="dense", regulars=0.5) == dense | {"regulars.weight", "regulars.bias"}
 
 
 def test_dropout_only_while_training() -> None:
@@ -172,25 +171,3 @@ def test_more_components_than_features_are_refused() -> None:
     with pytest.raises(UsageError, match=r"head.dim = 9 exceeds the 8 features"):
         fitted(kind="linear", mix="weighted", dim=9)
     assert fitted(kind="dense", mix="weighted", dim=9).embed(features(2)).shape == (2, 9)
-
-
-def test_the_offset_of_a_speaker_is_what_the_rest_of_the_batch_shows() -> None:
-    z = torch.tensor([[1.0, 0.0], [3.0, 0.0], [-7.0, 6.0], [5.0, 0.0], [-2.0, -6.0]])
-    mean = z.mean(0)
-    moved = without_speaker(z, torch.tensor([4, 4, 9, 4, 2]))
-    torch.testing.assert_close(moved[0], z[0] - (z[1] + z[3] - 2 * mean) / 3)
-    torch.testing.assert_close(moved[3], z[3] - (z[0] + z[1] - 2 * mean) / 3)
-    torch.testing.assert_close(moved[[2, 4]], z[[2, 4]])
-
-
-def test_the_regulars_head_does_not_hear_who_speaks() -> None:
-    classifier = fitted(kind="dense", regulars=0.5)
-    assert classifier.regulars is not None
-    torch.nn.init.normal_(classifier.output.weight)
-    torch.nn.init.normal_(classifier.regulars.weight)
-    layers, speakers = features(6), torch.tensor([0, 0, 0, 1, 1, 1])
-    z = classifier.embed(layers)
-    strangers, regulars = classifier.both(z, speakers)
-    torch.testing.assert_close(strangers, classifier(layers))
-    torch.testing.assert_close(regulars, classifier.regulars(without_speaker(z, speakers)))
-    assert fitted(kind="dense").both(z, speakers)[1] is None

@@ -27,9 +27,7 @@ def batch(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 def classifier(**recipe: Any) -> Classifier:
     torch.manual_seed(0)
     made = Classifier(HeadRecipe(kind="dense", dim=6, dropout=0.0, **recipe), 2, 5, LABELS)
-    for head in (made.output, made.regulars):
-        if head is not None:
-            torch.nn.init.normal_(head.weight)
+    torch.nn.init.normal_(made.output.weight)
     return made
 
 
@@ -40,13 +38,10 @@ def loss_of(made: Classifier, features: Tensor, target: Tensor, speakers: Tensor
     return loss
 
 
-def test_alone_it_is_the_cross_entropy_of_the_heads() -> None:
-    made = classifier(regulars=0.25)
-    features, target, speakers = batch()
-    strangers, regulars = made.both(made.embed(features), speakers)
-    assert regulars is not None
-    entropies = [F.cross_entropy(logits, target, label_smoothing=0.1) for logits in (strangers, regulars)]
-    expected = 0.75 * entropies[0] + 0.25 * entropies[1]
+def test_alone_it_is_the_cross_entropy() -> None:
+    made = classifier()
+    features, target, _ = batch()
+    expected = F.cross_entropy(made(features), target, label_smoothing=0.1)
     torch.testing.assert_close(loss_of(made, *batch(), label_smoothing=0.1), expected)
     assert not list(Objective(made, ScheduleRecipe(), SPEAKERS).parameters())
 

@@ -61,7 +61,7 @@ def test_what_is_not_given_has_its_default(recipe_file: Write) -> None:
         ({"corpora": [{"name": "csv", "folder": ".", "license": "MIT"}]}, ("corpora.0.license", "'licence'")),
         ({"head": {"kind": "quadratic"}}, ("head.kind", "'linear', 'logistic', 'dense' or 'stack'")),
         ({"head": {"dropout": 1.0}}, ("head.dropout", "less than 1")),
-        ({"head": {"kind": "linear", "regulars": 0.5}}, ("head", "regulars needs kind = 'dense'")),
+        ({"head": {"kind": "dense", "regulars": 0.5}}, ("head.regulars", "not permitted")),
         ({"head": {"kind": "stack", "rank": 8}}, ("head", "rank needs kind = 'dense', not 'stack'")),
         ({"head": {"kind": "dense", "hidden": [8]}}, ("head", "hidden needs kind = 'stack'")),
         ({"head": {"kind": "stack"}, "schedule": {"batch": 1}}, ("normalises over the batch",)),

@@ -123,14 +123,14 @@ def test_a_run_without_validation_speakers(
     assert run.temperature > 0
     assert run.temperature != 1
     again = load_run(tmp_path / "run")
-    assert (again.temperature, again.regulars_temperature) == (run.temperature, run.regulars_temperature)
+    assert again.temperature == run.temperature
     part, probabilities = again.probabilities(parts["train"], again.source(tmp_path / "cache"))
     assert (probabilities.argmax(1) == part.labels).mean() > 0.9
-    population = population_of(again, parts["train"], parts["validation"], again.source(tmp_path / "cache"))
-    assert population.regulars.temperature == run.regulars_temperature
+    population = population_of(again, parts["train"], again.source(tmp_path / "cache"))
+    assert population.offsets.shape == (len(set(part.speakers)), recipe.head.dim)
 
 
-def test_temperatures_come_from_what_was_left_out(
+def test_the_temperature_comes_from_what_was_left_out(
     data: Path, recipe_of: Callable[..., Recipe], encoders: dict[str, Path], tmp_path: Path
 ) -> None:
     run = build_run(recipe_of(**LOGISTIC), str(encoders["whisper"]))

@@ -6,6 +6,7 @@ from calibrate.metrics import unweighted_accuracy
 from calibrate.streams import DeviceModel, answer_files, answer_streams, cold_start, draw_streams
 from edge.arrays import Matrix
 from edge.head import Head
+from edge.settings import RoomSettings
 from helpers.tiny import tiny_population
 
 LABELS = np.repeat([0, 1, 2], [40, 60, 90])
@@ -15,7 +16,7 @@ LABELS = np.repeat([0, 1, 2], [40, 60, 90])
 def model() -> DeviceModel:
     """Low is neutral, medium happy, high angry, by the first number of the embedding."""
     head = Head(np.array([[0, 0, 0], [100, 0, 0], [200, 0, 0]], np.float32), np.array([0, -4, -12], np.float32), 1.0)
-    return DeviceModel(head, tiny_population(head))
+    return DeviceModel(head, tiny_population(), RoomSettings(pseudo_utterances=2))
 
 
 def embeddings_in(room: float, labels: np.ndarray = LABELS) -> Matrix:

@@ -34,7 +34,6 @@ STAGED = Path(__file__).resolve().parents[2] / "configs" / "staged.toml"
 KINDS: dict[str, dict[str, Any]] = {
     "linear": {},
     "dense": {"head": {"kind": "dense", "dropout": 0.3}, "schedule": {"learning_rate": 0.01}},
-    "regulars": {"head": {"kind": "dense", "dropout": 0.3, "regulars": 0.5}, "schedule": {"learning_rate": 0.01}},
     "weighted": {"head": {"mix": "weighted"}},
     "averaged": {"schedule": {"average": 0.9, "evaluate_every": 2, "patience": 1, "stop_after": 50, "mixup": 0.2}},
     "whisper": {
@@ -44,7 +43,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "hubert": {"encoder": {"finetune": 1}, "head": {"kind": "dense"}, "finetune": LIGHT | {"rank": 0}},
     "everything": {
         "encoder": {"finetune": 2},
-        "head": {"kind": "dense", "dropout": 0.3, "regulars": 0.5},
+        "head": {"kind": "dense", "dropout": 0.3},
         "finetune": LIGHT
         | {"rank": 0, "front": True, "average": 0.9, "mixup": 0.2, "adversarial": 0.1, "contrastive": 0.1}
         | {"evaluate_every": 2, "patience": 1, "stop_after": 4},
@@ -120,7 +119,7 @@ def test_a_resumed_run_ends_with_the_same_numbers(
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("kind", ["linear", "dense", "regulars", "weighted", "averaged", "whisper", "everything"])
+@pytest.mark.parametrize("kind", ["linear", "dense", "weighted", "averaged", "whisper", "everything"])
 def test_emotions_that_can_be_heard_are_learnt(
     kind: str, recipe_of: MakeRecipe, encoders: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
@@ -239,13 +238,12 @@ def test_a_frozen_encoder_does_not_change(
 
 
 class NotedRows:
-    """A source of random features that notes which rows each batch drew, in ``drawn`` and by batch."""
+    """A source of random features that notes which rows each batch drew."""
 
     learns = None
 
     def __init__(self) -> None:
         self.drawn: list[int] = []
-        self.batches: list[list[int]] = []
 
     def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
         return part, torch.randn(len(part.labels), 1, 4, generator=torch.Generator().manual_seed(0))
@@ -255,7 +253,6 @@ class NotedRows:
 
         def batch(rows: Rows, rng: np.random.Generator) -> Tensor:
             self.drawn += rows.tolist()
-            self.batches.append(rows.tolist())
             return features[rows]
 
         return batch
@@ -273,22 +270,6 @@ def test_batches_are_drawn_evenly_over_corpora_and_labels(data: Path, recipe_of:
     assert len(source.drawn) == 100 * 16 * -(-len(lopsided.labels) // 16)
     shares = np.array(list(cells.values())) / len(source.drawn)
     np.testing.assert_allclose(shares, 1 / 6, atol=0.02)
-
-
-def test_batches_gather_few_speakers_where_a_head_for_regulars_learns(
-    data: Path, recipe_of: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "SPEAKERS_A_BATCH", 1)
-    parts = read_parts(recipe_of(), data)
-    train, source = parts["train"], NotedRows()
-    classifier = Classifier(HeadRecipe(kind="dense", dim=2, regulars=0.5), 1, 4, 3)
-    schedule = ScheduleRecipe(epochs=100, batch=16)
-    train_classifier(classifier, source, (train, parts["validation"]), schedule, tmp_path)
-    speakers_of = [set(train.speakers[rows]) for rows in source.batches]
-    assert max(map(len, speakers_of)) == 2, "one of each of the two corpora"
-    assert set.union(*speakers_of) == set(train.speakers)
-    cells = Counter((train.corpora[row], int(train.labels[row])) for row in source.drawn)
-    np.testing.assert_allclose(np.array(list(cells.values())) / len(source.drawn), 1 / 6, atol=0.02)
 
 
 def test_a_log_ahead_of_its_checkpoint_is_cut_back(

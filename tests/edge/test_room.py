@@ -90,6 +90,20 @@ def test_balanced_answers_do_not_slow_a_room_down_and_one_sided_ones_do() -> Non
     assert not answered([0, 1, 2] * 3).is_known
 
 
+@pytest.mark.parametrize("labels", [2, 3])
+def test_of_few_labels_one_is_often_the_commonest(labels: int) -> None:
+    population = replace(
+        POPULATION,
+        labels=LABELS[:labels],
+        shifts=POPULATION.shifts[:labels],
+        label_shares=np.full((20, labels), 1 / labels, np.float32),
+    )
+    room = Room(population, RoomSettings(pseudo_utterances=10, window=10_000))
+    for number in range(60):
+        room.update(POPULATION.mean, np.eye(labels, dtype=np.float32)[number % labels])
+    assert room.share == pytest.approx(60 / (60 + 10), abs=0.005)
+
+
 def test_a_room_is_trusted_again_when_the_mood_changes() -> None:
     room = answered([0] * 60, window=32)
     before = room.share
