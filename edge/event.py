@@ -52,8 +52,8 @@ class Event:
     adapted: bool = False
     """A voice profile was applied."""
     room: float = 0.0
-    """Share of the room's estimate that was applied, 0 to 1: 0 while nothing is known of it, and the less for an enrolled
-    person the more their voice profile, which has the room in it, is trusted."""
+    """Share of the room's estimate that was applied, 0 to 1: 0 while nothing is known of it, and the less for an
+    enrolled person the more their voice profile, which has the room in it, is trusted."""
     bucket_s: float | None = None
     """Length the encoder ran at, after padding."""
     provider: str | None = None

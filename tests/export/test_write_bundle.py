@@ -35,7 +35,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 def export(run: Run, data: Path, speaker_model: SpeakerModel, tmp_path: Path, traced: None) -> Any:
     """Export the tiny run to a folder; keyword arguments change the identity, the parts and the size allowed."""
     parts = read_parts(run.recipe, data)
-    population = population_of(run, parts["train"], parts["validation"], run.source(tmp_path / "cache"))
+    population = population_of(run, parts["train"], run.source(tmp_path / "cache"))
     model = Model(run, population, speaker_model)
 
     def export(target: Path, max_mb: float | None = None, without: str = "", **changes: Any) -> Export:
