@@ -26,6 +26,8 @@ more where labels are few."""
 ONE_SIDED = 30.0
 """How much more evidence is wanted of a room, per share of the commonest answer above ``EVEN``: what most utterances
 have in common may be their label, as in everyday speech, which is neutral."""
+EVEN_ANSWERS = 4.0
+"""Answers of even labels that are assumed to have been given before any: the first answers are always of few labels."""
 
 
 class Room:
@@ -60,8 +62,8 @@ class Room:
     @property
     def share(self) -> float:
         """How far the estimate is trusted, ``n / (n + k)``, 0 with nothing heard."""
-        commonest = self._sums.answers.max() / max(self.utterances, 1e-9)
         even = max(EVEN, 1.5 / len(self._population.labels))
+        commonest = (self._sums.answers.max() + EVEN_ANSWERS * even) / (self.utterances + EVEN_ANSWERS)
         k = self._settings.pseudo_utterances * (1 + ONE_SIDED * max(0.0, commonest - even))
         return float(self.utterances / (self.utterances + k))
 

@@ -81,7 +81,7 @@ def _offsets(embeddings: Sequence[Matrix], part: Part, names: npt.NDArray[np.str
 
 
 def softmax_regression(
-    inputs: Matrix,
+    inputs: Matrix | Doubles,
     targets: npt.NDArray[np.int64],
     weights: Doubles,
     labels: int,
@@ -91,20 +91,20 @@ def softmax_regression(
     """Return weight ``float32[labels, dim]`` and bias ``float32[labels]`` of the least weighted cross-entropy.
 
     Args:
-        inputs: ``float32[n, dim]``.
+        inputs: ``float32[n, dim]``, or ``float64``; the sums are of the same precision.
         targets: labels, ``int64[n]``.
         weights: of the rows, ``float64[n]``, summing to one.
         labels: how many there are.
         penalty: ``penalty / 2 · |weight|²`` is added; the bias is free.
         label_smoothing: share of the target that all labels have in common.
     """
-    wanted = np.full((len(targets), labels), label_smoothing / labels, np.float32)
+    wanted = np.full((len(targets), labels), label_smoothing / labels, inputs.dtype)
     wanted[np.arange(len(targets)), targets] += 1 - label_smoothing
-    shares = weights.astype(np.float32)[:, None]
+    shares = weights.astype(inputs.dtype)[:, None]
 
     def loss_and_gradient(flat: Doubles) -> tuple[float, Doubles]:
         weight, bias = _split(flat, labels)
-        logits = inputs @ weight.T.astype(np.float32) + bias.astype(np.float32)
+        logits = inputs @ weight.T.astype(inputs.dtype) + bias.astype(inputs.dtype)
         logits -= logits.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(logits).sum(axis=1, keepdims=True))
         loss = -float((shares * wanted * (logits - log_sums)).sum()) + penalty / 2 * float(np.square(weight).sum())
@@ -113,7 +113,7 @@ def softmax_regression(
         return loss, gradient.astype(np.float64).ravel()
 
     start = np.zeros(labels * (inputs.shape[1] + 1))
-    options = {"maxiter": MOST_STEPS, "ftol": 1e-7, "gtol": 1e-5}
+    options = {"maxiter": MOST_STEPS, "ftol": 1e-9, "gtol": 1e-6}
     found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
     weight, bias = _split(found.x, labels)
     return torch.from_numpy(weight).float(), torch.from_numpy(bias).float()

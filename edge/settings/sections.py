@@ -137,7 +137,7 @@ class RoomSettings(_Section):
 
     enabled: bool = True
     """Estimate the room of each source of `affectd run` from the latest utterances, whoever speaks, and apply it."""
-    pseudo_utterances: Annotated[float, Field(ge=1, le=1_000)] = 24.0
+    pseudo_utterances: Annotated[float, Field(ge=1, le=1_000)] = 16.0
     """Utterances after which the estimate is trusted half: ``n`` count for ``n / (n + pseudo_utterances)``. While most
     answers are the same, more are needed."""
     window: Annotated[float, Field(ge=8, le=10_000)] = 64.0
