@@ -4,12 +4,22 @@ PYTHON ?= python3
 PIP_FLAGS := --quiet --disable-pip-version-check
 # A file's tests run one after another, on as many cores as there are; ARGS="-n 0" runs all of them in one process.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+# What the shipped bundles learn from: a folder of corpora, pretrained encoders by hub name or folder, CAM++ as ONNX, and
+# everyday speech, LibriSpeech. VERSION is that of the next bundle.
+DATA ?= data
+ENCODER ?= openai/whisper-base
+START ?= openai/whisper-tiny.en
+VOICES ?= campplus.onnx
+SPEECH ?= $(DATA)/../more/librispeech
+VERSION ?= 4
+CALIBRATE := .venv-dev/bin/affectd-calibrate
+EXPORT := .venv-dev/bin/affectd-export
 SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 portaudio19-dev pulseaudio pulseaudio-utils \
 	python3-dev python3-venv
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help system run test quick check docs bench clean microphone
+.PHONY: help system run test quick check docs bench default nano clean microphone
 
 help: ## List these targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -56,6 +66,20 @@ docs: .venv-dev/installed ## Write docs/api.md from the code.
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.measure $(ARGS)
+
+default: .venv-dev/installed ## Train, measure and export the default bundle; DATA=FOLDER ENCODER= VOICES= SPEECH=.
+	$(CALIBRATE) generalise configs/default-train.toml --data $(DATA) --encoder $(ENCODER) --seeds 1 --out docs/models/generalise
+	$(CALIBRATE) train configs/default-train.toml --data $(DATA) --encoder $(ENCODER) --out runs/default
+	$(EXPORT) speaker $(VOICES) --out runs/speaker.onnx --licence Apache-2.0 --speech $(SPEECH)
+	$(CALIBRATE) verification configs/default-train.toml --data $(DATA) --encoder runs/speaker.onnx --cohort $(SPEECH) \
+		--out runs/speakers
+	$(EXPORT) bundle runs/default --data $(DATA) --encoder $(ENCODER) --speakers runs/speakers \
+		--left-out docs/models/generalise/generalisation.json --version $(VERSION) --max-mb 20 --out edge/bundles/default
+
+nano: .venv-dev/installed ## Distil, measure and export the nano bundle, taught by what `make default` trained; START=.
+	$(EXPORT) distil runs/default configs/distil-nano.toml --data $(DATA) --encoder $(ENCODER) --start $(START) --out runs/student
+	$(CALIBRATE) train configs/nano-train.toml --data $(DATA) --encoder runs/student/encoder --out runs/nano
+	$(EXPORT) bundle runs/nano --data $(DATA) --encoder runs/student/encoder --version $(VERSION) --max-mb 2 --out edge/bundles/nano
 
 clean: ## Remove what make and the tools made: virtual environments, builds, caches. Training runs stay.
 	rm -rf .venv .venv-dev build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
