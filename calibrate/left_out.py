@@ -27,8 +27,8 @@ Answered = tuple[Matrix, Part]
 def fit_left_out_temperature(run: Run, examples: Examples) -> None:
     """Set a run's temperature: for each corpus in turn the head is fitted to the others and answers to that one.
 
-    It answers to balanced streams, in a room that it gets to know. Without two corpora, half of the speakers are left
-    out in turn.
+    It answers to balanced streams, in a room that it gets to know, to labels that nobody taught it too, as on a device.
+    Without two corpora, half of the speakers are left out in turn.
     """
     rounds = [_answer(run, examples, held) for held in _held_out(examples.part)]
     if rounds:
@@ -62,7 +62,7 @@ def _held_out(part: Part) -> list[Rows]:
 
 
 def _answer(run: Run, examples: Examples, held: Rows) -> Answered:
-    """Return the answers to the held-out rows whose labels were taught, of a head that had no part in them."""
+    """Return the answers to the held-out rows, of a head that had no part in them."""
     part, labels = examples.part, run.recipe.labels
     rest = np.ones(len(part.labels), bool)
     rest[held] = False
@@ -72,5 +72,4 @@ def _answer(run: Run, examples: Examples, held: Rows) -> Answered:
         embeddings = trial.classifier.embed(examples.features).numpy()
     head = device_head(trial)
     population = fit_population(embeddings[rest], part.select(rest), labels, head.weight)
-    tested = ~rest & np.isin(part.labels, part.labels[rest])
-    return answer_in_room(DeviceModel(head, population), part.select(tested), embeddings[tested])
+    return answer_in_room(DeviceModel(head, population), part.select(~rest), embeddings[~rest])

@@ -17,9 +17,9 @@ POPULATION_NAME = "population.safetensors"
 _SHAPES = {
     "mean": ("dim",),
     "shifts": ("labels", "dim"),
-    "axes": ("axes", "dim"),
     "offsets": ("speakers", "dim"),
     "label_shares": ("speakers", "labels"),
+    "contrast": ("contrasts", "dim"),
 }
 
 
@@ -33,12 +33,13 @@ class Population:
     """``float32[dim]``: every corpus, and every label within it, weighs the same."""
     shifts: Matrix
     """``float32[labels, dim]``: how a label moves the embedding away from ``mean``, whoever speaks."""
-    axes: Matrix
-    """``float32[axes, dim]``, orthonormal rows: the directions that the head looks at."""
     offsets: Matrix
     """``float32[speakers, dim]``: ``u`` of the training speakers who showed several labels."""
     label_shares: Matrix
     """``float32[speakers, labels]``: how often each of them showed each label, rows summing to one."""
+    contrast: Matrix
+    """``float32[contrasts, dim]``: what rooms differ in, and neither labels nor voices. The training corpora are the
+    rooms; their root mean square distance from all of them together is 1. No rows where there is one corpus only."""
 
     @classmethod
     def load(cls, path: Path, labels: Sequence[str]) -> Population:
@@ -51,6 +52,8 @@ class Population:
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path}: cannot be read: {error}") from None
+        # Bundles of schema 1 that were made before it know of no other room.
+        tensors.setdefault("contrast", np.zeros((0, tensors["mean"].size if "mean" in tensors else 0), np.float32))
         _check(path, tensors, len(labels))
         return cls(tuple(labels), **{name: tensors[name].astype(np.float32) for name in _SHAPES})
 
@@ -68,7 +71,8 @@ def _check(path: Path, tensors: Mapping[str, Matrix], labels: int) -> None:
     for name, axes in _SHAPES.items():
         shape = tensors[name].shape
         if len(shape) != len(axes) or any(
-            size != sizes.setdefault(axis, size) or not size for axis, size in zip(axes, shape, strict=True)
+            size != sizes.setdefault(axis, size) or not (size or axis == "contrasts")
+            for axis, size in zip(axes, shape, strict=True)
         ):
             raise ModelError(f"{path}: {name} has shape {list(shape)}, which does not fit {sizes} as {list(axes)}")
         if not np.isfinite(tensors[name]).all():

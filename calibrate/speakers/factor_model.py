@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from calibrate.dataset import Part
@@ -47,7 +48,7 @@ def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head
         embeddings: of the training speakers' utterances.
         part: the same utterances.
         labels: in the order of the head's outputs.
-        head_weight: ``float32[labels, dim]``; its row space gives the axes.
+        head_weight: ``float32[labels, dim]``; its row space is what the head looks at.
     """
     z = embeddings.astype(np.float64)
     names, speaker = np.unique(part.speakers, return_inverse=True)
@@ -60,10 +61,42 @@ def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head
         labels=labels,
         mean=mean.astype(np.float32),
         shifts=shifts.astype(np.float32),
-        axes=principal_axes(head_weight).astype(np.float32),
         offsets=offsets[kept].astype(np.float32),
         label_shares=(shown / shown.sum(axis=1, keepdims=True))[kept].astype(np.float32),
+        contrast=room_contrast(offsets[kept], corpus_of(part, names[kept]), principal_axes(head_weight)),
     )
+
+
+def corpus_of(part: Part, names: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+    """Return the corpus of each speaker, ``str[n]``."""
+    found = dict(zip(part.speakers.tolist(), part.corpora.tolist(), strict=True))
+    return np.array([found[name] for name in names.tolist()])
+
+
+def room_contrast(offsets: Doubles, corpora: npt.NDArray[np.str_], head_axes: Doubles) -> Matrix:
+    """Return what rooms differ in, and neither labels nor voices, ``float32[contrasts, dim]``.
+
+    Linear discriminants (Fisher 1936) of the corpora among their speakers, without the directions that the head looks
+    at; see ``Population.contrast``. The scatter of speakers is drawn to a sphere of its size, since they are few.
+
+    Args:
+        offsets: of the speakers, ``float64[speakers, dim]``.
+        corpora: of each, ``str[speakers]``.
+        head_axes: orthonormal rows, ``float64[axes, dim]``.
+    """
+    voices = offsets - (offsets @ head_axes.T) @ head_axes
+    names, corpus = np.unique(corpora, return_inverse=True)
+    centres = np.stack([voices[corpus == index].mean(axis=0) for index in range(len(names))])
+    apart, around = centres - centres.mean(axis=0), voices - centres[corpus]
+    scatter = around.T @ around / len(around)
+    size = max(float(np.trace(scatter)) / len(scatter), 1e-9)
+    whitened = np.linalg.solve(scatter + size * np.eye(len(scatter)), apart.T).T
+    values, directions = np.linalg.eigh(apart @ whitened.T)
+    kept = values > 1e-6 * max(float(values.max()), 1e-9)
+    contrast = directions[:, kept].T @ whitened
+    along = apart @ contrast.T
+    unit = np.sqrt((along**2).sum(axis=1).mean()) if kept.any() else 1.0
+    return np.asarray(contrast / unit, np.float32)
 
 
 def principal_axes(head_weight: Matrix) -> Doubles:

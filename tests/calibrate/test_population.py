@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calibrate.dataset import Part
 from calibrate.speakers.factor_model import (
     fit_population,
     principal_axes,
+    room_contrast,
 )
 from edge.population import Population
 from helpers.factors import DIM, LABELS, World
@@ -66,3 +69,27 @@ def test_a_speaker_with_one_label_or_one_clip_is_no_obstacle(world: World) -> No
     keep &= (part.speakers != "world-01") | (np.cumsum(part.speakers == "world-01") == 1)
     population = fit_population(embeddings[keep], part.select(keep), LABELS, world.head().weight)
     assert all(np.isfinite(getattr(population, name)).all() for name in ("mean", "shifts", "offsets"))
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_the_contrast_sees_rooms_and_neither_voices_nor_labels(seed: int) -> None:
+    world = World(seed)
+    rng = np.random.default_rng(seed)
+    axes = principal_axes(world.head().weight)
+    rooms = 6 * rng.standard_normal((3, DIM))
+    voice = rng.standard_normal(DIM)
+    offsets = np.concatenate([room + rng.standard_normal((20, 1)) * 5 * voice for room in rooms])
+    corpora = np.repeat(["a", "b", "c"], 20)
+    contrast = room_contrast(offsets, corpora, axes)
+    assert contrast.shape == (2, DIM)
+    centres = np.stack([offsets[corpora == name].mean(axis=0) for name in "abc"])
+    apart = (centres - centres.mean(axis=0)) @ contrast.T
+    assert np.sqrt((apart**2).sum(axis=1).mean()) == pytest.approx(1, abs=1e-3)
+    assert np.abs(contrast @ axes.T).max() < 1e-4
+    assert np.linalg.norm(contrast @ (5 * voice)) < 0.5
+
+
+def test_one_corpus_shows_no_room(world: World) -> None:
+    offsets = np.stack([world.speaker() for _ in range(10)]).astype(np.float64)
+    assert room_contrast(offsets, np.full(10, "a"), principal_axes(world.head().weight)).shape == (0, DIM)

@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_population_is_read_as_it_was_written(path: Path) -> None:
     read, written = Population.load(path, LABELS), World().population()
     assert read.labels == LABELS
-    for name in ("mean", "shifts", "axes", "offsets", "label_shares"):
+    for name in ("mean", "shifts", "offsets", "label_shares", "contrast"):
         assert np.array_equal(getattr(read, name), getattr(written, name))
 
 
@@ -27,7 +27,7 @@ def test_a_population_is_read_as_it_was_written(path: Path) -> None:
     ("changes", "reason"),
     [
         ({"mean": None}, "lacks mean"),
-        ({"offsets": None, "axes": None}, "lacks axes, offsets"),
+        ({"offsets": None, "mean": None}, "lacks mean, offsets"),
         ({"shifts": np.zeros((3, 12))}, r"shifts has shape \[3, 12\]"),
         ({"offsets": np.zeros((5, 11))}, r"offsets has shape \[5, 11\]"),
         ({"label_shares": np.zeros((5, 4))}, r"label_shares has shape \[5, 4\]"),

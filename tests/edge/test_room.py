@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from edge.arrays import Matrix
 from edge.errors import ModelError
 from edge.population import Population
-from edge.room import ANOTHER_ROOM, EVEN, LATEST, ONE_SIDED, Room, room_contrast
+from edge.room import EVEN, LATEST, ONE_SIDED, Room
 from edge.settings import RoomSettings
 from helpers.factors import DIM, LABELS, World
 
@@ -33,8 +33,7 @@ def corpora() -> tuple[Population, Matrix]:
     """Return a population of two corpora, and what their rooms differ by."""
     apart = np.zeros(DIM, np.float32)
     apart[-1] = 9
-    offsets = np.concatenate([POPULATION.offsets + apart / 2, POPULATION.offsets - apart / 2])
-    return replace(POPULATION, offsets=offsets, label_shares=np.tile(POPULATION.label_shares, (2, 1))), apart
+    return replace(POPULATION, contrast=2 * apart[None] / (apart @ apart)), apart
 
 
 def test_an_empty_room_changes_nothing() -> None:
@@ -254,18 +253,8 @@ def test_neither_one_person_nor_one_label_is_another_room(seed: int, label: int)
         assert not room.has_changed()
 
 
-def test_the_contrast_has_the_unit_of_a_training_speaker() -> None:
-    population, apart = corpora()
-    contrast = room_contrast(population)
-    offsets = population.offsets - population.offsets.mean(axis=0)
-    assert np.sqrt(np.mean(np.sum((offsets @ contrast.T) ** 2, axis=1))) == pytest.approx(1, abs=1e-5)
-    assert np.abs(contrast @ population.axes.T).max() < 1e-6
-    assert np.linalg.norm(contrast @ apart) > 2 * ANOTHER_ROOM
-
-
-def test_a_population_of_one_voice_sees_no_other_room() -> None:
-    population = replace(POPULATION, offsets=np.zeros((2, DIM), np.float32))
-    room = Room(population, SETTINGS)
+def test_a_population_of_one_corpus_sees_no_other_room() -> None:
+    room = Room(POPULATION, SETTINGS)
     play(room, WORLD.clips(np.zeros(DIM, np.float32), [0, 1, 2, 3] * 10))
     play(room, WORLD.clips(np.full(DIM, 9, np.float32), [0, 1, 2, 3] * 10))
     assert not room.has_changed()

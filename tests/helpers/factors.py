@@ -48,15 +48,14 @@ class World:
 
     def population(self) -> Population:
         """Return the truth as a population."""
-        axes = np.linalg.svd(self.shifts, full_matrices=False)[2][: len(LABELS) - 1].astype(np.float32)
         offsets = np.stack([self.speaker() for _ in range(20)])
         return Population(
             labels=LABELS,
             mean=self.mean,
             shifts=self.shifts,
-            axes=axes,
             offsets=offsets,
             label_shares=np.full((20, len(LABELS)), 1 / len(LABELS), np.float32),
+            contrast=np.zeros((0, DIM), np.float32),
         )
 
     def part(self, speakers: int, takes: int, corpus: str = "world") -> tuple[Part, Matrix, Matrix]:

@@ -68,9 +68,9 @@ def tiny_population() -> Population:
         labels=LABELS,
         mean=np.array([0.06, 0.01, 1], np.float32),
         shifts=np.array([[-0.04, 0, 0], [0, 0, 0], [0.04, 0, 0]], np.float32),
-        axes=np.array([[1, 0, 0]], np.float32),
         offsets=np.array([[0.02, 0, 0], [-0.02, 0, 0]], np.float32),
         label_shares=np.full((2, 3), 1 / 3, np.float32),
+        contrast=np.zeros((0, 3), np.float32),
     )
 
 

@@ -89,9 +89,7 @@ class CorpusTrainer:
     def _answer(self, corpus: str) -> Answered:
         if corpus not in self._answered:
             others = self.names - {corpus}
-            taught = np.unique(self.part_of(others).labels)
-            whole = self._trainer.whole
-            part = whole.select((whole.corpora == corpus) & np.isin(whole.labels, taught))
+            part = self._trainer.whole.select(self._trainer.whole.corpora == corpus)
             trained = self.trained_on(others)
             self._answered[corpus] = answer_in_room(trained.model, *trained.embed(part))
         return self._answered[corpus]
