@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from edge.arrays import Matrix
 from edge.errors import ModelError
 from edge.population import Population
-from edge.room import EVEN, LATEST, ONE_SIDED, Room
+from edge.room import EVEN, EVEN_ANSWERS, LATEST, ONE_SIDED, Room
 from edge.settings import RoomSettings
 from helpers.factors import DIM, LABELS, World
 
@@ -32,7 +32,7 @@ def play(room: Room, embeddings: Matrix) -> None:
 def corpora() -> tuple[Population, Matrix]:
     """Return a population of two corpora, and what their rooms differ by."""
     apart = np.zeros(DIM, np.float32)
-    apart[-1] = 9
+    apart[-1] = 18
     return replace(POPULATION, contrast=2 * apart[None] / (apart @ apart)), apart
 
 
@@ -51,7 +51,8 @@ def test_one_utterance_by_hand() -> None:
     room.update(embedding, answer)
     expected = embedding - POPULATION.mean - 0.5 * answer @ POPULATION.shifts
     assert room.mean == pytest.approx(expected, abs=1e-5)
-    share = 1 / (1 + 3 * (1 + ONE_SIDED * (1 - EVEN)))
+    commonest = (1 + EVEN_ANSWERS * EVEN) / (1 + EVEN_ANSWERS)
+    share = 1 / (1 + 3 * (1 + ONE_SIDED * (commonest - EVEN)))
     assert room.offset() == pytest.approx(share * expected, abs=1e-5)
     assert room.offset().dtype == np.float32
     assert (room.share, room.utterances) == (pytest.approx(share), 1)
@@ -70,9 +71,9 @@ def answered(labels: Sequence[int], certainty: float = 0.7, window: float = 10_0
 @given(counts=st.lists(st.integers(0, 30), min_size=len(LABELS), max_size=len(LABELS)), certainty=st.floats(0.1, 1))
 @settings(max_examples=50, deadline=None)
 def test_the_more_answers_are_the_same_the_less_a_room_is_trusted(counts: list[int], certainty: float) -> None:
-    total = max(sum(counts), 1)
+    commonest = (max(counts) + EVEN_ANSWERS * EVEN) / (sum(counts) + EVEN_ANSWERS)
     room = answered(np.repeat(np.arange(len(LABELS)), counts).tolist(), certainty)
-    k = 10 * (1 + ONE_SIDED * max(0.0, max(counts) / total - EVEN))
+    k = 10 * (1 + ONE_SIDED * max(0.0, commonest - EVEN))
     assert room.share == pytest.approx(sum(counts) / (sum(counts) + k), rel=0.03)
     assert np.allclose(room.offset(), room.share * room.mean, atol=1e-5)
 
