@@ -16,7 +16,8 @@ from export.graph.parity import padding_error
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED_UA = {"ravdess": 0.72, "banglaser": 0.72, "nemo": 0.42}
+PUBLISHED_UA = {"librispeech": 0.75, "emovo": 0.4}
+"""Of people and corpora that nothing was learned from."""
 MOST_BYTES = 20_000_000
 MOST_PADDING_ERROR = 2e-3
 
@@ -92,4 +93,4 @@ def test_unseen_speakers_are_still_heard_rightly(recognizer: Recognizer, shared:
     figures = evaluate_bundle(recognizer, part.select(np.arange(len(part.paths)) % 12 == 0))
     assert set(figures) == set(PUBLISHED_UA)
     for corpus, row in figures.items():
-        assert row.ua > 0.5, corpus
+        assert row.ua > PUBLISHED_UA[corpus] - 0.1, corpus
