@@ -125,7 +125,7 @@ class Known(Room):
 
 def known_room(bundle: Bundle, mean: Matrix, share: float) -> edge.room.Room:
     """Return a room with that mean and about that share; rooms of the tiny bundle differ in the mean square."""
-    population = replace(bundle.population, offsets=np.array([[0, 0.001, 0], [0, -0.001, 0]], np.float32))
+    population = replace(bundle.population, contrast=np.array([[0, 1_000, 0]], np.float32))
     room = edge.room.Room(population, RoomSettings(pseudo_utterances=10, window=10_000, label_shift=0))
     for number in range(round(10 * share / (1.0001 - share)) if share < 1 else 5_000):
         room.update(population.mean + mean, np.eye(3, dtype=np.float32)[number % 3])

@@ -21,8 +21,7 @@ def two_rooms() -> tuple[Population, Matrix]:
     """Return a population of two rooms, and what they differ by."""
     population, apart = World().population(), np.zeros(DIM, np.float32)
     apart[-1] = 9
-    offsets = np.concatenate([population.offsets + apart / 2, population.offsets - apart / 2])
-    return replace(population, offsets=offsets, label_shares=np.tile(population.label_shares, (2, 1))), apart
+    return replace(population, contrast=2 * apart[None] / (apart @ apart)), apart
 
 
 def room_of(population: Population, mean: Matrix, utterances: int = 40) -> Room:

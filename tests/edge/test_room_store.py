@@ -24,7 +24,7 @@ from edge.people.store.person import Consent, StoredProfile
 from edge.people.store.vault import KEY_FILE_NAME
 from edge.population import POPULATION_NAME
 from edge.recognizer import Recognizer
-from edge.room import ONE_SIDED, Room
+from edge.room import EVEN_ANSWERS, ONE_SIDED, Room
 from edge.room_store import RoomStore
 from edge.settings import EncoderSettings, RoomSettings, Settings, SpeakerSettings
 from edge.stream_room import StreamRoom
@@ -150,7 +150,8 @@ def test_a_damaged_file_is_as_good_as_none(
 
 def test_a_room_survives_a_restart(bundle: Bundle, settings: Settings) -> None:
     first = rooms_applied(listen(bundle, settings, said(6)))
-    k = settings.room.pseudo_utterances * (1 + ONE_SIDED * (1 - 0.5))
+    commonest = (1 + EVEN_ANSWERS * 0.5) / (1 + EVEN_ANSWERS)
+    k = settings.room.pseudo_utterances * (1 + ONE_SIDED * (commonest - 0.5))
     assert first[0] == 0
     assert first[1] == pytest.approx(1 / (1 + k))
     assert first == sorted(first)
@@ -387,8 +388,8 @@ def worldly(bundle_folder: Path, tmp_path: Path) -> Bundle:
     """The tiny bundle, trained on two corpora that differ in the mean square of the samples."""
     folder = tmp_path / "worldly"
     shutil.copytree(bundle_folder, folder)
-    offsets = np.array([[0, 0.002, 0], [0, -0.002, 0]], np.float32)
-    replace(Bundle.load(folder).population, offsets=offsets).save(folder / POPULATION_NAME)
+    contrast = np.array([[0, 500, 0]], np.float32)
+    replace(Bundle.load(folder).population, contrast=contrast).save(folder / POPULATION_NAME)
     corpus = {"licence": "none", "licence_verified": True, "speakers": 1, "utterances": 9}
     write_manifest(folder, corpora=[{"name": name} | corpus for name in ("a", "b")])
     return Bundle.load(folder)

@@ -113,9 +113,7 @@ def test_the_room_is_taken_into_account_at_its_enrolment(tmp_path: Path, bundle:
 
 @pytest.mark.parametrize("later", ["same room", "other room", "unknown"])
 def test_clips_of_several_rooms_are_from_none(tmp_path: Path, bundle: Bundle, later: str) -> None:
-    worldly = replace(
-        bundle, population=replace(bundle.population, offsets=np.array([[0, 0.001, 0], [0, -0.001, 0]], np.float32))
-    )
+    worldly = replace(bundle, population=replace(bundle.population, contrast=np.array([[0, 1_000, 0]], np.float32)))
 
     def room(mean: float) -> Room:
         found = Room(worldly.population, RoomSettings(label_shift=0))

@@ -22,26 +22,26 @@ DEFAULT = shipped_bundles()["default"]
 
 
 def model(voices: int = 24) -> SpeakerModel:
-    cohort = Cohort(unit(np.random.default_rng(0).standard_normal((voices, 416)).astype(np.float32)), 0.6)
+    cohort = Cohort(unit(np.random.default_rng(0).standard_normal((voices, 192)).astype(np.float32)), 0.6)
     found = SpeakerModel.of_onnx(VoiceCalibration(np.arange(6.0), cohort), DEFAULT / "speaker.onnx")
     return replace(found, figures=FIGURES)
 
 
 def test_everything_else_stays(tmp_path: Path) -> None:
-    written = replace_speaker(DEFAULT, model(), tmp_path / "new", "4", 20)
+    written = replace_speaker(DEFAULT, model(), tmp_path / "new", "5", 20)
     old = Bundle.load(DEFAULT)
     for name in ("encoder.onnx", "head.safetensors", "population.safetensors"):
         assert written.manifest.files[name] == old.manifest.files[name]
-    assert written.manifest.version == "4"
+    assert written.manifest.version == "5"
     assert written.manifest.metrics["speaker"] == FIGURES
     assert written.manifest.metrics["corpora"] == old.manifest.metrics["corpora"]
     assert written.calibration is not None
     assert written.calibration.cohort is not None
-    assert written.calibration.cohort.prints.shape == (24, 416)
+    assert written.calibration.cohort.prints.shape == (24, 192)
     card = (tmp_path / "new" / "MODEL_CARD.md").read_text()
-    assert card.startswith("# default 4\n")
+    assert card.startswith("# default 5\n")
     assert (
-        "voiceprints of 416 numbers. What a cosine of two of them means, relative to 24 voices of other people," in card
+        "voiceprints of 192 numbers. What a cosine of two of them means, relative to 24 voices of other people," in card
     )
     assert "`affectd-calibrate verification`: every corpus left out.\n" in card
     assert "| ravdess | 0.043 | 0.900 | 0.990 | - |\n" in card
@@ -66,7 +66,7 @@ def test_a_verifier_keeps_its_cohort(tmp_path: Path) -> None:
     model().save(tmp_path)
     cohort = SpeakerModel.load(tmp_path).calibration.cohort
     assert cohort is not None
-    assert cohort.prints.shape == (24, 416)
+    assert cohort.prints.shape == (24, 192)
 
 
 def test_a_bundle_too_large_is_not_written(tmp_path: Path) -> None:

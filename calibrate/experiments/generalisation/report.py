@@ -27,16 +27,17 @@ COLUMNS = (
     "right, room",
 )  # fmt: skip
 PROTOCOL = (
-    "left out: for each corpus in turn, trained on every speaker of the others; temperature fitted on the answers, in "
-    "a room, to each of the other corpora by the model of all but that one; where training stops by validation, an "
-    "eighth of the speakers that train. folds: every speaker of the corpora that train is tested by a model that was "
-    "trained without them; temperature 1. What is spoken in each file; torch. files: each utterance alone. balanced: streams of up to "
-    f"{LENGTH} utterances of a corpus, speakers mixed in random order, every label as often as any other; half, four "
-    f"fifths: one label, each in turn, has a share of {SHARES['half']} or {SHARES['four fifths']}, the others share "
-    "the rest; each stream a room of its own, estimated from its beginning. UA is the mean recall over the labels that "
-    "the corpus has, answers restricted to them as far as they were taught (any label: not restricted), mean over "
-    f"streams. ECE: expected calibration error, 15 bins; sure: share of answers at {SURE:.2f} or more, right: how many "
-    "of these are; all three of any label. In brackets 95 % intervals over speakers; gain: of the room, in points"
+    "left out: for each corpus in turn, trained on every speaker of the others; temperature fitted on the "
+    "answers, in a room, to each of the other corpora by the model of all but that one; where training stops by "
+    "validation, an eighth of the speakers that train. folds: every speaker of the corpora that train is tested "
+    "by a model that was trained without them; temperature 1. What is spoken in each file; torch. files: each "
+    f"utterance alone. balanced: streams of up to {LENGTH} utterances of a corpus, speakers mixed in random "
+    "order, every label as often as any other; half, four fifths: one label, each in turn, has a share of "
+    f"{SHARES['half']} or {SHARES['four fifths']}, the others share the rest; each stream a room of its own, "
+    "estimated from its beginning. UA is the mean recall over the labels that the corpus has, answers "
+    "restricted to them as far as they were taught (any label: not restricted), mean over streams. ECE: "
+    f"expected calibration error, 15 bins; sure: share of answers at {SURE:.2f} or more, right: how many of "
+    "these are; all three of any label. In brackets 95 % intervals over speakers; gain: of the room, in points"
 )
 
 
