@@ -178,5 +178,5 @@ def _facts(record: dict[str, Any]) -> dict[str, str]:
     if record["labels"]:
         commonest = sorted(record["labels"].items(), key=lambda item: -item[1])
         facts["heard"] = ", ".join(f"{label} {share:.0%}" for label, share in commonest if share >= 0.005)
-        facts["distance"] = f"{record['distance']:.2f} of a typical training speaker's"
+        facts["distance"] = f"{record['distance']:.2f} of a typical training corpus's"
     return facts

@@ -65,7 +65,7 @@ def test_list_says_how_well_each_is_known(rooms: Call, bundle_folder: Path, caps
     text = capsys.readouterr().out
     assert "kitchen" in text
     assert "another model" in text
-    assert " 3%" in text
+    assert " 5%" in text
 
 
 def test_list_without_rooms(call: Call, tmp_path: Path, bundle_folder: Path, capsys: Capture) -> None:
@@ -115,7 +115,7 @@ def test_a_name_that_is_not_utf8_is_found_as_it_is_printed(
 def test_show_says_what_was_heard(rooms: Call, bundle_folder: Path, capsys: Capture) -> None:
     assert rooms("show", "kitchen", "--bundle", bundle_folder) == 0
     text = capsys.readouterr().out
-    for part in ("kitchen", "tiny 0", "11", " 3%", "neutral 75%, happy 20%, angry 5%", "of a typical training speaker"):
+    for part in ("kitchen", "tiny 0", "11", " 5%", "neutral 75%, happy 20%, angry 5%", "of a typical training corpus"):
         assert part in text
     assert rooms("show", "kitchen", "--json", "--bundle", bundle_folder) == 0
     (room,) = json.loads(capsys.readouterr().out)
