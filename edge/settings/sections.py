@@ -22,6 +22,13 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    @field_validator("*")
+    @classmethod
+    def _without_null(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("holds a null character, which no name and no path can")
+        return value
+
 
 class CaptureSettings(_Section):
     """Where audio comes from and how much of it may wait."""

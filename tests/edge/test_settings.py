@@ -225,6 +225,12 @@ def is_valid_or_refused(**layers: object) -> None:
         assert Settings.model_validate_json(loaded.settings.model_dump_json()) == loaded.settings
 
 
+@pytest.mark.parametrize("key", ["capture.source", "capture.device", "encoder.bundle", "speakers.store"])
+def test_a_null_character_is_refused_by_name(key: str) -> None:
+    with pytest.raises(UsageError, match=rf"{key}.* holds a null character"):
+        load_settings(environment={}, overrides={key: "a\0b"})
+
+
 @given(st.dictionaries(WORDS, JSON))
 @quick
 def test_any_command_line_is_valid_or_refused(overrides: dict[str, object]) -> None:
