@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from edge.event import Event, wall_clock
 from edge.stream import Utterance
 
+SIGNALS_S = 0.25
+"""Longest wait of the thread that recognises, which is the one that handles signals: a signal that arrives just before
+a wait without an end would only be handled after it."""
+
 
 class UtteranceQueue:
     """Hand-over to the thread that recognises: it iterates over events, and over lists of the utterances that wait.
@@ -48,7 +52,8 @@ class UtteranceQueue:
     def __iter__(self) -> Iterator[list[Utterance] | Event]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._events or self._waiting or self._closed)
+                while not self._changed.wait_for(lambda: self._events or self._waiting or self._closed, SIGNALS_S):
+                    pass
                 item: list[Utterance] | Event
                 if self._events:
                     item = self._events.popleft()

@@ -125,3 +125,20 @@ def test_the_error_comes_after_everything_else(streams: dict[str, Stream]) -> No
     assert isinstance(next(items), list)
     with pytest.raises(ValueError, match="torn"):
         next(items)
+
+
+def test_the_reader_looks_up_although_nobody_wakes_it() -> None:
+    """A signal that arrives just before a wait is only handled after it, so that no wait may be without an end."""
+    queue = UtteranceQueue(max_utterances=8, max_batch=8)
+    looked = threading.Event()
+
+    class Counted(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            if looked.is_set():
+                queue._closed = True
+            looked.set()
+            return super().wait(timeout)
+
+    queue._changed = Counted()
+    assert list(queue) == []
