@@ -17,7 +17,8 @@ from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
 from edge.room import Room
-from edge.segmenter import Segment, segmented, spoken
+from edge.segment import Segment
+from edge.segmenter import segmented, spoken
 from edge.settings import RoomSettings, Settings
 from edge.stream import new_segmenter, utterance_event
 

@@ -1,4 +1,4 @@
-"""Utterances out of voiced frames: hysteresis, pre-roll, end silence, minimum and maximum length, and a clock.
+"""Utterances out of voiced frames: hysteresis, pre-roll, tail, end silence, minimum and maximum length, and a clock.
 
 The clock counts samples that arrived plus samples that were lost, so times stay those of the source.
 """
@@ -6,35 +6,20 @@ The clock counts samples that arrived plus samples that were lost, so times stay
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.capture import Block
 from edge.errors import AffectdError
-from edge.settings import SegmenterSettings, VadSettings
+from edge.segment import Segment, Step, StepKind
+from edge.settings import PartialSettings, SegmenterSettings, VadSettings
 from edge.vad import FRAME_S, FRAME_SAMPLES, VoiceActivity, level
 
 CUT_SEARCH_FRAMES = 50
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One utterance, or a part of one that was longer than the maximum."""
-
-    samples: Waveform
-    """``float32[n]``, 16 kHz, ±1: the voiced part with up to ``pre_roll_s`` before and after it."""
-    start_s: float
-    """Source time of the first voiced sample."""
-    end_s: float
-    """Source time after the last voiced sample."""
-    decided_s: float
-    """Source time after the last sample that was needed to know that the utterance is over."""
-    truncated: bool = False
-    """Cut at the maximum length; the next segment continues with the very next sample."""
-    dropped_s: float = 0.0
-    """Audio lost between the previous segment and this one."""
+FIRST_PARTIAL_S = 1.0
+"""Of an utterance, before which there is too little for a partial answer."""
 
 
 @dataclass(frozen=True)
@@ -44,36 +29,51 @@ class _Frame:
 
 
 class Segmenter:
-    """Turns blocks of any length into segments; how the audio was blocked makes no difference to the result."""
+    """Turns blocks of any length into utterances; how the audio was blocked makes no difference to the result."""
 
-    def __init__(self, vad_settings: VadSettings, settings: SegmenterSettings) -> None:
+    def __init__(
+        self, vad_settings: VadSettings, settings: SegmenterSettings, partials: PartialSettings | None = None
+    ) -> None:
         self._vad = VoiceActivity(vad_settings)
         self._start_frames = _frames(settings.start_s)
-        self._roll_frames = int(settings.pre_roll_s / FRAME_S)
+        self._roll_frames, self._tail_frames = _whole_frames(settings.pre_roll_s), _whole_frames(settings.tail_s)
         self._min_speech_frames = _frames(settings.min_speech_s)
-        self._max_frames = int(settings.max_s / FRAME_S)
+        self._max_frames = _whole_frames(settings.max_s)
         # A pause longer than half an utterance would leave a cut without a voice on one side.
         self._end_silence_frames = min(_frames(settings.end_silence_s), self._max_frames // 2)
+        self._pause_frames = max(1, min(self._tail_frames, self._end_silence_frames))
+        self._partial_frames = _frames(partials.every_s) if partials and partials.every_s else 0
         self._pending = np.zeros(0, np.float32)
         self._frames: list[_Frame] = []
         """The current utterance with its pre-roll; while nobody speaks, what may become the next pre-roll."""
-        self._open = False
-        self._continued = False
+        self._open = self._started = self._continued = False
+        self._voiced = self._silent = 0
+        """Voiced frames of the current utterance, and frames since the last of them."""
+        self._complete: Segment | None = None
+        """Of the current utterance, if it is in a pause."""
         self._position = 0
         """Source time in samples after the last of ``_frames``."""
         self._dropped_s = 0.0
 
     def push(self, samples: Waveform, lost_s: float = 0.0, restarted: bool = False) -> list[Segment]:
-        """Take the next ``float32[n]`` (16 kHz, ±1) and return the utterances that ended.
+        """Take audio as ``steps`` does, and return the utterances that ended."""
+        return _ended(self.steps(samples, lost_s, restarted))
+
+    def flush(self) -> list[Segment]:
+        """Return the utterance that the end of the stream (or a gap in it) cuts off, if there is one."""
+        return _ended(self.last_steps())
+
+    def steps(self, samples: Waveform, lost_s: float = 0.0, restarted: bool = False) -> list[Step]:
+        """Take the next ``float32[n]`` (16 kHz, ±1) and return what became of utterances in it, in order.
 
         Args:
             samples: audio of any length.
             lost_s: audio lost just before ``samples``. It ends the current utterance and moves the clock.
             restarted: the stream was re-opened before ``samples``; voice activity starts afresh.
         """
-        segments = []
+        steps = []
         if lost_s or restarted:
-            segments += self.flush()
+            steps += self.last_steps()
             self._position += round(lost_s * SAMPLE_RATE_HZ)
             self._dropped_s += lost_s
         if restarted:
@@ -82,19 +82,20 @@ class Segmenter:
         whole = len(self._pending) // FRAME_SAMPLES * FRAME_SAMPLES
         frames, self._pending = self._pending[:whole], self._pending[whole:].copy()
         for frame in frames.reshape(-1, FRAME_SAMPLES):
-            segments += self._take(_Frame(frame.copy(), self._vad.is_voiced(frame)))
-        return segments
+            steps += self._take(_Frame(frame.copy(), self._vad.is_voiced(frame)))
+        return steps
 
-    def flush(self) -> list[Segment]:
-        """Return the utterance that the end of the stream (or a gap in it) cuts off, if there is one."""
+    def last_steps(self) -> list[Step]:
+        """Return how the end of the stream (or a gap in it) ends the current utterance, if there is one."""
         self._frames.append(_Frame(self._pending, voiced=False))
+        self._silent += 1
         self._position += len(self._pending)
         self._pending = np.zeros(0, np.float32)
-        segments = self._close() if self._open else []
+        steps = self._close() if self._open else []
         self._frames.clear()
-        return segments
+        return steps
 
-    def _take(self, frame: _Frame) -> list[Segment]:
+    def _take(self, frame: _Frame) -> list[Step]:
         self._frames.append(frame)
         self._position += FRAME_SAMPLES
         if not self._open:
@@ -105,48 +106,97 @@ class Segmenter:
             self._open = True
             first_voiced = len(self._frames) - len(recent) + [frame.voiced for frame in recent].index(True)
             del self._frames[: max(0, first_voiced - self._roll_frames)]
+            self._voiced = sum(frame.voiced for frame in self._frames) - 1
+        self._voiced += frame.voiced
+        self._silent = 0 if frame.voiced else self._silent + 1
+        steps = self._go_on() if frame.voiced else []
         if frame.voiced and len(self._frames) > self._max_frames:
-            return self._cut()
-        if not any(frame.voiced for frame in self._frames[-self._end_silence_frames :]):
-            return self._close()
-        return []
+            return steps + self._cut()
+        if self._silent >= self._end_silence_frames:
+            return steps + self._close()
+        if self._silent == self._pause_frames and self._started:
+            self._complete = self._segment(self._end)
+            return [*steps, Step("provisional", self._complete)]
+        return steps + self._partial()
 
-    def _cut(self) -> list[Segment]:
+    def _go_on(self) -> list[Step]:
+        """Take a voiced frame: what follows from it for the pause before it, and for the start of an utterance."""
+        if self._complete:
+            self._complete = None
+            return [self._mark("resumed")]
+        return self._start() if self._voiced >= self._min_speech_frames else []
+
+    def _start(self) -> list[Step]:
+        if self._started:
+            return []
+        self._started = True
+        return [self._mark("started")]
+
+    def _partial(self) -> list[Step]:
+        if not self._partial_frames or not self._started or self._complete:
+            return []
+        first_voiced = next(index for index, frame in enumerate(self._frames) if frame.voiced)
+        since_first = len(self._frames) - first_voiced - _frames(FIRST_PARTIAL_S)
+        due = since_first >= 0 and since_first % self._partial_frames == 0
+        return [Step("partial", self._segment(len(self._frames)))] if due else []
+
+    def _cut(self) -> list[Step]:
         """Split at the quietest of the latest frames, where a cut hurts least, and leave enough to be an utterance."""
         newest = self._max_frames - self._min_speech_frames
         oldest = max(self._max_frames - CUT_SEARCH_FRAMES, self._max_frames // 2)
         cut = min(range(oldest, newest + 1), key=lambda index: level(self._frames[index].samples))
-        segment = self._segment(cut, truncated=True)
+        steps = self._start() + self._finish(cut, truncated=True)
         del self._frames[:cut]
-        self._continued = True
-        return [segment]
+        self._continued, self._started = True, False
+        self._voiced = sum(frame.voiced for frame in self._frames)
+        return steps + self._start()
 
-    def _close(self) -> list[Segment]:
-        voiced = [index for index, frame in enumerate(self._frames) if frame.voiced]
-        end = min(voiced[-1] + 1 + self._roll_frames, self._max_frames)
-        enough = self._continued or len(voiced) >= self._min_speech_frames
-        segments = [self._segment(end)] if enough else []
+    def _close(self) -> list[Step]:
+        end = self._end
+        steps = self._finish(end) if self._started else []
         # What follows may be the pre-roll of the next utterance, so that no sample is in two segments.
         del self._frames[:end]
-        self._open = self._continued = False
-        return segments
+        self._open = self._started = self._continued = False
+        return steps
+
+    def _finish(self, end: int, truncated: bool = False) -> list[Step]:
+        """End the utterance; one that is not in a pause gets its provisional step just before that."""
+        complete = self._complete or self._segment(end, truncated)
+        steps = [] if self._complete else [Step("provisional", complete)]
+        self._complete, self._dropped_s = None, 0.0
+        return [*steps, Step("ended", replace(complete, decided_s=self._position / SAMPLE_RATE_HZ))]
+
+    @property
+    def _end(self) -> int:
+        """Frames of the utterance and its tail, if no voice follows."""
+        return min(len(self._frames) - self._silent + self._tail_frames, self._max_frames)
+
+    def _mark(self, kind: StepKind) -> Step:
+        return Step(kind, replace(self._segment(len(self._frames)), samples=np.zeros(0, np.float32)))
 
     def _segment(self, end: int, truncated: bool = False) -> Segment:
         first_s = (self._position - sum(len(frame.samples) for frame in self._frames)) / SAMPLE_RATE_HZ
         voiced = [index for index, frame in enumerate(self._frames[:end]) if frame.voiced]
-        dropped_s, self._dropped_s = self._dropped_s, 0.0
         return Segment(
             samples=np.concatenate([frame.samples for frame in self._frames[:end]]),
             start_s=first_s + voiced[0] * FRAME_S,
             end_s=first_s + (voiced[-1] + 1) * FRAME_S,
             decided_s=self._position / SAMPLE_RATE_HZ,
             truncated=truncated,
-            dropped_s=dropped_s,
+            dropped_s=self._dropped_s,
         )
 
 
 def _frames(duration_s: float) -> int:
     return max(1, round(duration_s / FRAME_S))
+
+
+def _whole_frames(most_s: float) -> int:
+    return int(most_s / FRAME_S + 1e-9)
+
+
+def _ended(steps: Iterable[Step]) -> list[Segment]:
+    return [step.segment for step in steps if step.kind == "ended"]
 
 
 def segmented(blocks: Iterable[Block], segmenter: Segmenter) -> Iterator[tuple[Block, list[Segment]]]:

@@ -12,7 +12,8 @@ from edge.event import Event, wall_clock
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
-from edge.segmenter import Segment, Segmenter
+from edge.segment import Segment
+from edge.segmenter import Segmenter
 from edge.settings import Settings
 from edge.stream_room import StreamRoom
 

@@ -23,7 +23,7 @@ from edge.people.voice_profiles import (
 )
 from edge.recognizer import Recognizer
 from edge.room import Room
-from edge.segmenter import Segment
+from edge.segment import Segment
 from edge.speaker import VoiceCalibration
 
 NAMED_CLIPS = 3

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.arrays import Doubles, Matrix
-from edge.segmenter import Segment
+from edge.segment import Segment
 from edge.speaker import SHORTEST_S, VoiceCalibration
 from edge.vad import FRAME_SAMPLES
 

@@ -2,19 +2,17 @@
 
 from edge.settings.load import ENV_PREFIX, LoadedSettings, load_settings
 from edge.settings.sections import (
-    SECTIONS,
     CaptureSettings,
     DecisionSettings,
     EncoderSettings,
-    OutputSettings,
+    EventSettings,
+    PartialSettings,
     RoomSettings,
     SegmenterSettings,
-    Settings,
-    SourceSettings,
     SpeakerSettings,
     VadSettings,
-    setting_keys,
 )
+from edge.settings.tree import SECTIONS, OutputSettings, Settings, SourceSettings, setting_keys
 
 __all__ = [
     "ENV_PREFIX",
@@ -22,8 +20,10 @@ __all__ = [
     "CaptureSettings",
     "DecisionSettings",
     "EncoderSettings",
+    "EventSettings",
     "LoadedSettings",
     "OutputSettings",
+    "PartialSettings",
     "RoomSettings",
     "SegmenterSettings",
     "Settings",

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge.errors import UsageError, nearest
-from edge.settings.sections import LISTS, SECTIONS, Settings, entry_keys, setting_keys
+from edge.settings.tree import LISTS, SECTIONS, Settings, entry_keys, setting_keys
 
 if sys.version_info >= (3, 11):
     import tomllib

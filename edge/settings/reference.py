@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from edge.settings.sections import LISTS, SECTIONS
+from edge.settings.tree import LISTS, SECTIONS
 
 TYPES = {
     "string": "text",

@@ -1,12 +1,11 @@
-"""Every setting, its default, range and meaning: one section per stage, and lists of sources and outputs."""
+"""Every setting, its default, range and meaning: one section per stage."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from edge.folders import expanded
 
@@ -19,7 +18,9 @@ def _names(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Settings of one stage; unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @field_validator("*")
@@ -30,7 +31,7 @@ class _Section(BaseModel):
         return value
 
 
-class CaptureSettings(_Section):
+class CaptureSettings(Section):
     """Where audio comes from and how much of it may wait."""
 
     source: str = "mic"
@@ -46,7 +47,7 @@ class CaptureSettings(_Section):
     """Audio that may wait for voice activity detection; beyond it the oldest is overwritten and counted."""
 
 
-class VadSettings(_Section):
+class VadSettings(Section):
     """Which 30 ms frames are voiced."""
 
     aggressiveness: Annotated[int, Field(ge=0, le=3)] = 2
@@ -60,7 +61,7 @@ class VadSettings(_Section):
     Nothing else hears the gain. 30 also lets voices from the next room through until someone is heard close by."""
 
 
-class SegmenterSettings(_Section):
+class SegmenterSettings(Section):
     """How voiced frames become utterances."""
 
     start_s: Annotated[float, Field(ge=0.03, le=0.3)] = 0.09
@@ -68,14 +69,24 @@ class SegmenterSettings(_Section):
     end_silence_s: Annotated[float, Field(ge=0.1, le=5)] = 0.5
     """Silence that closes an utterance."""
     pre_roll_s: Annotated[float, Field(ge=0, le=0.5)] = 0.25
-    """Audio kept from before the first and after the last voiced frame."""
+    """Audio kept from before the first voiced frame."""
+    tail_s: Annotated[float, Field(ge=0, le=0.5)] = 0.24
+    """Audio kept from after the last voiced frame. When it is there the answer is made, and said provisionally."""
     min_speech_s: Annotated[float, Field(ge=0.03, le=1)] = 0.3
     """Utterances with less voice than this are ignored."""
     max_s: Annotated[float, Field(ge=2, le=60)] = 12.0
     """Longer speech is cut here and marked truncated; never more than the bundle's longest bucket."""
 
 
-class EncoderSettings(_Section):
+class PartialSettings(Section):
+    """What is said of an utterance while it lasts."""
+
+    every_s: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """From one `partial` event to the next, from one second of speech on; 0 is none. Each is a run of the encoder, and
+    is left out while anything else waits for it."""
+
+
+class EncoderSettings(Section):
     """Which model runs, and on what."""
 
     bundle: str = ""
@@ -110,7 +121,7 @@ class EncoderSettings(_Section):
         return expanded(self.engines) if self.engines else None
 
 
-class SpeakerSettings(_Section):
+class SpeakerSettings(Section):
     """Who is known, how they are recognised, and what follows from it."""
 
     enabled: bool = True
@@ -139,7 +150,7 @@ class SpeakerSettings(_Section):
         return expanded(self.store) if self.store else None
 
 
-class RoomSettings(_Section):
+class RoomSettings(Section):
     """What is always there in a source, microphone, room and language, and is taken out of every utterance."""
 
     enabled: bool = True
@@ -156,100 +167,15 @@ class RoomSettings(_Section):
     store; see `affectd rooms`. Through ``edge.listen`` it is off unless it is set."""
 
 
-class DecisionSettings(_Section):
+class DecisionSettings(Section):
     """What the probabilities become."""
 
     review_threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Events with less confidence carry ``needs_review``."""
 
 
-class SourceSettings(CaptureSettings):
-    """One of several sources of `affectd run`; without any, `[capture]` is the only one. At most one is `-`."""
+class EventSettings(Section):
+    """What is reported."""
 
-    name: str = ""
-    """What its events call it, and its room is kept under; empty is the name of the microphone or file, or `-`."""
-    speakers: Names = ()
-    """Enrolled people whom this source is bound to, separated by commas; empty is as `speakers.only` says."""
-
-    @property
-    def label(self) -> str:
-        """What tells it from the others."""
-        return self.name or (self.device if self.source == "mic" else "") or Path(self.source).name
-
-
-class OutputSettings(_Section):
-    """One of several outputs of `affectd run`, which all get every event; without any, it is a table on a terminal
-    and JSON lines in a pipe."""
-
-    type: Literal["table", "json", "csv"] = "json"
-    """Rows for people, JSON lines for programs, or a line per utterance for a spreadsheet."""
-    path: str = ""
-    """File that it is written to, which is replaced; empty is standard output, for one output at most. A table is
-    never in a file."""
-
-
-class Settings(_Section):
-    """Every setting of the device side: a section per stage, then the lists."""
-
-    capture: CaptureSettings = CaptureSettings()
-    vad: VadSettings = VadSettings()
-    segmenter: SegmenterSettings = SegmenterSettings()
-    encoder: EncoderSettings = EncoderSettings()
-    speakers: SpeakerSettings = SpeakerSettings()
-    room: RoomSettings = RoomSettings()
-    decision: DecisionSettings = DecisionSettings()
-    sources: tuple[SourceSettings, ...] = ()
-    outputs: tuple[OutputSettings, ...] = ()
-
-    @field_validator("sources")
-    @classmethod
-    def _sources_differ(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
-        seen: dict[str, int] = {}
-        for number, source in enumerate(sources):
-            same = seen.setdefault(source.label, number)
-            if same != number:
-                raise ValueError(f"{same} and {number} are both called {source.label!r}: give each a name of its own")
-        _at_most_one("sources", "standard input", [source.source == "-" for source in sources])
-        return sources
-
-    @field_validator("outputs")
-    @classmethod
-    def _outputs_differ(cls, outputs: tuple[OutputSettings, ...], info: ValidationInfo) -> tuple[OutputSettings, ...]:
-        sources = info.data.get("sources") or [info.data.get("capture", CaptureSettings())]
-        taken = {_real(each.source): "which is read" for each in sources if each.source not in {"mic", "-"}}
-        for number, output in enumerate(outputs):
-            if output.type == "table" and output.path:
-                raise ValueError(f"{number} is a table, which is only for standard output: a file is json or csv")
-            if output.path:
-                if how := taken.get(_real(output.path)):
-                    raise ValueError(f"{number} would replace {output.path}, {how}")
-                taken[_real(output.path)] = f"which {number} writes"
-        _at_most_one("outputs", "standard output", [not output.path for output in outputs])
-        return outputs
-
-
-SECTIONS: dict[str, type[BaseModel]] = {
-    name: type(field.default) for name, field in Settings.model_fields.items() if isinstance(field.default, BaseModel)
-}
-LISTS: dict[str, type[BaseModel]] = {"sources": SourceSettings, "outputs": OutputSettings}
-"""Sections of which there may be several, ``[[sources]]``: their keys are ``sources.0.name`` and so on."""
-
-
-def setting_keys() -> list[str]:
-    """Return every ``section.key`` in the order of the pipeline, without those of the lists."""
-    return [f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.model_fields]
-
-
-def entry_keys(section: str, number: int) -> list[str]:
-    """Return every key of an entry of a list."""
-    return [f"{section}.{number}.{key}" for key in LISTS[section].model_fields]
-
-
-def _real(path: str) -> str:
-    return os.path.realpath(expanded(path))
-
-
-def _at_most_one(section: str, place: str, there: list[bool]) -> None:
-    numbers = [str(number) for number, is_there in enumerate(there) if is_there]
-    if len(numbers) > 1:
-        raise ValueError(f"{' and '.join(numbers)} are all on {place}, where only one of {section} can be")
+    early: bool = True
+    """Also `speech_start`, `provisional` and `resumed`, which come before an utterance is over."""

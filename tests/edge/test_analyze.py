@@ -16,7 +16,7 @@ from edge.event import Event
 from edge.people.household import Household
 from edge.recognizer import Recognizer
 from edge.room import EVEN_ANSWERS, ONE_SIDED, Room
-from edge.segmenter import Segment
+from edge.segment import Segment
 from edge.settings import EncoderSettings, Settings
 from helpers.conversation import Conversation
 from helpers.signals import silence, speech_like

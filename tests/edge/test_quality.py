@@ -16,7 +16,7 @@ from edge.people.quality import (
     similar_people,
     strange_clips,
 )
-from edge.segmenter import Segment
+from edge.segment import Segment
 from edge.speaker import VoiceCalibration
 from helpers.signals import silence, speech_like
 

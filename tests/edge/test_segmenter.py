@@ -1,4 +1,6 @@
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -6,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
-from edge.segmenter import Segment, Segmenter
-from edge.settings import SegmenterSettings, VadSettings
+from edge.segment import Segment, Step
+from edge.segmenter import Segmenter
+from edge.settings import PartialSettings, SegmenterSettings, VadSettings
 from edge.vad import FRAME_SAMPLES
 from helpers.signals import silence, speech_like
 
@@ -46,6 +49,21 @@ def position(segment: Segment, samples: Waveform) -> int:
     raise AssertionError(f"{segment.start_s:.2f} s: not a slice of the source")
 
 
+def steps(samples: Waveform, lengths: Sequence[int] = (800,), partial_s: float = 0, **values: float) -> list[Step]:
+    """The same as ``run``, with every step."""
+    found = SegmenterSettings.model_validate({"max_s": 10.0} | values)
+    stage, seen, start, turn = Segmenter(VadSettings(), found, PartialSettings(every_s=partial_s)), [], 0, 0
+    while start < len(samples):
+        length = lengths[turn % len(lengths)]
+        seen += stage.steps(samples[start : start + length])
+        start, turn = start + length, turn + 1
+    return seen + stage.last_steps()
+
+
+def kinds(seen: Sequence[Step]) -> list[str]:
+    return [step.kind for step in seen]
+
+
 def same(first: list[Segment], second: list[Segment]) -> bool:
     return len(first) == len(second) and all(
         np.array_equal(a.samples, b.samples) and (a.start_s, a.end_s, a.decided_s) == (b.start_s, b.end_s, b.decided_s)
@@ -71,7 +89,7 @@ def test_samples_have_pre_roll_and_tail() -> None:
     start_s = position(segment, samples) / SAMPLE_RATE_HZ
     assert 0 < segment.start_s - start_s <= DEFAULTS.pre_roll_s
     tail_s = start_s + len(segment.samples) / SAMPLE_RATE_HZ - segment.end_s
-    assert 0 < tail_s <= DEFAULTS.pre_roll_s + 1e-9
+    assert 0 < tail_s <= DEFAULTS.tail_s + 1e-9
 
 
 def test_a_short_pause_does_not_end_an_utterance() -> None:
@@ -170,6 +188,50 @@ def test_flush_twice_gives_nothing_more() -> None:
     assert stage.flush() == []
 
 
+@pytest.mark.parametrize("tail_s", [0.06, 0.24])
+def test_what_is_complete_is_said_as_soon_as_the_tail_is_there(tail_s: float) -> None:
+    started, provisional, ended = steps(conversation(1, 2, 1), tail_s=tail_s)
+    assert kinds([started, provisional, ended]) == ["started", "provisional", "ended"]
+    assert started.segment.decided_s == pytest.approx(1.4, abs=0.15)
+    assert len(started.segment.samples) == 0
+    assert provisional.segment.decided_s == pytest.approx(provisional.segment.end_s + tail_s)
+    assert ended.segment.decided_s == pytest.approx(ended.segment.end_s + DEFAULTS.end_silence_s, abs=0.04)
+    assert ended.segment.samples is provisional.segment.samples
+    assert (ended.segment.start_s, ended.segment.end_s) == (provisional.segment.start_s, provisional.segment.end_s)
+
+
+def test_who_goes_on_takes_back_what_was_complete() -> None:
+    seen = steps(conversation(1, 1, 0.4, 1, 1))
+    assert kinds(seen) == ["started", "provisional", "resumed", "provisional", "ended"]
+    _, first, resumed, second, _ = (step.segment for step in seen)
+    assert first.end_s == pytest.approx(2, abs=0.15)
+    assert resumed.decided_s == pytest.approx(2.4, abs=0.15)
+    assert second.end_s == pytest.approx(3.4, abs=0.15)
+    assert np.array_equal(second.samples[: len(first.samples)], first.samples)
+
+
+def test_what_is_cut_off_is_complete_only_when_it_ends() -> None:
+    seen = steps(conversation(1, 2))
+    assert kinds(seen) == ["started", "provisional", "ended"]
+    assert seen[1].segment.decided_s == seen[2].segment.decided_s == 3
+    assert kinds(steps(conversation(1, 12, 1))) == ["started", "provisional", "ended"] * 2
+
+
+@pytest.mark.parametrize("end_silence_s", [0.1, 0.24])
+def test_an_end_silence_within_the_tail_gives_both_at_once(end_silence_s: float) -> None:
+    _, provisional, ended = steps(conversation(1, 2, 1), end_silence_s=end_silence_s)
+    assert provisional.segment.decided_s == ended.segment.decided_s
+
+
+def test_partial_steps_have_what_was_said_so_far_from_a_second_on() -> None:
+    seen = steps(conversation(1, 3.2, 1), partial_s=0.5)
+    partials = [step.segment for step in seen if step.kind == "partial"]
+    spoken_s = [segment.decided_s - segment.start_s for segment in partials]
+    assert spoken_s[:5] == pytest.approx([0.99, 1.5, 2.01, 2.52, 3.03], abs=0.02)
+    assert all(len(a.samples) < len(b.samples) for a, b in pairwise(partials))
+    assert kinds(seen)[-2:] == ["provisional", "ended"], "nothing partial in the pause"
+
+
 PATTERNS = st.lists(st.floats(0.05, 2.5), min_size=1, max_size=6)
 
 
@@ -179,6 +241,25 @@ def test_blocking_makes_no_difference(pattern_s: list[float], lengths: list[int]
     samples = conversation(*pattern_s, seed=seed)
     # A block of one sample after the other would only be slow.
     assert same(run(samples, [*lengths, 480]), run(samples, (len(samples),)))
+
+
+@settings(max_examples=15, deadline=None)
+@given(PATTERNS, st.lists(st.integers(1, 5000), min_size=1, max_size=4), st.floats(2, 6), st.floats(0, 0.5))
+def test_every_utterance_goes_through_its_steps_whatever_the_blocking(
+    pattern_s: list[float], lengths: list[int], max_s: float, tail_s: float
+) -> None:
+    samples = conversation(*pattern_s)
+    values = {"partial_s": 0.4, "max_s": max_s, "tail_s": tail_s}
+    seen = steps(samples, [*lengths, 480], **values)
+    text = " ".join(kinds(seen))
+    assert re.fullmatch(r"(started ((partial )*(provisional resumed )?)*provisional ended ?)*", text), text
+    for before, step in pairwise(seen):
+        if step.kind == "ended":
+            assert step.segment.samples is before.segment.samples
+        assert before.segment.decided_s <= step.segment.decided_s
+    again = steps(samples, (len(samples),), **values)
+    assert kinds(again) == kinds(seen)
+    assert same([step.segment for step in again], [step.segment for step in seen])
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,7 +6,8 @@ import pytest
 from edge.bundle import Bundle
 from edge.event import Event
 from edge.people.household import Household
-from edge.segmenter import Segment, Segmenter
+from edge.segment import Segment
+from edge.segmenter import Segmenter
 from edge.settings import Settings
 from edge.stream import Stream, Utterance
 from edge.utterances import UtteranceQueue

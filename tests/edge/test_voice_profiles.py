@@ -21,7 +21,7 @@ from edge.people.voice_profiles import (
 )
 from edge.recognizer import Recognizer
 from edge.room import Room
-from edge.segmenter import Segment
+from edge.segment import Segment
 from edge.settings import EncoderSettings, RoomSettings, SpeakerSettings
 from helpers.household import anna, enrol
 from helpers.signals import speech_like

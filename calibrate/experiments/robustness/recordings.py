@@ -13,12 +13,13 @@ from calibrate.dataset import Part
 from calibrate.experiments.robustness.conditions import Babble, Condition, conditions, power
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import UsageError
-from edge.segmenter import Segment, Segmenter, spoken
+from edge.segment import Segment
+from edge.segmenter import Segmenter, spoken
 from edge.settings import SegmenterSettings, VadSettings
 from edge.vad import FRAME_SAMPLES
 
 SILENCES_MS = (30, 240, 500)
-"""Behind the voice; the device keeps 240 ms, ``segmenter.pre_roll_s`` in whole frames."""
+"""Behind the voice; the device keeps ``segmenter.tail_s``, 240 ms."""
 QUIET_FRAMES = 3
 
 

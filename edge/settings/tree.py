@@ -1,0 +1,118 @@
+"""All settings together: the sections in the order of the pipeline, then lists of sources and outputs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ValidationInfo, field_validator
+
+from edge.folders import expanded
+from edge.settings.sections import (
+    CaptureSettings,
+    DecisionSettings,
+    EncoderSettings,
+    EventSettings,
+    Names,
+    PartialSettings,
+    RoomSettings,
+    Section,
+    SegmenterSettings,
+    SpeakerSettings,
+    VadSettings,
+)
+
+
+class SourceSettings(CaptureSettings):
+    """One of several sources of `affectd run`; without any, `[capture]` is the only one. At most one is `-`."""
+
+    name: str = ""
+    """What its events call it, and its room is kept under; empty is the name of the microphone or file, or `-`."""
+    speakers: Names = ()
+    """Enrolled people whom this source is bound to, separated by commas; empty is as `speakers.only` says."""
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others."""
+        return self.name or (self.device if self.source == "mic" else "") or Path(self.source).name
+
+
+class OutputSettings(Section):
+    """One of several outputs of `affectd run`, which all get every event; without any, it is a table on a terminal
+    and JSON lines in a pipe."""
+
+    type: Literal["table", "json", "csv"] = "json"
+    """Rows for people, JSON lines for programs, or a line per utterance for a spreadsheet."""
+    path: str = ""
+    """File that it is written to, which is replaced; empty is standard output, for one output at most. A table is
+    never in a file."""
+
+
+class Settings(Section):
+    """Every setting of the device side: a section per stage, then the lists."""
+
+    capture: CaptureSettings = CaptureSettings()
+    vad: VadSettings = VadSettings()
+    segmenter: SegmenterSettings = SegmenterSettings()
+    partials: PartialSettings = PartialSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    speakers: SpeakerSettings = SpeakerSettings()
+    room: RoomSettings = RoomSettings()
+    decision: DecisionSettings = DecisionSettings()
+    events: EventSettings = EventSettings()
+    sources: tuple[SourceSettings, ...] = ()
+    outputs: tuple[OutputSettings, ...] = ()
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_differ(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+        seen: dict[str, int] = {}
+        for number, source in enumerate(sources):
+            same = seen.setdefault(source.label, number)
+            if same != number:
+                raise ValueError(f"{same} and {number} are both called {source.label!r}: give each a name of its own")
+        _at_most_one("sources", "standard input", [source.source == "-" for source in sources])
+        return sources
+
+    @field_validator("outputs")
+    @classmethod
+    def _outputs_differ(cls, outputs: tuple[OutputSettings, ...], info: ValidationInfo) -> tuple[OutputSettings, ...]:
+        sources = info.data.get("sources") or [info.data.get("capture", CaptureSettings())]
+        taken = {_real(each.source): "which is read" for each in sources if each.source not in {"mic", "-"}}
+        for number, output in enumerate(outputs):
+            if output.type == "table" and output.path:
+                raise ValueError(f"{number} is a table, which is only for standard output: a file is json or csv")
+            if output.path:
+                if how := taken.get(_real(output.path)):
+                    raise ValueError(f"{number} would replace {output.path}, {how}")
+                taken[_real(output.path)] = f"which {number} writes"
+        _at_most_one("outputs", "standard output", [not output.path for output in outputs])
+        return outputs
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    name: type(field.default) for name, field in Settings.model_fields.items() if isinstance(field.default, BaseModel)
+}
+LISTS: dict[str, type[BaseModel]] = {"sources": SourceSettings, "outputs": OutputSettings}
+"""Sections of which there may be several, ``[[sources]]``: their keys are ``sources.0.name`` and so on."""
+
+
+def setting_keys() -> list[str]:
+    """Return every ``section.key`` in the order of the pipeline, without those of the lists."""
+    return [f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.model_fields]
+
+
+def entry_keys(section: str, number: int) -> list[str]:
+    """Return every key of an entry of a list."""
+    return [f"{section}.{number}.{key}" for key in LISTS[section].model_fields]
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(expanded(path))
+
+
+def _at_most_one(section: str, place: str, there: list[bool]) -> None:
+    numbers = [str(number) for number, is_there in enumerate(there) if is_there]
+    if len(numbers) > 1:
+        raise ValueError(f"{' and '.join(numbers)} are all on {place}, where only one of {section} can be")
