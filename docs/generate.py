@@ -1,23 +1,28 @@
-"""Write ``docs/api.md`` from the code: ``make docs``. A test holds the page to it."""
+"""Write ``docs/api.md`` and ``docs/events.schema.json`` from the code: ``make docs``. A test holds both to it."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import FunctionType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
+
+from pydantic import TypeAdapter
 
 import edge
-from edge.event import Event, SpeakerMatch
+from edge.event import FIELDS, OPTIONAL_FIELDS, SCHEMA, Event, EventType, SkipReason, SpeakerMatch, StatusReason
 from edge.outputs.csv_table import COLUMNS
 from edge.settings.reference import settings_markdown
 
 PAGE = Path(__file__).with_name("api.md")
+EVENT_SCHEMA = Path(__file__).with_name("events.schema.json")
+REASONS = {"skipped": get_args(SkipReason), "status": get_args(StatusReason)}
 HEADER = """\
 # affectd as a library
 
@@ -91,6 +96,21 @@ def _as_markdown(docstring: str) -> str:
 def _events() -> Iterator[str]:
     yield "## Events\n"
     yield _as_markdown(inspect.getdoc(Event) or "") + "\n"
+    yield "| type | meaning | fields, besides `type` and `schema` |\n|---|---|---|"
+    meanings = dict(re.findall(r"`(\w+)`: (.*?)[;.](?: |$)", _meanings(Event)["type"]))
+    for event_type, names in FIELDS.items():
+        listed = "those of `utterance`" if event_type in ("partial", "provisional") else ", ".join(names)
+        yield f"| `{event_type}` | {meanings[event_type]} | {listed} |"
+    yield "\nA line of each, with an utterance that goes on after a pause:\n\n```json"
+    yield from (event.to_json() for event in _examples())
+    yield "```\n"
+    yield (
+        f"[{EVENT_SCHEMA.name}]({EVENT_SCHEMA.name}) is the JSON Schema of a line. `events.early = false` leaves out "
+        "`speech_start`, `provisional` and `resumed`; `partial` comes with `partials.every_s`. CSV and `affectd "
+        "analyze` have only `utterance` and `error`. An utterance that is cut, at its maximum length or by the end of "
+        "the source or lost audio, gets its last `provisional` together with its `utterance`. Reasons of `skipped`: "
+        f"{_listed('skipped')}; of `status`: {_listed('status')}.\n"
+    )
     yield from _fields(Event)
     yield f"`speaker` is null, or has these fields ({_first(SpeakerMatch).removesuffix('.').lower()}):\n"
     yield from _fields(SpeakerMatch)
@@ -99,6 +119,75 @@ def _events() -> Iterator[str]:
         f"heading `{','.join(COLUMNS)}` and a column for each label. They are the fields of these names; `speaker` is "
         "the person's name alone, `path` the source's where there is no file, `error` the message.\n"
     )
+
+
+def _listed(event_type: str) -> str:
+    return ", ".join(f"`{reason}`" for reason in REASONS[event_type])
+
+
+def _examples() -> Iterator[Event]:
+    """Yield an event of each type."""
+    scores = {"neutral": 0.08, "happy": 0.81, "sad": 0.03, "angry": 0.02, "fear": 0.01, "disgust": 0.01}
+    about = {
+        "start_s": 4.2, "speaker": SpeakerMatch("Ann", 0.97), "emotion": "happy", "confidence": 0.81,
+        "scores": scores | {"surprise": 0.04}, "adapted": True, "room": 0.25, "bucket_s": 2.5,
+        "provider": "CPUExecutionProvider",
+    }  # fmt: skip
+    stages = {"queue": 0.4, "encoder": 14.1, "speaker": 6.2, "adapt": 0.1, "head": 0.1}
+    early = {"endpoint": 240.0, "capture": 0.2, **stages, "total": 261.1}
+    late = {"endpoint": 510.0, "capture": 0.2, **stages, "total": 510.4, "provisional": 261.1}
+    at = "2026-01-02T03:04:0"
+    for event_type, time, fields_ in (
+        ("status", "1.000", {"reason": "ready", "message": "ready: bundle default 4 on CPUExecutionProvider"}),
+        ("speech_start", "5.530", {"id": 1, "revision": 0, "start_s": 4.2}),
+        ("partial", "6.240", {"id": 1, "revision": 1, "end_s": 5.2, **about, "latency_ms": early}),
+        ("provisional", "6.561", {"id": 1, "revision": 2, "end_s": 5.3, **about, "latency_ms": early}),
+        ("resumed", "6.630", {"id": 1, "revision": 3, "start_s": 4.2, "end_s": 5.6}),
+        ("provisional", "7.861", {"id": 1, "revision": 4, "end_s": 6.6, **about, "latency_ms": early}),
+        ("utterance", "8.110", {"id": 1, "revision": 5, "end_s": 6.6, **about, "latency_ms": late}),
+        (
+            "skipped", "9.940",
+            {"id": 2, "revision": 1, "start_s": 7.9, "end_s": 8.4, "reason": "too_slow",
+             "message": "the encoder is too slow: 8 newer utterances were waiting"},
+        ),
+        ("error", "9.990", {"message": "talk.wav: broke off"}),
+    ):  # fmt: skip
+        yield Event(event_type, "talk.wav", f"{at}{time}+01:00", **fields_)
+
+
+def event_schema() -> str:
+    """Return the JSON Schema of an event, one alternative for each type."""
+    described = TypeAdapter(Event).json_schema()
+    meanings = _meanings(Event)
+    speaker = described["$defs"]["SpeakerMatch"]
+    properties = {}
+    for name, found in described["properties"].items():
+        kinds = [kind for kind in found.get("anyOf", [found]) if kind.get("type") != "null"]
+        kind = {key: value for key, value in kinds[0].items() if key not in ("default", "title")}
+        properties[name] = kind | {"description": meanings.get(name, "Of this event.")}
+    people = {name: {"type": kind["type"]} for name, kind in speaker["properties"].items()}
+    somebody = {"type": "object", "properties": people, "required": list(people), "additionalProperties": False}
+    properties["speaker"] = {"anyOf": [somebody, {"type": "null"}], "description": meanings["speaker"]}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"An event of affectd, schema {SCHEMA}",
+        "oneOf": [_type_schema(event_type, properties) for event_type in get_args(EventType)],
+    }
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _type_schema(event_type: EventType, properties: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    names = FIELDS[event_type]
+    own = {name: properties[name] for name in names}
+    if event_type in REASONS:
+        own["reason"] = {"type": "string", "enum": list(REASONS[event_type])}
+    return {
+        "title": event_type,
+        "type": "object",
+        "properties": {"type": {"const": event_type}, "schema": {"const": SCHEMA}} | own,
+        "required": ["type", "schema", *(name for name in names if name not in OPTIONAL_FIELDS)],
+        "additionalProperties": False,
+    }
 
 
 def _fields(record: type) -> Iterator[str]:
@@ -129,5 +218,6 @@ def _first(found: Any) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"{PAGE.name} written", file=sys.stderr)
+    for file, text in ((PAGE, page()), (EVENT_SCHEMA, event_schema())):
+        file.write_text(text, encoding="utf-8")
+        print(f"{file.name} written", file=sys.stderr)

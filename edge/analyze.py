@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from edge.room import Room
 from edge.segment import Segment
 from edge.segmenter import segmented, spoken
 from edge.settings import RoomSettings, Settings
-from edge.stream import new_segmenter, utterance_event
+from edge.stream import answer_event, new_segmenter
 
 CHUNK_UTTERANCES = 64
 CHUNK_S = 300.0
@@ -85,13 +86,14 @@ def analyze(
     if one_room:
         encoded = kept = list(encoded)
         room = _room_of(kept, household, settings.room)
+    ids = count(1)
     for found, recognition in _recognized(encoded, Conversation(household, room)):
         source, path = (found.path.name, str(found.path)) if found.path else (SAMPLES_NAME, None)
         if isinstance(found.content, AudioFileError):
             yield Event("error", source, wall_clock(), path=path, message=str(found.content))
         elif recognition:
-            event = utterance_event(source, found.content, recognition, recognition.latency_ms, settings)
-            yield replace(event, path=path)
+            event = answer_event("utterance", source, next(ids), found.content, recognition, settings)
+            yield replace(event, revision=0, latency_ms=recognition.latency_ms, path=path)
 
 
 def whole_file_waveform(path: Path) -> Waveform:
@@ -172,7 +174,9 @@ def _recognized(encoded: Iterable[Encoded], conversation: Conversation) -> Itera
             conversation.reset()
             path = found.path
         if isinstance(found.content, Segment) and encoding:
-            yield found, conversation.recognize(encoding, found.content.start_s, found.content.end_s)
+            recognition = conversation.recognize(encoding, found.content.start_s, found.content.end_s)
+            conversation.follow(recognition)
+            yield found, recognition
         else:
             yield found, None
 

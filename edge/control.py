@@ -21,7 +21,7 @@ from edge.errors import UsageError
 from edge.folders import runtime_folders
 from edge.timing import Timing
 
-PROTOCOL = 2
+PROTOCOL = 3
 MOST_CLIENTS = 8
 BUFFER_BYTES = 65_536
 """What may wait for a client, some hundred utterances; one that has not read them is dropped."""

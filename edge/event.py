@@ -1,4 +1,4 @@
-"""Events, the output of affectd: one per utterance, schema 1, one JSON object per line."""
+"""Events, the output of affectd, schema 2: what becomes of each utterance, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-SCHEMA = 1
+SCHEMA = 2
 
-EventType = Literal["utterance", "partial", "skipped", "status", "error"]
+EventType = Literal["speech_start", "partial", "provisional", "resumed", "utterance", "skipped", "status", "error"]
+SkipReason = Literal["too_slow"]
+StatusReason = Literal[
+    "ready", "stopped", "people_changed", "profile_refined", "store_trouble", "room_changed", "output_trouble"
+]
+
+EARLY: tuple[EventType, ...] = ("speech_start", "provisional", "resumed")
+"""What ``events.early`` is about."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +30,25 @@ class SpeakerMatch:
 
 @dataclass(frozen=True)
 class Event:
-    """One line of output. Fields that do not apply to a type are left out of its JSON.
+    """One line of output. Fields that a type does not have are left out of its JSON.
 
     All ``_s`` fields are seconds of the source's own clock; ``time`` is the wall clock in ISO 8601 with offset.
     """
 
     type: EventType
-    """``utterance``: how it sounded and who spoke; ``skipped``: an utterance that a slow encoder let go; ``status``:
-    what changed, such as ready and stopped; ``error``: a file or source that cannot be read; ``partial`` is
-    reserved."""
+    """``speech_start``: somebody speaks; ``partial``: how they sound so far; ``provisional``: how an utterance sounded,
+    in a pause that may end it; ``resumed``: they went on, and the provisional answer is withdrawn; ``utterance``: it
+    is over, and the last provisional answer is final; ``skipped``: it is over without an answer; ``status``: what
+    changed, such as ready and stopped; ``error``: a file or source that cannot be read."""
     source: str
     """Name of the file, the microphone, or ``-``."""
     time: str
+    """Of this event, by the wall clock."""
+    id: int | None = None
+    """Of the utterance, the same in all its events and in none of another utterance's of the run. Its last event is an
+    ``utterance`` or ``skipped``."""
+    revision: int | None = None
+    """Counts the events of an utterance from 0: the higher one holds."""
     start_s: float | None = None
     """First voiced sample of the utterance."""
     end_s: float | None = None
@@ -59,39 +73,74 @@ class Event:
     provider: str | None = None
     """Execution provider that the encoder really ran on."""
     latency_ms: dict[str, float] = field(default_factory=dict)
-    """Stage to milliseconds; ``total`` runs from the end of speech to this event."""
+    """Stage to milliseconds. ``total`` runs from the end of speech to this event. In an ``utterance`` of `affectd run`
+    ``provisional`` runs from there to the answer, which took ``queue`` to ``head`` and was as a rule there within
+    ``endpoint``."""
     truncated: bool = False
     """The utterance was cut at the longest bucket; the next event continues it."""
     dropped_s: float = 0.0
-    """Audio lost before this event because the consumer was too slow."""
+    """Audio lost before the utterance because the consumer was too slow."""
     path: str | None = None
     """File the utterance is from (``affectd analyze``)."""
+    reason: SkipReason | StatusReason | None = None
+    """Why an utterance was skipped, ``too_slow``: the encoder did not keep up; or what a ``status`` is about."""
     message: str | None = None
-    """Human-readable text of ``status``, ``skipped`` and ``error`` events."""
+    """The same for people."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object: ``schema`` after ``type``, and only the fields that mean something for the type."""
-        spoken = self.type in ("utterance", "partial")
-        values: dict[str, Any] = {"type": self.type, "schema": SCHEMA}
-        for name, value in asdict(self).items():
-            if name == "type" or (value is None and not (spoken and name == "speaker")):
-                continue
-            if not spoken and name not in _PLAIN_FIELDS:
-                continue
-            values[name] = _rounded(value)
-        return values
+        """Return the JSON object: ``type``, ``schema``, and the fields that the type has; no null but ``speaker``."""
+        values = asdict(self)
+        found = {name: _rounded(values[name]) for name in FIELDS[self.type]}
+        kept = {name: value for name, value in found.items() if value is not None or name == "speaker"}
+        return {"type": self.type, "schema": SCHEMA} | kept
 
     def to_json(self) -> str:
         """Return the event as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
+_ANY = ("source", "time")
+_OF_UTTERANCE = (*_ANY, "id", "revision", "start_s")
+_ANSWER = (
+    *_OF_UTTERANCE,
+    "end_s",
+    "speaker",
+    "emotion",
+    "confidence",
+    "scores",
+    "needs_review",
+    "adapted",
+    "room",
+    "bucket_s",
+    "provider",
+    "latency_ms",
+    "truncated",
+    "dropped_s",
+    "path",
+)
+FIELDS: dict[EventType, tuple[str, ...]] = {
+    "speech_start": _OF_UTTERANCE,
+    "partial": _ANSWER,
+    "provisional": _ANSWER,
+    "resumed": (*_OF_UTTERANCE, "end_s"),
+    "utterance": _ANSWER,
+    "skipped": (*_OF_UTTERANCE, "end_s", "dropped_s", "reason", "message"),
+    "status": (*_ANY, "reason", "message"),
+    "error": (*_ANY, "path", "message"),
+}
+"""What each type has in its JSON, besides ``type`` and ``schema``."""
+OPTIONAL_FIELDS = frozenset({"path"})
+"""Of these, what only some events of a type have."""
+
+
+def status(source: str, reason: StatusReason, message: str) -> Event:
+    """Return a ``status`` event of now."""
+    return Event("status", source, wall_clock(), reason=reason, message=message)
+
+
 def wall_clock() -> str:
     """Return the local time with its offset from UTC, in ISO 8601 with milliseconds."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
-
-
-_PLAIN_FIELDS = {"source", "time", "start_s", "end_s", "path", "message", "dropped_s"}
 
 
 def _rounded(value: Any) -> Any:

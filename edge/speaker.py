@@ -145,10 +145,16 @@ class Identifier:
         self._belief = self._fresh
 
     def identify(self, voiceprint: Matrix, duration_s: float, pause_s: float = 0.0) -> Identification:
-        """Take the next utterance's ``float32[dim]`` and return who spoke.
+        """Take the next utterance, see ``estimate``, and return who spoke."""
+        found = self.estimate(voiceprint, duration_s, pause_s)
+        self.follow(found)
+        return found
+
+    def estimate(self, voiceprint: Matrix, duration_s: float, pause_s: float = 0.0) -> Identification:
+        """Return who speaks, which changes nothing yet.
 
         Args:
-            voiceprint: of the utterance.
+            voiceprint: of the utterance, ``float32[dim]``.
             duration_s: its speech.
             pause_s: since the end of the previous utterance.
         """
@@ -157,6 +163,9 @@ class Identifier:
         features = self._voices.features(voiceprint[None], np.array([duration_s]))[:, 0]
         evidence = np.append(features @ self.calibration.weights, 0.0)
         joint = np.where(prior > 0, prior * np.exp(np.minimum(evidence - evidence[prior > 0].max(), 0.0)), 0.0)
-        self._belief = joint / joint.sum()
-        *shares, stranger = self._belief.tolist()
+        *shares, stranger = (joint / joint.sum()).tolist()
         return Identification(dict(zip(self.names, shares, strict=True)), stranger, self.threshold)
+
+    def follow(self, found: Identification) -> None:
+        """Carry on from an estimate, once that utterance is over."""
+        self._belief = np.array([*found.posterior.values(), found.stranger])

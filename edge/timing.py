@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 STAGES = ("endpoint", "capture", "vad", "queue", "encoder", "speaker", "adapt", "head", "publish")
-"""In the order of the pipeline. All but ``vad`` follow one another from the end of speech to the event being out."""
+"""In the order of the pipeline. ``queue`` to ``head`` are of the answer, which is as a rule ready in the silence that
+``endpoint`` waits for; ``capture`` is of the end of that."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Timing:
     """Stage to milliseconds, as in an event's ``latency_ms``, and two more: ``vad`` is voice activity detection and
     segmentation of all of ``audio_s`` (the end of it, which delays the event, is in ``capture`` as well); ``publish``
     hands the event to the outputs, which write it on their own time."""
+    provisional_ms: float
+    """From the end of speech until the answer was ready, before the speech was known to be over."""
     total_ms: float
     """The event's ``total``: from the end of speech until the event is ready to be published."""
     skipped: int

@@ -34,7 +34,8 @@ def test_a_snippet_of_the_readme_runs_as_written(
     assert capsys.readouterr().out
 
 
-def test_the_reference_is_generated_from_this_code() -> None:
-    program = "import sys; from docs.generate import page; sys.stdout.write(page())"
+@pytest.mark.parametrize(("function", "name"), [("page", "api.md"), ("event_schema", "events.schema.json")])
+def test_the_reference_is_generated_from_this_code(function: str, name: str) -> None:
+    program = f"import sys; from docs.generate import {function}; sys.stdout.write({function}())"
     page = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True).stdout.decode()
-    assert page == (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), "make docs writes it anew"
+    assert page == (ROOT / "docs" / name).read_text(encoding="utf-8"), "make docs writes it anew"

@@ -124,6 +124,7 @@ def _draw(
                 encoding, name = encodings[row], str(part.speakers[row])
                 start_s, now_s = now_s + PAUSE_S, now_s + PAUSE_S + encoding.duration_s
                 recognition = conversation.recognize(encoding, start_s, now_s)
+                conversation.follow(recognition)
                 labels = bundle.manifest.labels
                 columns["true"].append(int(part.labels[row]))
                 columns["identified"].append(labels.index(recognition.emotion))

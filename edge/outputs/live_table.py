@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
 from rich.text import Text
 
 from edge.event import Event
 
 BAR_CELLS = 6
+UNFINISHED = frozenset({"speech_start", "partial", "provisional", "resumed"})
 EMOTION_STYLES = {
     "happy": "yellow",
     "surprise": "bright_yellow",
@@ -19,32 +22,52 @@ EMOTION_STYLES = {
 
 
 class LiveTable:
-    """A row per event under one heading. Colours only where the terminal has them and ``NO_COLOR`` is not set."""
+    """A row per event under one heading. Colours only where the terminal has them and ``NO_COLOR`` is not set.
+
+    On a terminal the last line shows who is speaking, and then the provisional answer, until the final row replaces it.
+    """
 
     name = "table"
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._headed = False
+        self._can_erase = console.is_terminal and not console.is_dumb_terminal
+        self._unfinished: dict[int, Text] = {}
+        """Rows of the utterances that are not over, by id; the latest is on the terminal."""
 
     def open(self) -> None:
         """Nothing is to prepare."""
 
     def write(self, event: Event) -> None:
         """Print the event's row."""
-        if event.type in ("utterance", "partial"):
-            if not self._headed:
-                self._print_row(_heading(event))
-                self._headed = True
-            self._print_row(_utterance_row(event, self.console.width))
+        if self._can_erase:
+            self._erase()
+            if event.id is not None:
+                self._unfinished.pop(event.id, None)
+        if event.type in UNFINISHED:
+            if event.id is not None and self._can_erase:
+                self._unfinished[event.id] = _unfinished_row(event, self.console.width)
+        elif event.type == "utterance":
+            self._print_row(_utterance_row(event, self.console.width), event)
         else:
             self.console.print(_message_row(event))
+        if self._unfinished:
+            self._print_row(list(self._unfinished.values())[-1], event, end="")
 
     def close(self) -> None:
-        """Nothing is left to do: every row is out."""
+        """Leave the terminal's last line to what comes next."""
+        self._erase()
 
-    def _print_row(self, row: Text) -> None:
-        self.console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
+    def _print_row(self, row: Text, event: Event, end: str = "\n") -> None:
+        if not self._headed:
+            self._headed = True
+            self.console.print(_heading(event), no_wrap=True, overflow="ellipsis", crop=True)
+        self.console.print(row, no_wrap=True, overflow="ellipsis", crop=True, end=end)
+
+    def _erase(self) -> None:
+        if self._unfinished:
+            self.console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
 
 
 def _heading(event: Event) -> Text:
@@ -71,6 +94,14 @@ def _utterance_row(event: Event, width: int) -> Text:
         row.append(" …", style="dim")
     if event.dropped_s:
         row.append(f" {event.dropped_s:.1f} s lost", style="yellow")
+    return row
+
+
+def _unfinished_row(event: Event, width: int) -> Text:
+    if event.type in ("speech_start", "resumed"):
+        return Text(f"{_clock(event.start_s or 0.0)}-{'…':<8}", style="dim")
+    row = _utterance_row(event, width)
+    row.stylize("dim")
     return row
 
 

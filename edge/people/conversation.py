@@ -34,6 +34,13 @@ class Recognition:
     """``float32[dim]``: the embedding less what is known of the person's own, which is what a room learns from."""
     moved: bool
     """The person's voice profile was moved here from the room that they were enrolled in."""
+    identification: Identification | None
+    """Of the voice, for the conversation; None: nobody was to be recognised."""
+    is_stranger: bool
+    """Said by a stranger whose utterances are remembered."""
+    pause_s: float
+    """Since the utterance before."""
+    end_s: float
     adapt_ms: float
     """Time to identify the speaker and to look up the voice profile."""
     head_ms: float
@@ -66,7 +73,10 @@ class Recognition:
 
 
 class Conversation:
-    """Remembers who has been speaking. Follows changes of the household from one utterance to the next."""
+    """Remembers who has been speaking. Follows changes of the household from one utterance to the next.
+
+    ``recognize`` changes nothing, so that an answer may be withdrawn; ``follow`` takes the utterance that is over.
+    """
 
     def __init__(self, household: Household, room: Room | None = None) -> None:
         self.household = household
@@ -85,18 +95,18 @@ class Conversation:
             self._identifier.reset()
 
     def recognize(self, encoding: Encoding, start_s: float, end_s: float) -> Recognition:
-        """Take the next utterance, from ``start_s`` to ``end_s`` of the source's clock.
+        """Recognise an utterance from ``start_s`` to ``end_s`` of the source's clock by what was said before it.
 
         The offset of an enrolled person lies between the room's and that of their enrolment clips; in another room than
         that of the enrolment the voice profile is moved there first.
         """
         started_s = time.perf_counter()
         pause_s = 0.0 if self._ended_s is None else start_s - self._ended_s
-        self._ended_s = end_s
         bundle, room = self.household.bundle, self.room
         offset = room.offset() if room else np.zeros_like(encoding.embedding)
         share = room.share if room else 0.0
-        speaker, voice_profile = self._speaker(encoding, pause_s, offset)
+        found = self._identify(encoding, pause_s)
+        speaker, voice_profile, is_stranger = self._speaker(encoding, found, pause_s, offset)
         moved = voice_profile.moved_to(room) if speaker and voice_profile and room else None
         adapted_s = time.perf_counter()
         embedding, without_person = encoding.embedding[None], encoding.embedding
@@ -118,27 +128,38 @@ class Conversation:
             room=share,
             without_person=without_person,
             moved=moved is not None,
+            identification=found,
+            is_stranger=is_stranger,
+            pause_s=pause_s,
+            end_s=end_s,
             adapt_ms=(adapted_s - started_s) * 1e3,
             head_ms=(time.perf_counter() - adapted_s) * 1e3,
         )
 
+    def follow(self, recognition: Recognition) -> None:
+        """Take the utterance that was recognised last, now that it is over."""
+        self._ended_s = recognition.end_s
+        if self._identifier and recognition.identification:
+            self._identifier.follow(recognition.identification)
+        if recognition.is_stranger:
+            self._stranger.follow(recognition.encoding, recognition.pause_s)
+
     def _speaker(
-        self, encoding: Encoding, pause_s: float, room: Matrix
-    ) -> tuple[SpeakerMatch | None, VoiceProfile | None]:
-        """Return who spoke, and the voice profile of that person, or of a stranger in a room with that offset."""
+        self, encoding: Encoding, found: Identification | None, pause_s: float, room: Matrix
+    ) -> tuple[SpeakerMatch | None, VoiceProfile | None, bool]:
+        """Return who spoke, their voice profile, that of a stranger for a room with that offset, and if it is one's."""
         household = self.household
         if household.bound_to:
-            return SpeakerMatch(household.bound_to, 1.0), household.voice_profile(household.bound_to)
-        found = self._identify(encoding.voiceprint, encoding.duration_s, pause_s) if household.recognises else None
+            return SpeakerMatch(household.bound_to, 1.0), household.voice_profile(household.bound_to), False
         if found and found.name:
-            return SpeakerMatch(found.name, found.posterior[found.name]), household.voice_profile(found.name)
+            return SpeakerMatch(found.name, found.posterior[found.name]), household.voice_profile(found.name), False
         if household.settings.adapt_strangers and not (found and found.uncertain):
-            return None, self._stranger.follow(encoding, pause_s, room)
-        return None, None
+            return None, self._stranger.voice_profile(encoding, pause_s, room), True
+        return None, None, False
 
-    def _identify(self, voiceprint: Matrix | None, duration_s: float, pause_s: float) -> Identification | None:
-        if voiceprint is None:
+    def _identify(self, encoding: Encoding, pause_s: float) -> Identification | None:
+        if encoding.voiceprint is None or not self.household.recognises:
             return None
         if self._identifier is None or self._version != self.household.version:
             self._identifier, self._version = self.household.identifier(), self.household.version
-        return self._identifier.identify(voiceprint, duration_s, pause_s)
+        return self._identifier.estimate(encoding.voiceprint, encoding.duration_s, pause_s)

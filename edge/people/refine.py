@@ -42,8 +42,9 @@ class Refiner:
         Raises:
             StoreError: the revision could not be saved; the utterances it was made of are dropped.
         """
-        member = self._household.members[name]
-        if score < SURE or member.voice_profile is None or not member.person.may_refine:
+        member = self._household.members.get(name)
+        # Whoever was forgotten while they spoke is no member any more.
+        if member is None or score < SURE or member.voice_profile is None or not member.person.may_refine:
             return False
         collected = self._embeddings[member.person.id]
         collected.append(embedding)

@@ -28,18 +28,24 @@ class StrangerMemory:
         """Forget the stranger."""
         self._utterances.clear()
 
-    def follow(self, encoding: Encoding, pause_s: float, room: Matrix) -> VoiceProfile | None:
-        """Take a stranger's next utterance; return the voice profile of those before it, None if there are none.
+    def voice_profile(self, encoding: Encoding, pause_s: float, room: Matrix) -> VoiceProfile | None:
+        """Return the voice profile of the stranger's utterances before this one, None if there are none.
 
         ``room`` is the offset ``float32[dim]`` of the room they are in.
         """
-        if pause_s > self._forget_s or not self._is_same(encoding):
-            self.reset()
-        before = [utterance.embedding for utterance in self._utterances]
-        self._utterances.append(encoding)
-        if not before:
+        if not self._utterances or self._is_another(encoding, pause_s):
             return None
+        before = [utterance.embedding for utterance in self._utterances]
         return VoiceProfile.estimate(self._bundle.population, self._bundle.head, np.stack(before), room=room)
+
+    def follow(self, encoding: Encoding, pause_s: float) -> None:
+        """Take a stranger's next utterance, once it is over."""
+        if self._is_another(encoding, pause_s):
+            self.reset()
+        self._utterances.append(encoding)
+
+    def _is_another(self, encoding: Encoding, pause_s: float) -> bool:
+        return pause_s > self._forget_s or not self._is_same(encoding)
 
     def _is_same(self, encoding: Encoding) -> bool:
         calibration = self._bundle.calibration

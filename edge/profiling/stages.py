@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from edge.profiling.measurements import Row, rounded
 from edge.timing import STAGES, Timing
 
-ANSWER, TOTAL = "answer", "total"
-"""``answer`` runs from knowing that the speech is over to the event being out; ``total`` starts when the speech ends,
-as in the events."""
-WAITING = frozenset({"endpoint", "capture", "queue", ANSWER, TOTAL})
+PROVISIONAL, ANSWER, TOTAL = "provisional", "answer", "total"
+"""``provisional`` runs from the end of speech to the provisional answer, ``total`` to the final one, as in the events;
+``answer`` from knowing that the speech is over to the final event being out."""
+WAITING = frozenset({"endpoint", "capture", "queue", PROVISIONAL, ANSWER, TOTAL})
 """Stages that mostly wait for time to pass, so that a real-time factor says nothing of them."""
 
 
@@ -45,9 +45,10 @@ def _rows(rounds: Sequence[Sequence[Timing]], bucket_s: float | None) -> list[Ro
             audio_s=None if stage in WAITING else audio_s if stage == "vad" else speech_s,
             rounds=tuple(rounded(_stages_ms(timing)[stage] for timing in timings) for timings in rounds),
         )
-        for stage in (*STAGES, ANSWER, TOTAL)
+        for stage in (*STAGES, PROVISIONAL, ANSWER, TOTAL)
     ]
 
 
 def _stages_ms(timing: Timing) -> Mapping[str, float]:
-    return {**timing.stage_ms, ANSWER: answer_ms(timing), TOTAL: timing.total_ms}
+    wholes = {PROVISIONAL: timing.provisional_ms, ANSWER: answer_ms(timing), TOTAL: timing.total_ms}
+    return {**timing.stage_ms, **wholes}

@@ -70,13 +70,15 @@ def measure_start(settings: Settings) -> dict[str, float]:
                 raise ModelError(f"affectd run does not start: {errors.decode(errors='replace').strip()}")
             _write(process.stdin, signal[GREETING_SAMPLES:])
             utterance = _event(process.stdout)
+            while utterance and utterance["type"] != "utterance":
+                utterance = _event(process.stdout)
             memory_mb = peak_mb(process.pid)
             process.communicate()
         finally:
             timer.cancel()
             process.kill()
     measured = {"cold start": ready_ms, "first inference": _first_inference_ms(settings)}
-    if utterance and "latency_ms" in utterance:
+    if utterance:
         measured["first utterance"] = utterance["latency_ms"]["encoder"]
     return measured if memory_mb is None else measured | {PEAK_MEMORY: memory_mb}
 

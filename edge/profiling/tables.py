@@ -24,8 +24,9 @@ MEANINGS = {
     "speaker": "voiceprint",
     "adapt": "who it is, and their profile",
     "publish": "handing the event to the outputs",
-    "answer": "speech known to be over → event out",
-    "total": "end of speech → event ready",
+    "provisional": "end of speech → provisional answer ready",
+    "answer": "speech known to be over → final event out",
+    "total": "end of speech → final event ready",
     "cold start": "process start → READY, all lengths warm",
     "first inference": "shortest length, nothing warm",
     "first utterance": "its inference, after READY",
@@ -108,7 +109,7 @@ def _quantile_table(title: str, rows: Sequence[Row]) -> TextTable:
         )
         for row in rows
     )
-    bold = frozenset(index for index, row in enumerate(rows) if row.stage == "answer")
+    bold = frozenset(index for index, row in enumerate(rows) if row.stage == "provisional")
     return TextTable(title, heads, cells, bold)
 
 

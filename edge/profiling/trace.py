@@ -28,10 +28,11 @@ from edge.people.household import Household
 from edge.profiling.replay import for_replay
 from edge.recognizer import Recognizer
 from edge.settings import Settings
-from edge.timing import STAGES, Timing
+from edge.timing import Timing
 
 PROCESS, LISTENING, INFERENCE, OUTPUT, UTTERANCES, WORKERS = 1, 1, 2, 3, 10, 1_000
 """Track numbers; a track for each utterance at the same time, and for each worker thread, follows the last two."""
+OF_ANSWER = ("queue", "encoder", "speaker", "adapt", "head")
 MODEL_RUN = "model_run"
 KEPT_ARGUMENTS = ("op_name", "provider", "input_type_shape", "output_type_shape")
 
@@ -182,7 +183,10 @@ class _TracedOutput:
 
 
 def _add_utterances(spans: Spans, timings: Sequence[Timing]) -> None:
-    """Add each utterance with its stages one after the other; those at the same time are on tracks of their own."""
+    """Add each utterance with its stages one after the other; those at the same time are on tracks of their own.
+
+    ``tail`` is the silence that the answer waits for, ``endpoint`` the rest of the silence that makes it final.
+    """
     free_at_s: list[float] = []
     for timing in timings:
         ends_s = timing.published_at_s
@@ -193,11 +197,18 @@ def _add_utterances(spans: Spans, timings: Sequence[Timing]) -> None:
         track = UTTERANCES + lane
         spans.add("utterance", track, starts_s, ends_s, bucket_s=timing.bucket_s, together=timing.together)
         spans.add("speech", track, starts_s, speech_ends_s)
-        at_s = speech_ends_s
-        for stage in STAGES:
-            if stage != "vad" and timing.stage_ms[stage]:
+        answered_s = speech_ends_s + timing.provisional_ms / 1e3
+        published_s = ends_s - timing.stage_ms["publish"] / 1e3
+        decided_s = max(answered_s, published_s - timing.stage_ms["capture"] / 1e3)
+        at_s = answered_s - sum(timing.stage_ms[stage] for stage in OF_ANSWER) / 1e3
+        spans.add("tail", track, speech_ends_s, at_s)
+        for stage in OF_ANSWER:
+            if timing.stage_ms[stage]:
                 spans.add(stage, track, at_s, at_s + timing.stage_ms[stage] / 1e3)
                 at_s += timing.stage_ms[stage] / 1e3
+        spans.add("endpoint", track, answered_s, decided_s)
+        spans.add("capture", track, decided_s, published_s)
+        spans.add("publish", track, published_s, ends_s)
     for lane in range(len(free_at_s)):
         spans.name_track(UTTERANCES + lane, "utterances")
 

@@ -23,7 +23,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def timing(number: int = 0) -> Timing:
-    return Timing(1.5, 2.5, 2.0, 1, float(number), dict.fromkeys(STAGES, 1.0), 8.0, 0, 0.0)
+    return Timing(1.5, 2.5, 2.0, 1, float(number), dict.fromkeys(STAGES, 1.0), 4.0, 8.0, 0, 0.0)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_one_of_several_is_named(runtime: Path) -> None:
             attach(4713)
 
 
-@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0\n", b'{"protocol": 1}\n', b"[]\n", b'{"protocol": 2}'])
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0\n", b'{"protocol": 1}\n', b"[]\n", b'{"protocol": 3}'])
 def test_what_answers_otherwise_is_refused(greeting: bytes, runtime: Path) -> None:
     with listening(runtime / "4711.sock") as listener, pytest.raises(UsageError, match="does not answer as an affectd"):
         greet_and_send(listener, greeting)
@@ -150,7 +150,7 @@ def test_what_answers_otherwise_is_refused(greeting: bytes, runtime: Path) -> No
 
 def test_lines_of_another_kind_are_refused(runtime: Path) -> None:
     with listening(runtime / "4711.sock") as listener:
-        attachment = greet_and_send(listener, b'{"protocol": 2}\n{"speech_s": 1}\n')
+        attachment = greet_and_send(listener, b'{"protocol": 3}\n{"speech_s": 1}\n')
         with closing(attachment), pytest.raises(UsageError, match="4711 is no affectd run of this version"):
             list(attachment.timings(10))
 

@@ -52,7 +52,9 @@ class Room:
     def hear(self, voice: Voice, seed: int = 50, level: float = USUAL, duration_s: float = 2.0) -> Recognition:
         (encoding,) = self.recognizer.encode([level * voice(duration_s, seed)], self.household.recognises)
         start_s, self.now_s = self.now_s + 1, self.now_s + 1 + duration_s
-        return self.conversation.recognize(encoding, start_s, self.now_s)
+        heard = self.conversation.recognize(encoding, start_s, self.now_s)
+        self.conversation.follow(heard)
+        return heard
 
 
 def test_people_are_named_and_adapted_to(recognizer: Recognizer, folder: Path) -> None:

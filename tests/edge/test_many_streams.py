@@ -53,13 +53,16 @@ def test_many_files_at_once_each_with_a_conversation_of_its_own(
     events = by_source(recorder.events)
     assert set(events) == {file.name for file in files}
     for own in events.values():
-        assert [event.type for event in own] == ["status", *["utterance"] * 3, "status"]
-        assert [event.start_s for event in own[1:-1]] == pytest.approx(
+        assert [event.type for event in own] == ["status", *["speech_start", "provisional", "utterance"] * 3, "status"]
+        assert [event.start_s for event in own if event.type == "utterance"] == pytest.approx(
             [start_s for start_s, _ in conversation.turns_s], abs=0.15
         )
         assert own[0].message is not None
         assert own[0].message.startswith("ready")
         assert own[-1].message == "stopped"
+    ids = [{event.id for event in own} - {None} for own in events.values()]
+    assert set().union(*ids) == set(range(1, 3 * count + 1))
+    assert sum(map(len, ids)) == 3 * count, "no two sources share an id"
     assert len(clocks) == count
     assert all(starts_s == sorted(starts_s) and len(starts_s) == 3 for starts_s in clocks.values())
     assert (summary.utterances, summary.skipped) == (3 * count, 0)
@@ -122,7 +125,7 @@ def test_each_source_is_bound_to_its_own_people(bundle: Bundle, tmp_path: Path) 
     recorder, recognizer = Recorder(), Recognizer(bundle, settings.encoder)
     Engine(sources, recognizer, [recorder], settings, bound_to=[("anna",), ("ben",), ()]).run()
     events = by_source(recorder.events)
-    said = {source: (own[0].message, own[1].speaker and own[1].speaker.name) for source, own in events.items()}
+    said = {source: (own[0].message, own[-2].speaker and own[-2].speaker.name) for source, own in events.items()}
     assert said["hall"] == ("ready: bundle tiny 0 on CPUExecutionProvider; bound to Anna", "Anna")
     assert said["yard"] == ("ready: bundle tiny 0 on CPUExecutionProvider; bound to Ben", "Ben")
     assert said["street"][0].endswith("; knows Anna, Ben")

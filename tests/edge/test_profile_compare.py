@@ -155,7 +155,7 @@ def test_files_that_are_no_reports_are_refused(tmp_path: Path) -> None:
 stage_ms = st.fixed_dictionaries({stage: st.floats(0, 1e4) for stage in STAGES})
 timings = st.builds(
     lambda speech_s, pause_s, bucket_s, stages: Timing(
-        speech_s, speech_s + pause_s, bucket_s, 1, 0.0, stages,
+        speech_s, speech_s + pause_s, bucket_s, 1, 0.0, stages, 260.0,
         sum(stages.values()) - stages["vad"] - stages["publish"], 0, 0.0,
     ),
     st.floats(0.3, 12), st.floats(0, 60), st.sampled_from([1.0, 2.0, 4.0]), stage_ms,
@@ -167,7 +167,7 @@ def test_rows_hold_every_utterance_once_for_all_lengths_and_once_for_its_own(mea
     rows = pipeline_rows(measured)
     every = [timing for timings in measured for timing in timings]
     assert len({row.key for row in rows}) == len(rows)
-    for stage in (*STAGES, "answer", "total"):
+    for stage in (*STAGES, "provisional", "answer", "total"):
         mine = [row for row in rows if row.stage == stage]
         assert sum(row.n for row in mine if row.bucket_s is None) == len(every)
         assert sum(row.n for row in mine if row.bucket_s is not None) == len(every)
@@ -176,5 +176,5 @@ def test_rows_hold_every_utterance_once_for_all_lengths_and_once_for_its_own(mea
             assert found.samples == rounded(timing.stage_ms["encoder"] for timing in every)
             speech_s = sum(timing.speech_s for timing in every)
             assert found.real_time_factor == pytest.approx(sum(found.samples) / 1e3 / speech_s)
-        if found.stage in ("endpoint", "queue", "answer"):
+        if found.stage in ("endpoint", "queue", "provisional", "answer"):
             assert found.real_time_factor is None
