@@ -15,9 +15,10 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.capture.devices import list_devices
 from edge.errors import AffectdError, AudioDeviceError, ModelError
-from edge.settings import EncoderSettings, LoadedSettings
+from edge.settings import EncoderSettings, LoadedSettings, VadSettings
+from edge.vad import detector_name
 
-PACKAGES = ("numpy", "soundfile", "soxr", "webrtcvad-wheels", "safetensors", "pydantic", "rich", "typer")
+PACKAGES = ("numpy", "soundfile", "soxr", "webrtcvad-wheels", "earshot", "safetensors", "pydantic", "rich", "typer")
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -47,6 +48,7 @@ def diagnose(loaded: LoadedSettings) -> list[Check]:
         Check("python", Verdict.GOOD, f"{platform.python_version()} on {platform.platform()}"),
         Check("packages", Verdict.GOOD, ", ".join(f"{name} {_version(name)}" for name in PACKAGES)),
         _settings_check(loaded),
+        _attempt("voice activity", lambda: _voice_activity(loaded.settings.vad)),
         _attempt("onnxruntime", _onnxruntime),
         _attempt("bundle", lambda: _bundle(encoder)),
         _attempt("provider", lambda: _provider(encoder)),
@@ -72,6 +74,15 @@ def _attempt(name: str, try_out: Callable[[], str], otherwise: Verdict = Verdict
 def _settings_check(loaded: LoadedSettings) -> Check:
     changed = [f"{key} ({origin})" for key, origin in loaded.origins.items() if origin != "default"]
     return Check("settings", Verdict.GOOD, ", ".join(changed) or "all default")
+
+
+def _voice_activity(settings: VadSettings) -> str:
+    name = detector_name(settings)
+    if settings.detector != "auto":
+        return f"{name}: wanted by the settings"
+    return (
+        f"{name}: installed" if name == "earshot" else f"{name}: earshot, which hears more in noise, is not installed"
+    )
 
 
 def _onnxruntime() -> str:

@@ -14,6 +14,7 @@ from edge.bundle import Bundle
 from edge.errors import AudioFileError, UsageError
 from edge.event import Event
 from edge.folders import expanded
+from edge.high_pass import high_passed
 from edge.people.household import Household
 from edge.recognizer import Recognizer
 from edge.samples import checked_batch, checked_waveform
@@ -34,7 +35,7 @@ class Model:
     ('neutral', 'happy', 'sad', 'angry', 'fear', 'disgust', 'surprise')
     >>> events = list(model.analyze("examples/conversation.flac"))
     >>> len(events), events[0].type, round(events[0].end_s, 1)
-    (6, 'utterance', 2.1)
+    (6, 'utterance', 2.2)
     """
 
     def __init__(self, recognizer: Recognizer, settings: Settings) -> None:
@@ -93,8 +94,8 @@ class Model:
     def probabilities(self, audio: Any) -> Matrix:
         """Return calibrated probabilities ``float32[labels]`` of one utterance, as for a stranger.
 
-        All of the samples count as speech: nothing is segmented. Utterances in a list are batched by their length, and
-        give ``float32[n, labels]``.
+        All of the samples count as speech: they are high-passed, and nothing is segmented. Utterances in a list are
+        batched by their length, and give ``float32[n, labels]``.
 
         Args:
             audio: samples ``[n]`` of ±1 at 16 kHz, the pair ``(samples, rate_hz)``, or a list of these.
@@ -104,7 +105,8 @@ class Model:
                 impossible rate, too short; the message says what to do.
         """
         waveforms, single = checked_batch(audio)
-        shares = self.recognizer.probabilities(waveforms)
+        cutoff_hz = self.settings.vad.high_pass_hz
+        shares = self.recognizer.probabilities([high_passed(waveform, cutoff_hz) for waveform in waveforms])
         return shares[0] if single else shares
 
     def __repr__(self) -> str:

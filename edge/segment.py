@@ -7,6 +7,9 @@ from typing import Literal
 
 from edge.audio import Waveform
 
+FULL_SCALE = 0.98
+"""Samples beyond it count as clipped: a converter's limit, a little below 1 after resampling."""
+
 StepKind = Literal["started", "partial", "provisional", "resumed", "ended"]
 
 
@@ -15,7 +18,7 @@ class Segment:
     """One utterance, or a part of one that was longer than the maximum."""
 
     samples: Waveform
-    """``float32[n]``, 16 kHz, ±1: the voiced part with up to ``pre_roll_s`` before and ``tail_s`` after it."""
+    """``float32[n]``, 16 kHz, high-passed: the voiced part with up to ``pre_roll_s`` before and ``tail_s`` after it."""
     start_s: float
     """Source time of the first voiced sample."""
     end_s: float
@@ -26,6 +29,8 @@ class Segment:
     """Cut at the maximum length; the next segment continues with the very next sample."""
     dropped_s: float = 0.0
     """Audio lost between the previous segment and this one."""
+    clipped: float = 0.0
+    """Share of the samples that arrived at or beyond full scale, 0 to 1."""
 
 
 @dataclass(frozen=True)

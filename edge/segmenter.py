@@ -13,9 +13,10 @@ import numpy as np
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.capture import Block
 from edge.errors import AffectdError
-from edge.segment import Segment, Step, StepKind
+from edge.high_pass import HighPass, high_passed
+from edge.segment import FULL_SCALE, Segment, Step, StepKind
 from edge.settings import PartialSettings, SegmenterSettings, VadSettings
-from edge.vad import FRAME_S, FRAME_SAMPLES, VoiceActivity, level
+from edge.vad import FRAME_S, FRAME_SAMPLES, level, voice_activity
 
 CUT_SEARCH_FRAMES = 50
 FIRST_PARTIAL_S = 1.0
@@ -26,6 +27,7 @@ FIRST_PARTIAL_S = 1.0
 class _Frame:
     samples: Waveform
     voiced: bool
+    clipped: int
 
 
 class Segmenter:
@@ -34,7 +36,8 @@ class Segmenter:
     def __init__(
         self, vad_settings: VadSettings, settings: SegmenterSettings, partials: PartialSettings | None = None
     ) -> None:
-        self._vad = VoiceActivity(vad_settings)
+        self._high_pass = HighPass(vad_settings.high_pass_hz)
+        self._vad = voice_activity(vad_settings)
         self._start_frames = _frames(settings.start_s)
         self._roll_frames, self._tail_frames = _whole_frames(settings.pre_roll_s), _whole_frames(settings.tail_s)
         self._min_speech_frames = _frames(settings.min_speech_s)
@@ -68,26 +71,29 @@ class Segmenter:
 
         Args:
             samples: audio of any length.
-            lost_s: audio lost just before ``samples``. It ends the current utterance and moves the clock.
-            restarted: the stream was re-opened before ``samples``; voice activity starts afresh.
+            lost_s: audio lost just before ``samples``. It ends the current utterance, moves the clock, and the
+                high-pass starts afresh.
+            restarted: the stream was re-opened before ``samples``; voice activity starts afresh, too.
         """
         steps = []
         if lost_s or restarted:
             steps += self.last_steps()
             self._position += round(lost_s * SAMPLE_RATE_HZ)
             self._dropped_s += lost_s
+            self._high_pass.reset()
         if restarted:
             self._vad.reset()
         self._pending = np.concatenate([self._pending, samples])
         whole = len(self._pending) // FRAME_SAMPLES * FRAME_SAMPLES
         frames, self._pending = self._pending[:whole], self._pending[whole:].copy()
-        for frame in frames.reshape(-1, FRAME_SAMPLES):
-            steps += self._take(_Frame(frame.copy(), self._vad.is_voiced(frame)))
+        for arrived in frames.reshape(-1, FRAME_SAMPLES):
+            samples = self._high_pass(arrived)
+            steps += self._take(_Frame(samples, self._vad.is_voiced(samples), _clipped(arrived)))
         return steps
 
     def last_steps(self) -> list[Step]:
         """Return how the end of the stream (or a gap in it) ends the current utterance, if there is one."""
-        self._frames.append(_Frame(self._pending, voiced=False))
+        self._frames.append(_Frame(self._high_pass(self._pending), False, _clipped(self._pending)))
         self._silent += 1
         self._position += len(self._pending)
         self._pending = np.zeros(0, np.float32)
@@ -177,14 +183,20 @@ class Segmenter:
     def _segment(self, end: int, truncated: bool = False) -> Segment:
         first_s = (self._position - sum(len(frame.samples) for frame in self._frames)) / SAMPLE_RATE_HZ
         voiced = [index for index, frame in enumerate(self._frames[:end]) if frame.voiced]
+        samples = np.concatenate([frame.samples for frame in self._frames[:end]])
         return Segment(
-            samples=np.concatenate([frame.samples for frame in self._frames[:end]]),
+            samples=samples,
             start_s=first_s + voiced[0] * FRAME_S,
             end_s=first_s + (voiced[-1] + 1) * FRAME_S,
             decided_s=self._position / SAMPLE_RATE_HZ,
             truncated=truncated,
             dropped_s=self._dropped_s,
+            clipped=sum(frame.clipped for frame in self._frames[:end]) / len(samples),
         )
+
+
+def _clipped(samples: Waveform) -> int:
+    return int((np.abs(samples) >= FULL_SCALE).sum())
 
 
 def _frames(duration_s: float) -> int:
@@ -220,8 +232,9 @@ def segmented(blocks: Iterable[Block], segmenter: Segmenter) -> Iterator[tuple[B
 def spoken(waveform: Waveform) -> Waveform:
     """Return what a segmenter with the default settings keeps of ``float32[samples]``, all of it if there is no voice.
 
-    This is what of a recording the models learn from and are evaluated on: silence before and after is not the voice.
+    Either is high-passed. This is what of a recording the models learn from and are evaluated on: silence before and
+    after is not the voice.
     """
     segmenter = Segmenter(VadSettings(), SegmenterSettings())
     segments = segmenter.push(waveform) + segmenter.flush()
-    return np.concatenate([segment.samples for segment in segments]) if segments else waveform
+    return np.concatenate([segment.samples for segment in segments]) if segments else high_passed(waveform)

@@ -26,7 +26,9 @@ from calibrate.workspace import Workspace
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError, one_of
+from edge.high_pass import high_passed
 from edge.segmenter import spoken
+from edge.settings import VadSettings
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ def embed_corpus(
         "batch_s": plan.batch_s,
         "max_s": plan.max_s,
         "spoken": spoken_only,
+        "high_pass_hz": VadSettings().high_pass_hz,
         "shard": shard,
     }
     shards = [range(start, min(start + shard, len(utterances))) for start in range(0, len(utterances), shard)]
@@ -112,8 +115,7 @@ class Worker:
                 reasons[place] = str(error).removeprefix(f"{paths[place]}: ")
                 return None
             seconds[place] = len(waveform) / SAMPLE_RATE_HZ
-            if self.spoken_only:
-                waveform = spoken(waveform)
+            waveform = spoken(waveform) if self.spoken_only else high_passed(waveform)
             if len(waveform) <= self.batching.max_samples:
                 return waveform
             samples[2] += 1

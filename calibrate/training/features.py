@@ -22,8 +22,10 @@ from calibrate.recipe import AugmentationRecipe
 from calibrate.training.augment import augment
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError
+from edge.high_pass import high_passed
 from edge.segmenter import spoken
 from edge.settings import SegmenterSettings, VadSettings
+from edge.vad import detector_name
 
 WAITING, DONE, UNREADABLE = 0, 1, 2
 Features = npt.NDArray[np.float16]
@@ -65,7 +67,9 @@ def embed(
     """
     lengths_s = [duration_s(path) for path in paths]
     files = [content_of(path) for path in paths]
-    kind: tuple[object, ...] = (VadSettings().model_dump(), SegmenterSettings().model_dump()) if spoken_only else ()
+    kind: tuple[object, ...] = (VadSettings().high_pass_hz,)
+    if spoken_only:
+        kind = (detector_name(VadSettings()), VadSettings().model_dump(), SegmenterSettings().model_dump())
     if encoder.voiced_db:
         kind += ("voiced", encoder.voiced_db)
     name = augmentation.key if augmentation else None
@@ -83,6 +87,8 @@ def embed(
             waveform = spoken(waveform)
         if augmentation is not None:
             waveform = augment(waveform, augmentation, np.random.default_rng([seed, row]))
+        if not spoken_only:
+            waveform = high_passed(waveform)
         return central_part(waveform, round(max_s * SAMPLE_RATE_HZ))
 
     with progress_bar() as progress:

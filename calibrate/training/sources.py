@@ -25,6 +25,7 @@ from calibrate.training.features import FeatureTable, embed
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import pad
 from edge.errors import AudioFileError, UsageError
+from edge.high_pass import high_passed
 
 logger = logging.getLogger(__name__)
 
@@ -160,10 +161,14 @@ class LiveFeatures:
     def clean(self, part: Part, spoken_only: bool = False) -> tuple[Part, Tensor]:
         """See ``FeatureSource``; an unreadable file is an error here, see ``readable``."""
         self.encoder.eval()
+
+        def read(path: Path) -> Waveform:
+            return self.audio.read(path, True) if spoken_only else high_passed(self.audio.read(path))
+
         rows = processes.share(np.arange(len(part.paths)))
         with torch.no_grad():
             chunks = [
-                self._encode([self._cut(self.audio.read(part.paths[row], spoken_only)) for row in chunk])
+                self._encode([self._cut(read(part.paths[row])) for row in chunk])
                 for chunk in np.array_split(rows, -(-len(rows) // 256))
             ]
         return part, processes.gather(torch.cat(chunks), len(part.paths)).cpu()
@@ -175,7 +180,7 @@ class LiveFeatures:
             read = self.audio.read(part.paths[row])
             if self.augmentation is not None:
                 read = augment(read, self.augmentation, np.random.default_rng(seed))
-            return self._cut(read)
+            return self._cut(high_passed(read))
 
         def batch(rows: Rows, rng: np.random.Generator) -> Tensor:
             self.encoder.train()

@@ -10,7 +10,8 @@ from rich.text import Text
 from edge.audio import Waveform
 from edge.cli.kit.display import say
 from edge.people.enrolment import Enrolment, Take
-from edge.people.quality import FULL_SCALE, QUIET_DBFS, recording_doubts
+from edge.people.quality import QUIET_DBFS, recording_doubts
+from edge.segment import FULL_SCALE
 from edge.vad import level
 
 METER_CELLS, COUNT_CELLS = 40, 8

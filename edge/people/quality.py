@@ -17,12 +17,10 @@ from edge.segment import Segment
 from edge.speaker import SHORTEST_S, VoiceCalibration
 from edge.vad import FRAME_SAMPLES
 
-FULL_SCALE = 0.98
-"""Samples beyond it count as clipped: a converter's limit, a little below 1 after resampling."""
 CLIPPED_AUDIBLY, CLIPPED_BADLY = 0.001, 0.02
 """Share of clipped samples that is worth a warning, and that makes a clip useless."""
 QUIET_DBFS = -50.0
-"""Voices below it stand only a little above the gate of voice activity detection (-60 dBFS)."""
+"""Voices below it drown in the noise of most microphones."""
 NOISY_DB = 10.0
 """Voice over background; the emotion encoder was trained on clean recordings."""
 LEAST_S, LEAST_CLIPS = 10.0, 4
@@ -72,7 +70,7 @@ def measure(segment: Segment) -> Sound:
         speech_s=segment.end_s - segment.start_s,
         level_dbfs=float(voice),
         noise_db=float(voice - background),
-        clipped=float((np.abs(segment.samples) >= FULL_SCALE).mean()),
+        clipped=segment.clipped,
     )
 
 

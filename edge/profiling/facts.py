@@ -13,7 +13,7 @@ from edge.bundle import Bundle
 from edge.records import Record
 from edge.settings import EncoderSettings
 
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "soxr", "webrtcvad-wheels")
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "soxr", "webrtcvad-wheels", "earshot")
 
 
 class Machine(Record):

@@ -50,15 +50,18 @@ class CaptureSettings(Section):
 class VadSettings(Section):
     """Which 30 ms frames are voiced."""
 
+    high_pass_hz: Annotated[float, Field(ge=0, le=300)] = 80.0
+    """Hum and rumble below this are taken out before anything else, for voice activity detection and the models; 0
+    takes out nothing. The models learn with 80."""
+    detector: Literal["auto", "earshot", "webrtc"] = "auto"
+    """``earshot`` is a small neural network that hears in noise, ``webrtc`` runs everywhere; ``auto`` takes Earshot
+    where it is installed."""
     aggressiveness: Annotated[int, Field(ge=0, le=3)] = 2
     """WebRTC mode: 0 lets most through, 3 is strictest about noise."""
-    gate_dbfs: Annotated[float, Field(ge=-120, le=0)] = -60.0
+    gate_dbfs: Annotated[float, Field(ge=-120, le=0)] = -80.0
     """Frames quieter than this are never voiced."""
-    above_noise_db: Annotated[float, Field(ge=0, le=60)] = 8.0
-    """Frames must exceed the tracked noise floor by this much."""
-    max_gain_db: Annotated[float, Field(ge=0, le=30)] = 0.0
-    """A voice that is quiet throughout, as of a microphone turned down, is found as if it were up to so much louder.
-    Nothing else hears the gain. 30 also lets voices from the next room through until someone is heard close by."""
+    above_noise_db: Annotated[float, Field(ge=0, le=60)] = 2.5
+    """Frames must exceed the tracked noise floor by this much; WebRTC needs 5.5 more."""
 
 
 class SegmenterSettings(Section):

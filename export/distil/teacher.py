@@ -26,6 +26,8 @@ from calibrate.run import Run
 from calibrate.training.augment import augment
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
+from edge.high_pass import high_passed
+from edge.settings import VadSettings
 
 BATCH_S = 64.0
 ARRAYS = ("audio", "audio_at", "states", "states_at", "embeddings")
@@ -95,7 +97,7 @@ class Rendering:
             factor = rng.uniform(1 - self.speed, 1 + self.speed)
             waveform = soxr.resample(waveform, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ).astype(np.float32)
             waveform = augment(waveform, self.augmentation, rng)
-        waveform = central_part(waveform, round(self.max_s * SAMPLE_RATE_HZ))
+        waveform = central_part(high_passed(waveform), round(self.max_s * SAMPLE_RATE_HZ))
         return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
 
 
@@ -184,6 +186,7 @@ def batches_of(
 
 def _key(teacher: Run, paths: Sequence[Path], rendering: Rendering, apart: int) -> str:
     weights = [weights_sha256(module) for module in (teacher.encoder, teacher.classifier)]
-    rendered = (rendering.augmentation.key, rendering.speed, rendering.mixed, rendering.max_s)
+    high_pass_hz = VadSettings().high_pass_hz
+    rendered = (rendering.augmentation.key, rendering.speed, rendering.mixed, rendering.max_s, high_pass_hz)
     files = [content_of(path) for path in paths]
     return f"teacher-{key_of(weights, files, rendered, apart, teacher.encoder.pooled)}"

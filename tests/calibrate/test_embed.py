@@ -17,6 +17,7 @@ from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from calibrate.run import load_run
 from edge.audio import Waveform, read_audio
 from edge.bundle import sha256_of
+from edge.high_pass import high_passed
 from helpers.calling import exit_code
 from helpers.embedding import FILES, SMALL, Embed, table
 from helpers.run_folders import write_run
@@ -25,7 +26,7 @@ from helpers.signals import silence, speech_like
 
 def alone(encoder: torch.nn.Module, paths: list[Path]) -> np.ndarray[Any, Any]:
     """Embeddings of one file at a time, which nothing pads."""
-    return np.concatenate([encode(encoder, [read_audio(path)]) for path in paths])
+    return np.concatenate([encode(encoder, [high_passed(read_audio(path))]) for path in paths])
 
 
 def test_crema_d_through_hubert_is_a_mean_of_the_last_layer(
@@ -134,7 +135,7 @@ def test_long_recordings_are_cut_and_pauses_left_out(
         found[name] = np.load(tmp_path / name / "embeddings.npy")[0]
     assert np.abs(found["whole"] - found["spoken"]).max() > 0.01
     encoder = PooledEncoder(load_encoder(str(encoders["whisper"]), 3), (3,))
-    middle = read_audio(tmp_path / "in" / "talk.wav")[28_000:36_000]
+    middle = high_passed(read_audio(tmp_path / "in" / "talk.wav"))[28_000:36_000]
     np.testing.assert_allclose(found["cut"], encode(encoder, [middle])[0, :16], rtol=2e-3, atol=2e-3)
 
 
@@ -170,7 +171,7 @@ def test_a_shard_and_two_batches_are_all_that_is_held(
 ) -> None:
     for index in range(60):
         clip(tmp_path / "in" / f"{index:02d}.wav", speech_like(0.3))
-    read, make = work.read_audio, work.Worker.shard
+    filtered, make = work.high_passed, work.Worker.shard
     held = {"samples": 0, "rows": 0}
     most = dict(held)
 
@@ -180,8 +181,8 @@ def test_a_shard_and_two_batches_are_all_that_is_held(
         weakref.finalize(array, lambda: held.update({kind: held[kind] - count}))
         return array
 
-    def read_and_count(path: Path) -> Waveform:
-        waveform = read(path)
+    def filter_and_count(raw: Waveform) -> Waveform:
+        waveform = filtered(raw)
         return hold("samples", len(waveform), waveform)
 
     def shard(self: work.Worker, rows: range, advance: Any) -> work.Shard:
@@ -189,7 +190,7 @@ def test_a_shard_and_two_batches_are_all_that_is_held(
         hold("rows", len(made.vectors), made.vectors)
         return made
 
-    monkeypatch.setattr(work, "read_audio", read_and_count)
+    monkeypatch.setattr(work, "high_passed", filter_and_count)
     monkeypatch.setattr(work.Worker, "shard", shard)
     batch = 0.9 * 16_000
     arguments = ("audio", tmp_path / "in", "--encoder", encoders["whisper"], "--shard", 10, "--batch-s", 0.9)

@@ -185,7 +185,7 @@ def test_clean_is_what_evaluation_says_and_what_is_missed_is_wrong(
     recognizer.load()
     utterances = []
     for row in range(12):
-        voice = signals.speech_like(0.6) * (0.1, 0.6, 3.0)[row % 3]
+        voice = signals.speech_like(0.6, seed=2) * (0.1, 0.6, 3.0)[row % 3]
         path = clip(tmp_path / f"{row}.wav", voice if row < 9 else np.full(9_600, 0.001, np.float32))
         utterances.append(Utterance(path, "team", f"team-{row % 2}", LABELS[row % 3 if row < 9 else 0]))
     part = Part(utterances, np.array([LABELS.index(utterance.emotion) for utterance in utterances]))

@@ -83,6 +83,20 @@ def test_tensorrt_without_engines_is_broken_and_not_compiled(
     assert f"on {TENSORRT}" in checks["self-test"].found
 
 
+def test_which_voice_activity_detection_runs(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert diagnosis(bundle_folder)["voice activity"].found == "earshot: installed"
+    chosen = diagnosis(bundle_folder, **{"vad.detector": "webrtc"})["voice activity"]
+    assert chosen.found == "webrtc: wanted by the settings"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    fallback = diagnosis(bundle_folder)["voice activity"]
+    assert (fallback.verdict, fallback.found) == (
+        Verdict.GOOD,
+        "webrtc: earshot, which hears more in noise, is not installed",
+    )
+    missing = diagnosis(bundle_folder, **{"vad.detector": "earshot"})["voice activity"]
+    assert missing.verdict is Verdict.BROKEN
+
+
 def test_microphones_may_be_absent(
     bundle_folder: Path, microphones: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from edge.people.quality import (
     similar_people,
     strange_clips,
 )
-from edge.segment import Segment
+from edge.segment import FULL_SCALE, Segment
 from edge.speaker import VoiceCalibration
 from helpers.signals import silence, speech_like
 
@@ -26,7 +26,7 @@ ANNA, BO = np.eye(2, dtype=np.float32)
 
 
 def segment(samples: Waveform, speech_s: float = 1.0) -> Segment:
-    return Segment(samples, 0.25, 0.25 + speech_s, 1.5)
+    return Segment(samples, 0.25, 0.25 + speech_s, 1.5, clipped=float((np.abs(samples) >= FULL_SCALE).mean()))
 
 
 def spoken(gain: float = 1.0, room_dbfs: float = -80.0) -> Waveform:

@@ -48,5 +48,11 @@ def silence(duration_s: float, level_dbfs: float = -80.0, seed: int = 0) -> Wave
     return (10 ** (level_dbfs / 20) * noise).astype(np.float32)
 
 
+def tone_at(frequency_hz: float, duration_s: float) -> Waveform:
+    """Return ``float32[samples]`` (16 kHz) of a sine with an amplitude of 0.1."""
+    time_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return (0.1 * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
+
+
 def _as_loud(voice: npt.NDArray[np.floating[Any]], original: Waveform) -> Waveform:
     return (voice * original.std() / voice.std()).astype(np.float32)

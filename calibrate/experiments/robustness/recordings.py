@@ -13,6 +13,7 @@ from calibrate.dataset import Part
 from calibrate.experiments.robustness.conditions import Babble, Condition, conditions, power
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import UsageError
+from edge.high_pass import high_passed
 from edge.segment import Segment
 from edge.segmenter import Segmenter, spoken
 from edge.settings import SegmenterSettings, VadSettings
@@ -88,8 +89,9 @@ def end_in_silence(recording: Recording, silence_ms: float) -> Recording:
 
 
 def cut(waveform: Waveform, ranges: Sequence[slice]) -> Waveform:
-    """Return the ranges of ``float32[samples]`` one after the other; all of it where there are none."""
-    return np.concatenate([waveform[where] for where in ranges]) if ranges else waveform
+    """Return the ranges of ``float32[samples]`` one after the other, high-passed; all of it where there are none."""
+    filtered = high_passed(waveform)
+    return np.concatenate([filtered[where] for where in ranges]) if ranges else filtered
 
 
 def spoken_ranges(waveform: Waveform) -> list[slice]:
@@ -129,10 +131,11 @@ def _segments(waveform: Waveform) -> list[Segment]:
 
 def _ranges(waveform: Waveform, segments: Sequence[Segment]) -> list[slice]:
     ranges: list[slice] = []
+    filtered = high_passed(waveform)
     for segment in segments:
         size = len(segment.samples)
         starts = range(ranges[-1].stop if ranges else 0, len(waveform) - size + 1, FRAME_SAMPLES)
-        start = next(start for start in starts if np.array_equal(waveform[start : start + size], segment.samples))
+        start = next(start for start in starts if np.array_equal(filtered[start : start + size], segment.samples))
         ranges.append(slice(start, start + size))
     return ranges
 
