@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,3 +166,34 @@ def test_the_settings_say_which_outputs_there_are(tmp_path: Path, monkeypatch: p
     assert kinds((shown, *files), json=True) == [JsonLines, CsvTable, JsonLines]
     assert kinds((OutputSettings(type="csv"),)) == [CsvTable]
     assert kinds((OutputSettings(type="csv"),), json=True) == [JsonLines]
+
+
+def early(event_type: str, **values: object) -> Event:
+    return replace(utterance(id=1, **values), type=event_type)
+
+
+def test_a_terminals_last_line_is_what_is_not_final_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    events = (
+        early("speech_start"),
+        early("provisional", emotion="sad"),
+        early("resumed"),
+        early("provisional", emotion="fear"),
+        utterance(id=1),
+        early("speech_start", start_s=70.0),
+        Event("status", "mic", NOW, message="the room has changed"),
+    )
+    text = re.sub(r"\x1b\[[0-9;]*m", "", printed(*events, force_terminal=True))
+    heading, first, second, last = (line.split("\r\x1b[2K") for line in text.split("\n"))
+    assert heading[0].startswith("time")
+    assert [row.split()[2:3] for row in first] == [[], ["sad"], [], ["fear"], ["angry"]]
+    assert [row.split() for row in second] == [["1:10.0-…"], ["the", "room", "has", "changed"]]
+    assert [row.split() for row in last] == [["1:10.0-…"]]
+
+
+def test_what_is_no_terminal_gets_final_rows_only() -> None:
+    text = printed(early("speech_start"), early("provisional", emotion="sad"), early("resumed"), utterance(id=1))
+    heading, row = text.splitlines()
+    assert heading.startswith("time")
+    assert "angry" in row
