@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from edge.records import Record
 
@@ -22,6 +22,11 @@ def ascending(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] > limits[1]:
         raise ValueError(f"the lower limit {limits[0]} exceeds the upper one {limits[1]}")
     return limits
+
+
+def _symmetric(limits: object) -> object:
+    """Take a number as the range from minus to plus that."""
+    return (-limits, limits) if isinstance(limits, (int, float)) and not isinstance(limits, bool) else limits
 
 
 class CorpusRecipe(Record):
@@ -74,13 +79,17 @@ class EncoderRecipe(Record):
     """Longest input; the exported position table ends here."""
 
 
+OFF = (0, (0.0, 0.0))
+"""Values of an augmentation that do nothing."""
+
+
 class AugmentationRecipe(Record):
     """What may happen to copies of the training audio; each step is drawn on its own, and 0 is off."""
 
     copies: Number = 3
     """Augmented copies beside the clean one; where the encoder learns, any number above 0 draws anew in every epoch."""
-    gain_db: Weight = 12.0
-    """Gain is uniform within plus or minus this."""
+    gain_db: Annotated[tuple[float, float], BeforeValidator(_symmetric), AfterValidator(ascending)] = (-12.0, 12.0)
+    """Gain is uniform within this range; a number is plus or minus that."""
     noise_probability: Probability = 0.5
     snr_db: Annotated[tuple[float, float], AfterValidator(ascending)] = (5.0, 30.0)
     room_probability: Probability = 0.3
@@ -104,7 +113,7 @@ class AugmentationRecipe(Record):
         """What is on: cached features are found by it, whatever steps there will be."""
         names = [name for name in AugmentationRecipe.model_fields if name != "copies"]
         values = {name: getattr(self, name) for name in names}
-        return f"Augmentation({', '.join(f'{name}={value!r}' for name, value in values.items() if value)})"
+        return f"Augmentation({', '.join(f'{name}={value!r}' for name, value in values.items() if value not in OFF)})"
 
 
 class HeadRecipe(Record):

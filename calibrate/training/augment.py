@@ -36,7 +36,7 @@ def augment(waveform: Waveform, settings: AugmentationRecipe, rng: np.random.Gen
         waveform = code(waveform, rng)
     if settings.mask:
         waveform = mask(waveform, settings.mask, rng)
-    gain = 10 ** (rng.uniform(-settings.gain_db, settings.gain_db) / 20)
+    gain = 10 ** (rng.uniform(*settings.gain_db) / 20)
     return as_waveform(np.clip(waveform * gain, -1, 1))
 
 

@@ -12,15 +12,15 @@ from edge.records import Record
 
 Share = Annotated[float, Field(ge=0)]
 Nothing = Annotated[float, Field(ge=0, le=0)]
-DISTURBANCES = (
-    "gain_db",
-    "noise_probability",
-    "room_probability",
-    "telephone_probability",
-    "codec_probability",
-    "mask",
-)
-"""What an augmentation does to speech without moving it in time."""
+UNDISTURBED = {
+    "gain_db": (0.0, 0.0),
+    "noise_probability": 0.0,
+    "room_probability": 0.0,
+    "telephone_probability": 0.0,
+    "codec_probability": 0.0,
+    "mask": 0.0,
+}
+"""An augmentation that does nothing to speech but to move it in time."""
 
 
 class StudentAugmentation(AugmentationRecipe):
@@ -78,4 +78,4 @@ class DistilRecipe(Record):
 
     def of_views(self, teachers: AugmentationRecipe) -> AugmentationRecipe:
         """Return what is done to a view: what moves speech in time, and the rest unless the student has its own."""
-        return teachers.model_copy(update=dict.fromkeys(DISTURBANCES, 0.0)) if self.augmentation.copies else teachers
+        return teachers.model_copy(update=UNDISTURBED) if self.augmentation.copies else teachers

@@ -47,7 +47,7 @@ def test_copies_are_valid_audio_never_empty(samples: int, seed: int, level: floa
 def test_a_step_that_is_off_changes_neither_the_draws_nor_the_name() -> None:
     augmentation = AugmentationRecipe(speed=0.0, codec_probability=0.0, crop_probability=0.0)
     assert augmentation.key == (
-        "Augmentation(gain_db=12.0, noise_probability=0.5, snr_db=(5.0, 30.0), room_probability=0.3, "
+        "Augmentation(gain_db=(-12.0, 12.0), noise_probability=0.5, snr_db=(5.0, 30.0), room_probability=0.3, "
         "decay_s=(0.1, 0.5), telephone_probability=0.15, trim_probability=0.7)"
     )
     assert (
@@ -94,12 +94,12 @@ def test_copies_differ_from_each_other() -> None:
 
 def test_gain_alone_stays_within_its_limit() -> None:
     quiet = AugmentationRecipe(
-        gain_db=6.0, noise_probability=0, room_probability=0, telephone_probability=0, trim_probability=0
+        gain_db=(-20, 6), noise_probability=0, room_probability=0, telephone_probability=0, trim_probability=0
     )
     waveform = noise(4_000, level=0.05)
     rng = np.random.default_rng(0)
     gains_db = [10 * np.log10(power(augment(waveform, quiet, rng)) / power(waveform)) for _ in range(50)]
-    assert -6 <= min(gains_db) < -4
+    assert -20.001 <= min(gains_db) < -18
     assert 4 < max(gains_db) <= 6.001
 
 

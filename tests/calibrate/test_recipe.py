@@ -83,7 +83,8 @@ def test_what_is_not_given_has_its_default(recipe_file: Write) -> None:
         ({"seed": -1}, ("seed", "greater than or equal to 0")),
         ({"augmentation": {"decay_s": [0.5, 0.1]}}, ("augmentation.decay_s", "0.5 exceeds the upper one 0.1")),
         ({"augmentation": {"decay_s": [0.0, 0.1]}}, ("augmentation.decay_s.0", "greater than")),
-        ({"augmentation": {"gain_db": -3}}, ("augmentation.gain_db", "greater than or equal to 0")),
+        ({"augmentation": {"gain_db": -3}}, ("augmentation.gain_db", "3.0 exceeds the upper one -3.0")),
+        ({"augmentation": {"gain_db": "loud"}}, ("augmentation.gain_db",)),
     ],
 )
 def test_mistakes_name_the_key_and_what_is_allowed(
