@@ -17,7 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.logmel import frame_mask
-from calibrate.encoders.pooling import statistics_pool, voiced_tokens
+from calibrate.encoders.pooling import audible_gain, statistics_pool, token_energy, voiced_tokens
 from calibrate.encoders.students import MODEL_TYPE, is_student, load_student
 from calibrate.encoders.whisper import WhisperEncoder
 from edge.errors import ModelError
@@ -135,7 +135,8 @@ class PooledEncoder(nn.Module):
         encoder: whose layers are pooled.
         pooled: layers, 0 being the input of the first.
         voiced_db: only tokens at most so far below the utterance's loudest are pooled, and the encoder gets nothing
-            behind the last of them, so that silence there does not matter; 0: all tokens.
+            behind the last of them, so that silence there does not matter; and a voice too quiet for the encoder is
+            amplified, see ``audible_gain``. 0: all tokens, as loud as they are.
     """
 
     def __init__(self, encoder: SpeechEncoder, pooled: Sequence[int], voiced_db: float = 0.0) -> None:
@@ -153,7 +154,10 @@ class PooledEncoder(nn.Module):
         """Return the pooled layers' states, their valid frames, and the vectors of ``forward``."""
         voiced = None
         if self.voiced_db:
-            voiced, lengths = voiced_tokens(waveform, lengths, self.encoder.samples_a_token, self.voiced_db)
+            hop = self.encoder.samples_a_token
+            energy = token_energy(waveform, lengths, hop)
+            voiced, lengths = voiced_tokens(energy, lengths, hop, self.voiced_db)
+            waveform = waveform * audible_gain(energy, voiced, hop)
         every, frames = self.encoder(waveform, lengths)
         states = [every[layer] for layer in self.pooled]
         inside = frame_mask(frames, states[0])

@@ -72,7 +72,8 @@ class EncoderRecipe(Record):
     pooled: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     """Layers whose mean and standard deviation are features; 0 is the input of the first."""
     voiced_db: Weight = 0.0
-    """Only tokens at most so many dB below the utterance's loudest are pooled, so that silence matters less; 0: all."""
+    """Only tokens at most so many dB below the utterance's loudest are pooled, so that silence matters less, and voices
+    that are too quiet for the encoder are amplified; 0: all, as they are."""
     finetune: Annotated[int, Field(ge=0)] = 0
     """Last layers to train by ``[finetune]`` once the head has learned; 0 keeps the encoder frozen."""
     max_s: Annotated[float, Field(gt=0, le=30)] = 12.0

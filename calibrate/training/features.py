@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from calibrate.cache import content_of, key_of, weights_sha256
 from calibrate.encoders.batches import central_part, duration_s, encode, encode_batches, plan_batches
+from calibrate.encoders.pooling import QUIETEST_DBFS
 from calibrate.encoders.pretrained import PooledEncoder
 from calibrate.progress import progress_bar
 from calibrate.recipe import AugmentationRecipe
@@ -71,7 +72,7 @@ def embed(
     if spoken_only:
         kind = (detector_name(VadSettings()), VadSettings().model_dump(), SegmenterSettings().model_dump())
     if encoder.voiced_db:
-        kind += ("voiced", encoder.voiced_db)
+        kind += ("voiced", encoder.voiced_db, QUIETEST_DBFS)
     name = augmentation.key if augmentation else None
     folder = cache / key_of(encoder.pooled, weights_sha256(encoder), encoder_name, files, name, seed, max_s, *kind)
     features, state = _open_cache(folder, len(paths), encoder)

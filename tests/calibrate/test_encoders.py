@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModel, WhisperFeatureExtractor, WhisperModel
 
 from calibrate.encoders.logmel import LogMel
-from calibrate.encoders.pooling import statistics_pool, voiced_tokens
+from calibrate.encoders.pooling import QUIETEST_DBFS, audible_gain, statistics_pool, token_energy, voiced_tokens
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from edge.errors import ModelError
 
@@ -241,10 +241,33 @@ def test_silence_behind_the_voice_changes_nothing(
 def test_only_tokens_near_the_loudest_are_voiced() -> None:
     waveform = torch.zeros(2, 3_200)
     waveform[0, 640:1_280], waveform[0, 1_280:1_920], waveform[1, 2_900:] = 1.0, 0.1, 1.0
-    voiced, ends = voiced_tokens(waveform, torch.tensor([3_200, 2_000]), 320, within_db=19.0)
+    lengths = torch.tensor([3_200, 2_000])
+    voiced, ends = voiced_tokens(token_energy(waveform, lengths, 320), lengths, 320, within_db=19.0)
     assert voiced[0].tolist() == [False, True, True, True, True, *[False] * 5]
     assert voiced[1].tolist() == [True] * 7 + [False] * 3, "silence throughout is all alike"
     assert ends.tolist() == [5 * 320 + 160, 2_000]
+
+
+@given(down_db=st.floats(0, 50), further_db=st.floats(0, 9))
+@settings(max_examples=20, deadline=None)
+def test_a_voice_too_quiet_for_the_encoder_is_amplified(
+    loaded: dict[str, Any], down_db: float, further_db: float
+) -> None:
+    pooled = PooledEncoder(loaded["whisper"], (0, 2, 3), voiced_db=30.0)
+    voice = speech(9_000)
+    voice = voice * 10 ** ((QUIETEST_DBFS - 2) / 20) / voice.square().mean().sqrt()
+    with torch.inference_mode():
+        quiet, quieter = (
+            pooled(*batch_of([voice * 10 ** (-lower_db / 20), speech(12_000)]))[0]
+            for lower_db in (down_db, down_db + further_db)
+        )
+    assert (quiet - quieter).norm() < 1e-3 * quiet.norm()
+
+
+@pytest.mark.parametrize(("power", "gain"), [(0.0, 1e3), (1e-12, 1e3), (1e-5, 1.259), (1e-4, 1.0), (1.0, 1.0)])
+def test_no_other_voice_is_and_silence_stays_silence(power: float, gain: float) -> None:
+    energy, voiced = torch.tensor([[640 * power, 0.0]]), torch.tensor([[True, False]])
+    assert audible_gain(energy, voiced, 320).item() == pytest.approx(gain, rel=1e-3)
 
 
 @pytest.mark.parametrize("pooled", [(), (4,), (-1, 2)])
