@@ -40,9 +40,11 @@ CERTAIN = 0.8
 """In a stream's first 2 s, whose quietest frame may be of the voice itself, such a score need not exceed any noise."""
 SURE_DB, EASE = 15.0, 0.03
 """So far above the noise a frame must be surely a voice; with every further dB it may be so much less sure."""
+SYLLABLE_FRAMES, NEAR_DB = 7, 20.0
+"""A voice that is never louder sinks into the noise between its peaks, so that the loudest of 0.2 s speaks for all."""
 WEBRTC_GAIN = np.float32(4)
 """WebRTC misses quiet voices (-55 dBFS); that loud ones clip does not disturb it."""
-WEBRTC_MARGIN_DB = 5.5
+WEBRTC_MARGIN_DB = 5.0
 """WebRTC takes any sudden sound for a voice: so much more above the noise than ``vad.above_noise_db``."""
 
 
@@ -61,6 +63,7 @@ class Loudness:
 
     def __init__(self) -> None:
         self._levels_dbfs: deque[float] = deque(maxlen=round(NOISE_WINDOW_S / FRAME_S))
+        self._syllable_dbfs: deque[float] = deque(maxlen=SYLLABLE_FRAMES)
         self._loudest_dbfs = -np.inf
         self.frame_dbfs = DIGITAL_SILENCE_DBFS
         """Level of the last frame."""
@@ -68,6 +71,7 @@ class Loudness:
     def follow(self, frame: Waveform) -> None:
         """Take the next ``float32[480]``."""
         self.frame_dbfs = level(frame)
+        self._syllable_dbfs.append(self.frame_dbfs)
         self._loudest_dbfs = max(self.frame_dbfs, self._loudest_dbfs - FALL_DB)
         # Muted or starting devices deliver zeros, which say nothing about the room.
         if self.frame_dbfs > DIGITAL_SILENCE_DBFS:
@@ -87,6 +91,11 @@ class Loudness:
     def above_noise_db(self) -> float:
         """How far the last frame stands above the noise."""
         return self.frame_dbfs - self.noise_dbfs
+
+    @property
+    def peak_above_noise_db(self) -> float:
+        """How far the loudest of the last 0.2 s stands above the noise."""
+        return max(self._syllable_dbfs) - self.noise_dbfs
 
     @property
     def gain(self) -> np.float32:
@@ -121,8 +130,10 @@ class EarshotActivity:
         self._pending = samples[whole:]
         above_db = self.loudness.above_noise_db
         needed = max(HARDLY, SURE - EASE * max(0.0, above_db - SURE_DB))
-        distinct = above_db > self._settings.above_noise_db or (score >= CERTAIN and not self.loudness.knows_noise)
-        return self.loudness.frame_dbfs > self._settings.gate_dbfs and distinct and score >= needed
+        least_db = self._settings.above_noise_db
+        distinct = above_db > least_db or least_db < self.loudness.peak_above_noise_db < NEAR_DB
+        audible = distinct or (score >= CERTAIN and not self.loudness.knows_noise)
+        return self.loudness.frame_dbfs > self._settings.gate_dbfs and audible and score >= needed
 
 
 class WebRtcActivity:

@@ -60,8 +60,8 @@ class VadSettings(Section):
     """WebRTC mode: 0 lets most through, 3 is strictest about noise."""
     gate_dbfs: Annotated[float, Field(ge=-120, le=0)] = -80.0
     """Frames quieter than this are never voiced."""
-    above_noise_db: Annotated[float, Field(ge=0, le=60)] = 2.5
-    """Frames must exceed the tracked noise floor by this much; WebRTC needs 5.5 more."""
+    above_noise_db: Annotated[float, Field(ge=0, le=60)] = 3.0
+    """Frames must exceed the tracked noise floor by this much; WebRTC needs 5 more."""
 
 
 class SegmenterSettings(Section):
