@@ -38,7 +38,7 @@ class Step:
     """What becomes of an utterance: started, provisional and resumed any number of times, provisional, ended.
 
     ``started``: there is enough voice for an utterance. ``partial``: what was said so far, every ``partials.every_s``.
-    ``provisional``: in a pause, what the encoder gets is complete. ``resumed``: they went on, and it was not.
+    ``provisional``: in a pause, with all that the encoder gets. ``resumed``: they went on, and it was not.
     ``ended``: the pause is over ``end_silence_s``; the segment has the samples of the last provisional one.
     """
 

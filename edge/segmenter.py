@@ -14,6 +14,7 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.capture import Block
 from edge.errors import AffectdError
 from edge.high_pass import HighPass, high_passed
+from edge.pauses import Pauses
 from edge.segment import FULL_SCALE, Segment, Step, StepKind
 from edge.settings import PartialSettings, SegmenterSettings, VadSettings
 from edge.vad import FRAME_S, FRAME_SAMPLES, level, voice_activity
@@ -44,7 +45,8 @@ class Segmenter:
         self._max_frames = _whole_frames(settings.max_s)
         # A pause longer than half an utterance would leave a cut without a voice on one side.
         self._end_silence_frames = min(_frames(settings.end_silence_s), self._max_frames // 2)
-        self._pause_frames = max(1, min(self._tail_frames, self._end_silence_frames))
+        least_frames = max(1, min(self._tail_frames, self._end_silence_frames))
+        self._pauses = Pauses(least_frames, self._end_silence_frames - 1, settings.withdrawn_share)
         self._partial_frames = _frames(partials.every_s) if partials and partials.every_s else 0
         self._pending = np.zeros(0, np.float32)
         self._frames: list[_Frame] = []
@@ -120,7 +122,7 @@ class Segmenter:
             return steps + self._cut()
         if self._silent >= self._end_silence_frames:
             return steps + self._close()
-        if self._silent == self._pause_frames and self._started:
+        if self._silent == self._pauses.wait_frames and self._started:
             self._complete = self._segment(self._end)
             return [*steps, Step("provisional", self._complete)]
         return steps + self._partial()
@@ -129,6 +131,7 @@ class Segmenter:
         """Take a voiced frame: what follows from it for the pause before it, and for the start of an utterance."""
         if self._complete:
             self._complete = None
+            self._pauses.follow(withdrawn=True)
             return [self._mark("resumed")]
         return self._start() if self._voiced >= self._min_speech_frames else []
 
@@ -168,6 +171,8 @@ class Segmenter:
     def _finish(self, end: int, truncated: bool = False) -> list[Step]:
         """End the utterance; one that is not in a pause gets its provisional step just before that."""
         complete = self._complete or self._segment(end, truncated)
+        if self._complete:
+            self._pauses.follow(withdrawn=False)
         steps = [] if self._complete else [Step("provisional", complete)]
         self._complete, self._dropped_s = None, 0.0
         return [*steps, Step("ended", replace(complete, decided_s=self._position / SAMPLE_RATE_HZ))]

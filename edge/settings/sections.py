@@ -74,7 +74,10 @@ class SegmenterSettings(Section):
     pre_roll_s: Annotated[float, Field(ge=0, le=0.5)] = 0.25
     """Audio kept from before the first voiced frame."""
     tail_s: Annotated[float, Field(ge=0, le=0.5)] = 0.24
-    """Audio kept from after the last voiced frame. When it is there the answer is made, and said provisionally."""
+    """Audio kept from after the last voiced frame. When it is there the answer can be given, provisionally."""
+    withdrawn_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Provisional answers that may be withdrawn because they went on, as a share. Where there are more, answers come
+    later in a pause than ``tail_s``, at most after ``end_silence_s``; 1 never waits."""
     min_speech_s: Annotated[float, Field(ge=0.03, le=1)] = 0.3
     """Utterances with less voice than this are ignored."""
     max_s: Annotated[float, Field(ge=2, le=60)] = 12.0

@@ -187,7 +187,8 @@ def test_only_the_final_answer_is_learnt_from(
     monkeypatch.setattr(Room, "update", spy)
     timings: list[Timing] = []
     recorder = Recorder()
-    engine = Engine([Blocks(spoken(HESITANT), (800,))], recognizer, [recorder], Settings(), [timings.append])
+    at_once = Settings(segmenter=SegmenterSettings(withdrawn_share=1))
+    engine = Engine([Blocks(spoken(HESITANT), (800,))], recognizer, [recorder], at_once, [timings.append])
     summary = engine.run()
     assert [event.type for event in recorder.events if event.id == 1] == [
         "speech_start", "provisional", "resumed", "provisional", "resumed", "provisional", "utterance",

@@ -212,6 +212,15 @@ def test_who_goes_on_takes_back_what_was_complete() -> None:
     assert np.array_equal(second.samples[: len(first.samples)], first.samples)
 
 
+def test_where_people_mostly_go_on_answers_come_later_in_a_pause() -> None:
+    pattern_s = (1, *(0.8, 0.3) * 8, 0.8, 1)
+    at_once, patient = (kinds(steps(conversation(*pattern_s), withdrawn_share=share)) for share in (1, 0.2))
+    assert at_once.count("resumed") >= 6
+    assert 1 <= patient.count("resumed") <= 3
+    finals = [run(conversation(*pattern_s), withdrawn_share=share) for share in (1, 0.2)]
+    assert same(*finals), "only when they come, not what they are"
+
+
 def test_what_is_cut_off_is_complete_only_when_it_ends() -> None:
     seen = steps(conversation(1, 2))
     assert kinds(seen) == ["started", "provisional", "ended"]
