@@ -5,6 +5,7 @@ The clock counts samples that arrived plus samples that were lost, so times stay
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.capture import Block
 from edge.errors import AffectdError
 from edge.high_pass import HighPass, high_passed
-from edge.pauses import Pauses
+from edge.pauses import Pauses, whole_frames
 from edge.segment import FULL_SCALE, Segment, Step, StepKind
 from edge.settings import PartialSettings, SegmenterSettings, VadSettings
 from edge.vad import FRAME_S, FRAME_SAMPLES, level, voice_activity
@@ -40,13 +41,11 @@ class Segmenter:
         self._high_pass = HighPass(vad_settings.high_pass_hz)
         self._vad = voice_activity(vad_settings)
         self._start_frames = _frames(settings.start_s)
-        self._roll_frames, self._tail_frames = _whole_frames(settings.pre_roll_s), _whole_frames(settings.tail_s)
+        self._roll_frames, self._tail_frames = whole_frames(settings.pre_roll_s), whole_frames(settings.tail_s)
         self._min_speech_frames = _frames(settings.min_speech_s)
-        self._max_frames = _whole_frames(settings.max_s)
+        self._max_frames = whole_frames(settings.max_s)
         # A pause longer than half an utterance would leave a cut without a voice on one side.
-        self._end_silence_frames = min(_frames(settings.end_silence_s), self._max_frames // 2)
-        least_frames = max(1, min(self._tail_frames, self._end_silence_frames))
-        self._pauses = Pauses(least_frames, self._end_silence_frames - 1, settings.withdrawn_share)
+        self._pauses = Pauses(settings, self._max_frames // 2)
         self._partial_frames = _frames(partials.every_s) if partials and partials.every_s else 0
         self._pending = np.zeros(0, np.float32)
         self._frames: list[_Frame] = []
@@ -54,6 +53,8 @@ class Segmenter:
         self._open = self._started = self._continued = False
         self._voiced = self._silent = 0
         """Voiced frames of the current utterance, and frames since the last of them."""
+        self._between = math.inf
+        """Frames since the last voice, while no utterance is open; infinite if audio was lost since."""
         self._complete: Segment | None = None
         """Of the current utterance, if it is in a pause."""
         self._position = 0
@@ -101,28 +102,33 @@ class Segmenter:
         self._pending = np.zeros(0, np.float32)
         steps = self._close() if self._open else []
         self._frames.clear()
+        self._between = math.inf
         return steps
 
     def _take(self, frame: _Frame) -> list[Step]:
         self._frames.append(frame)
         self._position += FRAME_SAMPLES
         if not self._open:
+            self._between += 1
             recent = self._frames[-2 * self._start_frames :]
             if sum(frame.voiced for frame in recent) < self._start_frames:
                 del self._frames[: -(self._roll_frames + 2 * self._start_frames)]
                 return []
             self._open = True
             first_voiced = len(self._frames) - len(recent) + [frame.voiced for frame in recent].index(True)
+            self._pauses.voiced_again(self._between - (len(self._frames) - first_voiced))
             del self._frames[: max(0, first_voiced - self._roll_frames)]
-            self._voiced = sum(frame.voiced for frame in self._frames) - 1
-        self._voiced += frame.voiced
+            self._voiced, self._silent = sum(frame.voiced for frame in self._frames) - 1, 0
+        if frame.voiced:
+            self._voiced += 1
+            self._pauses.voiced_again(self._silent)
         self._silent = 0 if frame.voiced else self._silent + 1
         steps = self._go_on() if frame.voiced else []
         if frame.voiced and len(self._frames) > self._max_frames:
             return steps + self._cut()
-        if self._silent >= self._end_silence_frames:
+        if self._silent >= self._pauses.end_frames:
             return steps + self._close()
-        if self._silent == self._pauses.wait_frames and self._started:
+        if self._silent == self._pauses.answer_frames and self._started:
             self._complete = self._segment(self._end)
             return [*steps, Step("provisional", self._complete)]
         return steps + self._partial()
@@ -131,7 +137,7 @@ class Segmenter:
         """Take a voiced frame: what follows from it for the pause before it, and for the start of an utterance."""
         if self._complete:
             self._complete = None
-            self._pauses.follow(withdrawn=True)
+            self._pauses.answered(withdrawn=True)
             return [self._mark("resumed")]
         return self._start() if self._voiced >= self._min_speech_frames else []
 
@@ -165,6 +171,7 @@ class Segmenter:
         steps = self._finish(end) if self._started else []
         # What follows may be the pre-roll of the next utterance, so that no sample is in two segments.
         del self._frames[:end]
+        self._between = self._silent
         self._open = self._started = self._continued = False
         return steps
 
@@ -172,7 +179,7 @@ class Segmenter:
         """End the utterance; one that is not in a pause gets its provisional step just before that."""
         complete = self._complete or self._segment(end, truncated)
         if self._complete:
-            self._pauses.follow(withdrawn=False)
+            self._pauses.answered(withdrawn=False)
         steps = [] if self._complete else [Step("provisional", complete)]
         self._complete, self._dropped_s = None, 0.0
         return [*steps, Step("ended", replace(complete, decided_s=self._position / SAMPLE_RATE_HZ))]
@@ -206,10 +213,6 @@ def _clipped(samples: Waveform) -> int:
 
 def _frames(duration_s: float) -> int:
     return max(1, round(duration_s / FRAME_S))
-
-
-def _whole_frames(most_s: float) -> int:
-    return int(most_s / FRAME_S + 1e-9)
 
 
 def _ended(steps: Iterable[Step]) -> list[Segment]:

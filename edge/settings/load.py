@@ -105,11 +105,15 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explained(error: ValidationError, origins: Mapping[str, str]) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    first, *others = error.errors()
+    parts = [str(part) for part in first["loc"]]
     if first["type"] == "value_error":
-        return f"{key} {first['ctx']['error']}"
-    return f"setting {key} = {first['input']!r} from {origins.get(key, 'default')}: {first['msg']}"
+        return f"{'.'.join(parts)} {first['ctx']['error']}"
+    # A value of one of several types has an error for each, at a place below its key.
+    depth = next((depth for depth in range(len(parts), 0, -1) if ".".join(parts[:depth]) in origins), len(parts))
+    reasons = [first["msg"], *(other["msg"] for other in others if other["loc"][:depth] == first["loc"][:depth])]
+    key = ".".join(parts[:depth])
+    return f"setting {key} = {first['input']!r} from {origins.get(key, 'default')}: {'; or '.join(reasons)}"
 
 
 def _keys_like(text: str) -> list[str]:

@@ -34,10 +34,13 @@ def _table(title: str, kind: type[BaseModel]) -> str:
 
 
 def _row(key: str, described: dict[str, Any]) -> str:
-    choices = [f"`{json.dumps(choice)}`" for choice in described.get("enum", ())]
-    bounds = [f"{sign} {described[bound]:,}" for bound, sign in BOUNDS.items() if bound in described]
-    default, allowed = json.dumps(described["default"]), ", ".join(choices or bounds)
-    return f"| `{key}` | {TYPES[described['type']]} | `{default}` | {allowed} | {_line(described['description'])} |"
+    kinds = described.get("anyOf", [described])
+    types = " or ".join(TYPES[kind["type"]] for kind in kinds)
+    bounds = [f"{sign} {kind[bound]:,}" for kind in kinds for bound, sign in BOUNDS.items() if bound in kind]
+    choices = [choice for kind in kinds for choice in [*kind.get("enum", ()), kind.get("const")] if choice is not None]
+    allowed = ", ".join(bounds + [f"`{json.dumps(choice)}`" for choice in choices])
+    default = json.dumps(described["default"])
+    return f"| `{key}` | {types} | `{default}` | {allowed} | {_line(described['description'])} |"
 
 
 def _line(docstring: str) -> str:

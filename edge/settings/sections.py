@@ -69,8 +69,8 @@ class SegmenterSettings(Section):
 
     start_s: Annotated[float, Field(ge=0.03, le=0.3)] = 0.09
     """Voice needed within the last ``2 * start_s`` to open an utterance."""
-    end_silence_s: Annotated[float, Field(ge=0.1, le=5)] = 0.5
-    """Silence that closes an utterance."""
+    end_silence_s: Annotated[float, Field(ge=0.1, le=5)] | Literal["auto"] = 0.5
+    """Silence that closes an utterance; ``auto`` adapts it to the pauses of the source, between 0.3 and 0.8 s."""
     pre_roll_s: Annotated[float, Field(ge=0, le=0.5)] = 0.25
     """Audio kept from before the first voiced frame."""
     tail_s: Annotated[float, Field(ge=0, le=0.5)] = 0.24
@@ -82,6 +82,11 @@ class SegmenterSettings(Section):
     """Utterances with less voice than this are ignored."""
     max_s: Annotated[float, Field(ge=2, le=60)] = 12.0
     """Longer speech is cut here and marked truncated; never more than the bundle's longest bucket."""
+
+    @property
+    def first_end_silence_s(self) -> float:
+        """What closes an utterance before anything is known of the source."""
+        return 0.5 if self.end_silence_s == "auto" else self.end_silence_s
 
 
 class PartialSettings(Section):

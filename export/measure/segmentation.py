@@ -88,7 +88,7 @@ def utterances(voiced: npt.NDArray[np.bool_], settings: SegmenterSettings) -> li
     edges = np.flatnonzero(np.diff(np.concatenate([[0], voiced.astype(np.int8), [0]])))
     joined: list[tuple[int, int, int]] = []
     for start, end in edges.reshape(-1, 2).tolist():
-        if joined and (start - joined[-1][1]) * STEP_S < settings.end_silence_s:
+        if joined and (start - joined[-1][1]) * STEP_S < settings.first_end_silence_s:
             first, _, held = joined.pop()
             joined.append((first, end, held + end - start))
         else:

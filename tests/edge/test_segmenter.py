@@ -18,11 +18,11 @@ from helpers.signals import silence, speech_like
 DEFAULTS = SegmenterSettings(max_s=10.0)
 
 
-def segmenter(**values: float) -> Segmenter:
+def segmenter(**values: float | str) -> Segmenter:
     return Segmenter(VadSettings(), SegmenterSettings.model_validate({"max_s": 10.0} | values))
 
 
-def run(samples: Waveform, lengths: Sequence[int] = (800,), **values: float) -> list[Segment]:
+def run(samples: Waveform, lengths: Sequence[int] = (800,), **values: float | str) -> list[Segment]:
     """Push the samples in blocks of the given lengths, over and over, and flush."""
     stage, segments, start, turn = segmenter(**values), [], 0, 0
     while start < len(samples):
@@ -219,6 +219,18 @@ def test_where_people_mostly_go_on_answers_come_later_in_a_pause() -> None:
     assert 1 <= patient.count("resumed") <= 3
     finals = [run(conversation(*pattern_s), withdrawn_share=share) for share in (1, 0.2)]
     assert same(*finals), "only when they come, not what they are"
+
+
+def test_the_silence_that_ends_an_utterance_adapts_to_the_source() -> None:
+    hesitant = conversation(1, *(1, 0.6) * 40)
+    fixed, adapting = run(hesitant), run(hesitant, end_silence_s="auto")
+    assert len(fixed) >= 30
+    assert len(adapting) < len(fixed) / 2
+    assert adapting[-1].end_s == fixed[-1].end_s
+    lost = segmenter(end_silence_s="auto")
+    for _ in range(40):
+        lost.push(conversation(0.1, 1, 0.6), lost_s=0.1)
+    assert lost._pauses.end_frames == 17, "nobody knows how long a pause was that audio was lost in"
 
 
 def test_what_is_cut_off_is_complete_only_when_it_ends() -> None:

@@ -103,6 +103,10 @@ def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -
             "[vad]\naggressiveness = 7\n",
             r"vad\.aggressiveness = 7 from file .*: Input should be less than or equal to 3",
         ),
+        (
+            "[segmenter]\nend_silence_s = 'soon'\n",
+            r"segmenter\.end_silence_s = 'soon' from file .*: Input should be a valid number.*; or .* should be 'auto'",
+        ),
         ("[encoder]\nprovider = 'gpu'\n", "should be 'auto', 'cpu', 'cuda' or 'tensorrt'"),
         ("[vad\n", "is not valid TOML"),
         (f"[vad]\naggressiveness = {'9' * 5000}\n", "is not valid TOML"),
