@@ -102,7 +102,7 @@ def listen(
     settings: SettingValues = None,
     observers: Sequence[Observer] = (),
 ) -> Listening:
-    """Listen to a microphone, a file or a pipe: an event as soon as an utterance is over.
+    """Listen to a microphone, a file or a pipe: events of each utterance as it starts, pauses and ends.
 
     >>> import edge
     >>> with edge.listen("examples/conversation.flac", settings={"capture.realtime": False}) as events:

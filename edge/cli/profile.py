@@ -93,8 +93,9 @@ def profile(
 
     Plays recordings through the real pipeline in real time, then runs every length and batch size by itself, and
     starts affectd run afresh some times. Medians come with p90, p99, the maximum and n; RTF is time spent per time of
-    audio. endpoint is the silence that ends an utterance; answer is everything after it. Nothing is written unless a
-    file is asked for, and no profile of a speaker changes.
+    audio. provisional is the time from the end of speech to the answer; endpoint is the silence that makes it final,
+    and answer is everything after that. Nothing is written unless a file is asked for, and no profile of a speaker
+    changes.
 
     --attach reports the same stages of an affectd run at work. What it sends is durations only: no names, no emotions.
     """

@@ -29,12 +29,13 @@ app = typer.Typer()
         "affectd run --source talk.flac --fast --json   a file, at full speed",
         "arecord -q -f S16_LE -r 16000 | affectd run --source -",
         "affectd run --speaker anna --speaker bo        one of these two speaks, see affectd enroll",
-        "affectd run --set segmenter.end_silence_s=0.3  answer sooner, split more",
+        "affectd run --set segmenter.end_silence_s=0.3  final answers sooner, split more",
+        "affectd run --json --set partials.every_s=1    and how they sound while they speak",
     )
 )
 @with_settings("source", "rate", "realtime", "device", "speaker", "store", "bundle", "provider")
 def run(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> None:
-    """Listen, and report how each utterance sounded as soon as it is over. Ctrl-C ends it.
+    """Listen, and report how each utterance sounded: provisionally in a pause, finally when it is over. Ctrl-C ends it.
 
     A table on a terminal, JSON lines (one event per line) in a pipe or with --json.
     """

@@ -220,14 +220,33 @@ def test_whoever_was_forgotten_while_they_spoke_is_not_refined(bundle: Bundle) -
     assert not Refiner(household).collect("Anna", 1.0, np.zeros(3, np.float32))
 
 
+def assert_described(value: Any, schema: dict[str, Any]) -> None:
+    """Check a value against the part of JSON Schema that the shipped file uses."""
+    kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None), "object": dict}
+    if "anyOf" in schema:
+        schema = next(kind for kind in schema["anyOf"] if isinstance(value, kinds[kind["type"]]))
+    assert value == schema.get("const", value)
+    assert value in schema.get("enum", [value])
+    if "type" in schema:
+        assert isinstance(value, kinds[schema["type"]])
+    if isinstance(value, dict):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        assert set(schema.get("required", ())) <= value.keys()
+        for name, item in value.items():
+            assert name in known or others
+            assert_described(item, known.get(name, others))
+
+
 def test_the_command_on_the_example_conversation(tmp_path: Path, bundle_folder: Path) -> None:
     command = [sys.executable, "-m", "edge", "run", "--source", str(CONVERSATION), "--fast", "--json"]
     command += ["--bundle", str(bundle_folder), "--config", "/dev/null", "--set", "partials.every_s=0.5"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)
+    described = json.loads((ROOT / "docs" / "events.schema.json").read_text(encoding="utf-8"))
+    kinds = {kind["title"]: kind for kind in described["oneOf"]}
     seen: dict[int, list[dict[str, Any]]] = {}
     for line in result.stdout.splitlines():
         event = json.loads(line)
-        assert event["schema"] == 2
+        assert_described(event, kinds[event["type"]])
         if "id" in event:
             seen.setdefault(event["id"], []).append(event)
     assert list(seen) == [1, 2, 3, 4, 5, 6]

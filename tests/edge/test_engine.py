@@ -41,6 +41,7 @@ def test_a_conversation_becomes_events(conversation: Conversation, bundle: Bundl
 
     ready, *_, stopped = recorder.events
     events = recorder.of("utterance")
+    assert (ready.reason, stopped.reason) == ("ready", "stopped")
     assert ready.message == "ready: bundle tiny 0 on CPUExecutionProvider; nobody enrolled"
     assert stopped.message == "stopped"
     assert tuple(event.emotion for event in events) == conversation.emotions
@@ -300,6 +301,7 @@ def test_people_are_named_as_soon_as_they_are_enrolled_and_refined_if_they_agree
     messages = [event.message for event in recorder.of("status")]
     assert messages[0].endswith("nobody enrolled")
     assert messages[1:3] == ["knows Anna", "the profile of Anna was refined"]
+    assert [event.reason for event in recorder.of("status")][1:3] == ["people_changed", "profile_refined"]
 
 
 def test_trouble_with_the_store_is_told_once_and_stops_nothing(
