@@ -100,12 +100,10 @@ endef
 	@.venv/bin/python -m pip install $(PIP_FLAGS) -e '.[cpu]'
 	@touch $@
 
-# Of resemblyzer only the weights are wanted, not what it depends on.
 .venv-dev/installed: pyproject.toml
 	$(venv)
 	@echo "Installing the training side and the tools into .venv-dev: torch and more, which takes some minutes …"
 	@.venv-dev/bin/python -m pip install $(PIP_FLAGS) -e '.[train,dev,cpu]'
-	@.venv-dev/bin/python -m pip install $(PIP_FLAGS) --no-deps resemblyzer
 	@touch $@
 
 .venv-dev/bench: .venv-dev/installed

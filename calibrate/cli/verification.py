@@ -26,7 +26,7 @@ def verification(
         typer.Option(
             help="ONNX speaker encoder of your own, waveform and lengths to voiceprint (affectd-export speaker makes "
             "one of a WeSpeaker or 3D-Speaker export).",
-            dir_okay=False, exists=True, metavar="FILE", show_default="GE2E and the spectrum",
+            dir_okay=False, exists=True, metavar="FILE", show_default="that of the default bundle",
         ),
     ] = None,
     cohort: Annotated[

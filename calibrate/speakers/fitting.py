@@ -1,15 +1,14 @@
-"""Fitting what a verifier needs: projection and calibration, on speakers of known corpora."""
+"""Fitting the calibration of a speaker encoder, on speakers of known corpora."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from calibrate.speakers.trials import Mask, Voices, by_corpus, draw_enrolment
-from calibrate.speakers.voices import SpectrumProjection, fit_nuisance, fit_projection
 from edge.arrays import Doubles, Matrix
 from edge.cohort import TYPICAL_PRINTS, Cohort, own_likeness
 from edge.errors import UsageError
@@ -21,37 +20,22 @@ TRIAL_TESTS = 60
 """Tests of each speaker per enrolment."""
 
 
-@dataclass(frozen=True)
-class Verifier:
-    """What is fitted on training speakers: the projection goes into the graph, the calibration into the bundle."""
-
-    projection: SpectrumProjection | None
-    """None for an encoder that comes as it is."""
-    calibration: VoiceCalibration
-
-
-def fit_verifier(voices: Voices, seed: int = 0, cohort: Matrix | None = None) -> Verifier:
-    """Fit on all speakers given. A corpus of one speaker only shapes the projection.
+def fit_calibration(voices: Voices, seed: int = 0, cohort: Matrix | None = None) -> VoiceCalibration:
+    """Fit on all speakers given. A corpus of one speaker adds nothing.
 
     Args:
         voices: of known speakers.
         seed: of the trials drawn.
-        cohort: ``float32[voices, dim]`` of other people, from the same encoder, which needs no projection.
+        cohort: ``float32[voices, dim]`` of other people, from the same encoder.
 
     Raises:
         UsageError: no corpus has two speakers with clips to enrol and clips to test.
     """
     rng = np.random.default_rng(seed)
-    whole = voices.target_s == 0
-    projection = None
-    if voices.spectrum.shape[1]:
-        speakers = voices.speaker[whole].tolist()
-        nuisance = fit_nuisance(voices.voice[whole], speakers)
-        projection = replace(fit_projection(voices.spectrum[whole], speakers), nuisance=nuisance)
     compared = None if cohort is None else Cohort(cohort, _typical(voices, cohort, rng))
     trials, targets, weights = [], [], []
     for _, mine in by_corpus(voices):
-        found = _trials(mine, mine.prints(projection), rng, compared)
+        found = _trials(mine, rng, compared)
         features, is_target = (np.concatenate(column) for column in zip(*found, strict=True))
         if is_target.all() or not is_target.any():
             continue
@@ -64,24 +48,22 @@ def fit_verifier(voices: Voices, seed: int = 0, cohort: Matrix | None = None) ->
     weight = np.concatenate(weights)
     regression = LogisticRegression(C=1e3, fit_intercept=False, max_iter=2_000)
     regression.fit(np.concatenate(trials), np.concatenate(targets), sample_weight=weight * len(weight) / weight.sum())
-    return Verifier(projection, VoiceCalibration(regression.coef_[0].astype(np.float64), compared))
+    return VoiceCalibration(regression.coef_[0].astype(np.float64), compared)
 
 
 def _typical(voices: Voices, cohort: Matrix, rng: np.random.Generator) -> float:
     """Return the mean over people of what the prints of an enrolment have in common; every corpus counts the same."""
-    centred = Cohort(cohort, 0.0).centred(voices.voice)
+    centred = Cohort(cohort, 0.0).centred(voices.prints)
     means = []
-    for _, mine in by_corpus(replace(voices, voice=centred)):
+    for _, mine in by_corpus(replace(voices, prints=centred)):
         people = np.unique(mine.speaker).tolist()
         enrolments = [draw_enrolment(mine, person, TYPICAL_PRINTS, rng) for person in people]
-        found = [own_likeness(mine.voice[clips]) for clips in enrolments if len(clips) > 1]
+        found = [own_likeness(mine.prints[clips]) for clips in enrolments if len(clips) > 1]
         means += [np.mean(found)] if found else []
     return float(np.mean(means)) if means else 0.0
 
 
-def _trials(
-    voices: Voices, prints: Matrix, rng: np.random.Generator, cohort: Cohort | None
-) -> Iterator[tuple[Doubles, Mask]]:
+def _trials(voices: Voices, rng: np.random.Generator, cohort: Cohort | None) -> Iterator[tuple[Doubles, Mask]]:
     """Yield features of enrolments against everyone's tests, and which of them are of the same person."""
     speakers = np.unique(voices.speaker).tolist()
     rows = np.concatenate([
@@ -92,7 +74,7 @@ def _trials(
         for neutral in (False, True):
             drawn = {person: draw_enrolment(voices, person, count, rng, neutral) for person in speakers}
             clips = {person: mine for person, mine in drawn.items() if len(mine)}
-            enrolled = EnrolledVoices([prints[mine] for mine in clips.values()], cohort)
-            features = enrolled.features(prints[rows], voices.duration_s[rows])
+            enrolled = EnrolledVoices([voices.prints[mine] for mine in clips.values()], cohort)
+            features = enrolled.features(voices.prints[rows], voices.duration_s[rows])
             is_same = voices.speaker[rows] == np.array(list(clips), np.str_)[:, None]
             yield features.reshape(-1, FEATURES), is_same.ravel()

@@ -9,8 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.speakers.voices import SpectrumProjection
-from edge.arrays import Matrix, unit
+from edge.arrays import Matrix
 from edge.errors import UsageError
 
 Rows = npt.NDArray[np.int64]
@@ -27,10 +26,8 @@ LEAST_TESTED, LEAST_KNOWN = 5, 2
 class Voices:
     """Utterances of known speakers as voice activity detection delivers them; half of the clips only for enrolment."""
 
-    voice: Matrix
-    """``float32[n, 256]`` of GE2E, or ``float32[n, dim]`` of another encoder."""
-    spectrum: Matrix
-    """``float32[n, 160]``, long-term; ``float32[n, 0]`` with another encoder, which has no projection."""
+    prints: Matrix
+    """``float32[n, dim]``, of unit length."""
     duration_s: npt.NDArray[np.float64]
     target_s: Rows
     """The duration it was cut to, 0 for a whole clip."""
@@ -54,15 +51,6 @@ class Voices:
     def select(self, rows: Mask) -> Voices:
         """Return the rows where ``rows`` is true."""
         return Voices(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def prints(self, projection: SpectrumProjection | None) -> Matrix:
-        """Return the voiceprints that ``VoiceEncoder`` would give with this projection."""
-        if projection is None:
-            return self.voice
-        spectrum = unit(((self.spectrum - projection.mean) @ projection.matrix).astype(np.float32))
-        weighted = (projection.weight**0.5 * spectrum).astype(np.float32)
-        voice = unit(self.voice - self.voice @ projection.nuisance.T @ projection.nuisance)
-        return unit(np.concatenate([voice, weighted], axis=1))
 
 
 def draw_enrolment(voices: Voices, speaker: str, count: int, rng: np.random.Generator, neutral: bool = False) -> Rows:

@@ -15,7 +15,6 @@ import onnxruntime
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from calibrate.speakers.voices import HIDDEN, SPECTRUM_DIM, SpectrumProjection
 from edge.bundle import SPEAKER_NAME, sha256_of
 from edge.cohort import Cohort
 from edge.encoder import SpeakerEncoder, session_options
@@ -25,8 +24,6 @@ from edge.speaker import FEATURES, VoiceCalibration
 
 VERIFIER_NAME = "verifier.safetensors"
 REPORT_NAME = "verification.json"
-ARCHITECTURE = "GE2E (Resemblyzer) beside the projected long-term spectrum"
-LICENCE = "Apache-2.0"
 NOT_STATED = "not stated"
 
 HEADLINE = {
@@ -39,20 +36,14 @@ HEADLINE = {
 
 ANY = -1
 COHORT, TYPICAL = "voice.cohort", "voice.typical"
-_CALIBRATION = {"voice.weights": (FEATURES,)}
-_PROJECTION = {
-    "projection.mean": (SPECTRUM_DIM,),
-    "projection.matrix": (SPECTRUM_DIM, SPECTRUM_DIM),
-    "projection.weight": (1,),
-    "projection.nuisance": (ANY, HIDDEN),
-}
+WEIGHTS = "voice.weights"
 
 Tensors = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class SpeakerModel:
-    """What a bundle needs to know who speaks: either a projection beside GE2E, or a finished ONNX file."""
+    """What a bundle needs to know who speaks: a speaker encoder and its calibration."""
 
     calibration: VoiceCalibration
     architecture: str
@@ -60,48 +51,38 @@ class SpeakerModel:
     """Of the encoder's weights."""
     dim: int
     """Size of a voiceprint."""
-    projection: SpectrumProjection | None = None
-    """For ``export.speaker.ge2e.write_speaker_encoder``; None when there is an ONNX file."""
-    onnx: Path | None = None
-    """``waveform, lengths -> voiceprint``, see ``edge.speaker.SpeakerEncoder``; None when there is a projection."""
+    onnx: Path
+    """``waveform, lengths -> voiceprint``, see ``edge.speaker.SpeakerEncoder``."""
     figures: dict[str, Any] = field(default_factory=dict)
     """``protocol`` and ``corpora``, each of which has ``HEADLINE``; empty if no report lay beside the verifier."""
 
     @classmethod
-    def of_projection(cls, calibration: VoiceCalibration, projection: SpectrumProjection) -> SpeakerModel:
-        """Return GE2E with a projection."""
-        return cls(calibration, ARCHITECTURE, LICENCE, HIDDEN + SPECTRUM_DIM, projection)
-
-    @classmethod
     def of_onnx(cls, calibration: VoiceCalibration, path: Path) -> SpeakerModel:
-        """Return a foreign encoder; its metadata may name ``architecture`` and ``licence``.
+        """Return an encoder with its calibration; its metadata may name ``architecture`` and ``licence``.
 
         Raises:
             ModelError: see ``read_contract``.
         """
         dim, metadata = read_contract(path)
         architecture = metadata.get("architecture") or path.name
-        return cls(calibration, architecture, metadata.get("licence") or NOT_STATED, dim, onnx=path)
+        return cls(calibration, architecture, metadata.get("licence") or NOT_STATED, dim, path)
 
     def save(self, folder: Path) -> None:
-        """Write ``verifier.safetensors``, and a copy of the ONNX file as ``speaker.onnx`` if there is one."""
+        """Write ``verifier.safetensors``, and a copy of the encoder as ``speaker.onnx``."""
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / SPEAKER_NAME
-        metadata = {"architecture": self.architecture, "licence": self.licence, "dim": str(self.dim)}
-        tensors: Tensors = dict(zip(_CALIBRATION, [self.calibration.weights], strict=True))
+        tensors: Tensors = {WEIGHTS: self.calibration.weights}
         cohort = self.calibration.cohort
         if cohort is not None:
             tensors |= {COHORT: cohort.prints, TYPICAL: np.array([cohort.typical], np.float32)}
-        if self.onnx is None:
-            target.unlink(missing_ok=True)
-        else:
-            if not (target.exists() and target.samefile(self.onnx)):
-                shutil.copyfile(self.onnx, target)
-            metadata["onnx_sha256"] = sha256_of(target)
-        if self.projection is not None:
-            weight = np.array([self.projection.weight], np.float32)
-            parts = (self.projection.mean, self.projection.matrix, weight, self.projection.nuisance)
-            tensors |= zip(_PROJECTION, parts, strict=True)
+        if not (target.exists() and target.samefile(self.onnx)):
+            shutil.copyfile(self.onnx, target)
+        metadata = {
+            "architecture": self.architecture,
+            "licence": self.licence,
+            "dim": str(self.dim),
+            "onnx_sha256": sha256_of(target),
+        }
         save_file(tensors, folder / VERIFIER_NAME, metadata)
         (folder / VERIFIER_NAME).chmod(0o644)
 
@@ -114,31 +95,22 @@ class SpeakerModel:
         """
         path = folder / VERIFIER_NAME
         tensors, metadata = _read(path)
-        (weights,) = _take(path, tensors, _CALIBRATION)
-        known = {name: metadata.get(name, "") for name in ("architecture", "licence", "dim")}
+        (weights,) = _take(path, tensors, {WEIGHTS: (FEATURES,)})
+        known = {name: metadata.get(name, "") for name in ("architecture", "licence", "dim", "onnx_sha256")}
         if not all(known.values()) or not known["dim"].isdigit():
-            raise ModelError(f"{path}: its metadata must name architecture, licence and dim; it has {metadata}")
-        dim, digest, onnx = int(known["dim"]), metadata.get("onnx_sha256"), None
-        projection = None
-        if digest is not None:
-            onnx = folder / SPEAKER_NAME
-            if not onnx.is_file() or sha256_of(onnx) != digest:
-                raise ModelError(f"{onnx}: is missing, or not the file that {path.name} was calibrated for")
-            dim_found, _ = read_contract(onnx)
-            if dim_found != dim:
-                raise ModelError(f"{path}: says dim {dim}, but {onnx.name} gives {dim_found}")
-        else:
-            parts = [part.astype(np.float32) for part in _take(path, tensors, _PROJECTION)]
-            mean, matrix, weight, nuisance = parts
-            projection = SpectrumProjection(mean, matrix, float(weight.item()), nuisance)
-            if dim != HIDDEN + SPECTRUM_DIM:
-                raise ModelError(f"{path}: says dim {dim}, but GE2E with a projection gives {HIDDEN + SPECTRUM_DIM}")
+            raise ModelError(f"{path}: its metadata must name {', '.join(known)}; it has {metadata}")
+        dim, onnx = int(known["dim"]), folder / SPEAKER_NAME
+        if not onnx.is_file() or sha256_of(onnx) != known["onnx_sha256"]:
+            raise ModelError(f"{onnx}: is missing, or not the file that {path.name} was calibrated for")
+        dim_found, _ = read_contract(onnx)
+        if dim_found != dim:
+            raise ModelError(f"{path}: says dim {dim}, but {onnx.name} gives {dim_found}")
         cohort = None
         if COHORT in tensors:
             prints, typical = _take(path, tensors, {COHORT: (ANY, dim), TYPICAL: (1,)})
             cohort = Cohort(prints, float(typical.item()))
         calibration = VoiceCalibration(weights.astype(np.float64), cohort)
-        return cls(calibration, known["architecture"], known["licence"], dim, projection, onnx, _figures(folder))
+        return cls(calibration, known["architecture"], known["licence"], dim, onnx, _figures(folder))
 
 
 def read_contract(path: Path) -> tuple[int, dict[str, str]]:

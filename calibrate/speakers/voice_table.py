@@ -5,21 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import torch
 
-from calibrate.cache import cached_arrays, content_of, weights_sha256
+from calibrate.cache import cached_arrays, content_of
 from calibrate.corpora import Utterance
 from calibrate.progress import progress_bar
 from calibrate.speakers.trials import DURATIONS_S, Rows, Voices
 from calibrate.speakers.verifier import read_contract
-from calibrate.speakers.voices import VoiceEncoder
 from edge.analyze import whole_file_waveform
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
-from edge.buckets import Buckets, pad
+from edge.buckets import Buckets
 from edge.bundle import sha256_of
 from edge.encoder import SpeakerEncoder
 from edge.errors import AudioFileError, UsageError
@@ -33,54 +30,16 @@ COHORT_VOICES, COHORT_LEAST = 128, 20
 """People of a cohort, at most and at least."""
 COHORT_S = 6.0
 """Speech of each."""
-BATCH = 32
 BUCKETS_S = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
 """Input lengths of an ONNX encoder, those of a bundle."""
-VERSION = 1
-"""Rises whenever this file, or the arithmetic of ``calibrate.speakers.voices``, makes another table."""
+VERSION = 2
+"""Rises whenever this file makes another table."""
 
 Advance = Callable[[int], object]
 
 
-class VoiceSource(Protocol):
-    """Makes voiceprints."""
-
-    @property
-    def key(self) -> str:
-        """What changes when the voiceprints do."""
-
-    def embed(self, waveforms: Sequence[Waveform], advance: Advance) -> tuple[Matrix, Matrix]:
-        """Return ``Voices.voice`` and ``Voices.spectrum`` of speech, reporting to ``advance`` how many are done."""
-
-
-class TorchVoices:
-    """GE2E in torch, and the spectrum beside it that the projection is fitted on; about 60 ms an utterance."""
-
-    def __init__(self, encoder: VoiceEncoder) -> None:
-        self.encoder = encoder
-
-    @property
-    def key(self) -> str:
-        """See ``VoiceSource``."""
-        return weights_sha256(self.encoder)
-
-    def embed(self, waveforms: Sequence[Waveform], advance: Advance) -> tuple[Matrix, Matrix]:
-        """See ``VoiceSource``; in batches of similar length."""
-        order = np.argsort([len(waveform) for waveform in waveforms], kind="stable")
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                batch = [waveforms[row] for row in order[start : start + BATCH]]
-                lengths = torch.tensor([len(waveform) for waveform in batch])
-                parts.append(self.encoder.parts(torch.from_numpy(pad(batch, int(lengths.max()))), lengths))
-                advance(len(batch))
-        back = np.argsort(order)
-        voice, spectrum = (torch.cat(column).numpy()[back] for column in zip(*parts, strict=True))
-        return voice, spectrum
-
-
-class OnnxVoices:
-    """Any ONNX file that keeps the contract, as the device runs it."""
+class VoiceSource:
+    """Makes voiceprints as the device does, by any ONNX file that keeps the contract."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         dim, _ = read_contract(path)
@@ -89,17 +48,17 @@ class OnnxVoices:
 
     @property
     def key(self) -> str:
-        """See ``VoiceSource``."""
+        """What changes when the voiceprints do."""
         return sha256_of(self.encoder.path)
 
-    def embed(self, waveforms: Sequence[Waveform], advance: Advance) -> tuple[Matrix, Matrix]:
-        """See ``VoiceSource``."""
+    def embed(self, waveforms: Sequence[Waveform], advance: Advance) -> Matrix:
+        """Return the prints ``float32[n, dim]`` of speech, reporting to ``advance`` how many are done."""
         self.encoder.load()
         prints = np.empty((len(waveforms), self.encoder.dim), np.float32)
         for row, waveform in enumerate(waveforms):
             prints[row] = self.encoder.voiceprint(waveform)
             advance(1)
-        return prints, np.empty((len(waveforms), 0), np.float32)
+        return prints
 
 
 def cached_voices(source: VoiceSource, utterances: Sequence[Utterance], cache: Path, seed: int = 0) -> Voices:
@@ -131,12 +90,11 @@ def read_voices(source: VoiceSource, utterances: Sequence[Utterance], seed: int 
             pieces += _timed(rng.permutation(np.flatnonzero((speakers == speaker) & ~enrols)), speech, emotions)
         embedding = progress.add_task("voiceprints", total=len(pieces))
         waveforms = [waveform for *_, waveform in pieces]
-        voice, spectrum = source.embed(waveforms, lambda count: progress.advance(embedding, count))
+        prints = source.embed(waveforms, lambda count: progress.advance(embedding, count))
     origins = np.array([clip for clip, *_ in pieces])
     corpus, gender, emotion = np.array([(one.corpus, one.gender or "", one.emotion) for one in utterances]).T
     return Voices(
-        voice=voice,
-        spectrum=spectrum,
+        prints=prints,
         duration_s=np.array([len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms]),
         target_s=np.array([target_s for _, target_s, _ in pieces]),
         enrols=enrols[origins],
@@ -147,7 +105,7 @@ def read_voices(source: VoiceSource, utterances: Sequence[Utterance], seed: int 
     )
 
 
-def read_cohort(source: OnnxVoices, folder: Path, seed: int = 0) -> Matrix:
+def read_cohort(source: VoiceSource, folder: Path, seed: int = 0) -> Matrix:
     """Return ``float32[voices, dim]``: a print each of people drawn from a folder of recordings.
 
     A file's name up to the first hyphen is its speaker, as in LibriSpeech; without one, every file is of someone else.
@@ -161,7 +119,7 @@ def read_cohort(source: OnnxVoices, folder: Path, seed: int = 0) -> Matrix:
     if len(drawn) < COHORT_LEAST:
         raise UsageError(f"{folder}: has recordings of {len(drawn)} people; a cohort needs {COHORT_LEAST}")
     longest = round(COHORT_S * SAMPLE_RATE_HZ)
-    return source.embed([whole_file_waveform(by_speaker[name])[:longest] for name in drawn], lambda count: None)[0]
+    return source.embed([whole_file_waveform(by_speaker[name])[:longest] for name in drawn], lambda count: None)
 
 
 def _read(utterances: Sequence[Utterance], advance: Advance) -> tuple[list[Utterance], list[Waveform]]:

@@ -15,7 +15,6 @@ from export.bundle.card import CARD_NAME, with_speaker
 from export.bundle.check import limit_size
 from export.bundle.install import check_target, install
 from export.bundle.who_speaks import speaker_record
-from export.speaker.ge2e import write_speaker
 
 
 def replace_speaker(source: Path, speaker: SpeakerModel, target: Path, version: str, max_mb: float | None) -> Bundle:
@@ -39,7 +38,7 @@ def replace_speaker(source: Path, speaker: SpeakerModel, target: Path, version: 
     with tempfile.TemporaryDirectory(prefix="affectd-") as scratch:
         folder = Path(scratch, "bundle")
         shutil.copytree(old.folder, folder)
-        write_speaker(folder / SPEAKER_NAME, speaker)
+        shutil.copyfile(speaker.onnx, folder / SPEAKER_NAME)
         (folder / SPEAKER_NAME).chmod(0o644)
         (folder / COHORT_NAME).unlink(missing_ok=True)
         if speaker.calibration.cohort is not None:

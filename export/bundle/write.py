@@ -40,7 +40,6 @@ from export.bundle.install import check_target, install
 from export.graph.encoder_graph import EmbeddingGraph, write_onnx
 from export.graph.parity import some_speech, torch_embeddings
 from export.graph.precision import RULE, Speech, Trial, write_encoder
-from export.speaker.ge2e import write_speaker
 
 PARITY_UTTERANCES = 48
 CALIBRATION_UTTERANCES = 192
@@ -98,7 +97,7 @@ def export_bundle(
         float_folder.mkdir()
         write_onnx(graph, float_folder / ENCODER_NAME, f"{run.encoder_label}, layers {list(run.encoder.pooled)} pooled")
         if model.speaker:
-            write_speaker(float_folder / SPEAKER_NAME, model.speaker)
+            shutil.copyfile(model.speaker.onnx, float_folder / SPEAKER_NAME)
         write_contents(model, float_folder, replace(identity, precision="fp32"))
         trials: list[Trial] = []
         if identity.precision != "fp32":

@@ -1,1 +1,1 @@
-"""Speaker encoders as ONNX graphs: GE2E, and published ones that take Kaldi filterbanks."""
+"""Published speaker encoders, which take Kaldi filterbanks, as ONNX graphs that take audio."""

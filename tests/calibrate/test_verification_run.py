@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from calibrate.cli.app import main
 from calibrate.corpora import read_corpus
 from calibrate.speakers import voice_table
 from calibrate.speakers.verifier import SpeakerModel
-from calibrate.speakers.voice_table import OnnxVoices, cached_voices, read_voices
-from calibrate.speakers.voices import VoiceEncoder
+from calibrate.speakers.voice_table import VoiceSource, cached_voices, read_voices
+from edge.bundle import SPEAKER_NAME, shipped_bundles
 from edge.errors import UsageError
 from helpers.calling import exit_code
 from helpers.signals import speech_like
@@ -88,7 +87,7 @@ def test_an_encoder_of_ones_own_is_measured_and_calibrated(
         "speaker.onnx", "verification.json", "verification.md", "verification.png", "verifier.safetensors"
     }  # fmt: skip
     model = SpeakerModel.load(tmp_path / "out")
-    assert (model.dim, model.architecture, model.projection) == (2, "brightness.onnx", None)
+    assert (model.dim, model.architecture) == (2, "brightness.onnx")
     report = json.loads((tmp_path / "out" / "verification.json").read_text())
     assert report["protocol"].startswith(
         "brightness.onnx, dim 2; mean of 2 seeded draws; in each, half of the speakers"
@@ -97,7 +96,6 @@ def test_an_encoder_of_ones_own_is_measured_and_calibrated(
     figures = report["corpora"]["choir"]
     assert figures["EER"]["calibrated"] < 0.2
     assert figures["right of attributed"]["one voice, household list"] > 0.8
-    assert "GE2E cosine" not in figures["EER"]
     text = (tmp_path / "out" / "verification.md").read_text()
     assert "| calibrated, enrolled neutral, tests lively |" in text
     assert "nan" not in text
@@ -108,41 +106,41 @@ def test_json_is_the_report(call: Call, brightness: Path, tmp_path: Path, capsys
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "verification.json").read_text())
 
 
-def test_ge2e_gets_a_projection_and_never_sees_the_test_speakers(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_calibration_never_sees_the_test_speakers(
+    call: Call, brightness: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.manual_seed(0)
-    encoder = VoiceEncoder().eval()
-    monkeypatch.setattr("calibrate.experiments.verification.experiment.load_voice_encoder", lambda: encoder)
     fitted: list[set[str]] = []
-    fit = sys.modules["calibrate.experiments.verification.experiment"].__dict__["fit_verifier"]
+    fit = sys.modules["calibrate.experiments.verification.experiment"].__dict__["fit_calibration"]
 
     def watched(voices: Any, **options: Any) -> Any:
         fitted.append(set(voices.speaker.tolist()))
         return fit(voices, **options)
 
-    monkeypatch.setattr("calibrate.experiments.verification.experiment.fit_verifier", watched)
-    assert call("--draws", 1) == 0
+    monkeypatch.setattr("calibrate.experiments.verification.experiment.fit_calibration", watched)
+    assert call("--encoder", brightness, "--draws", 1) == 0
     (speakers,) = fitted
     assert len(speakers) == 7
     assert not any("test" in speaker for speaker in speakers)
-    model = SpeakerModel.load(tmp_path / "out")
-    assert model.projection is not None
-    assert model.onnx is None
+
+
+def test_without_another_the_encoder_is_that_of_the_default_bundle(call: Call, tmp_path: Path) -> None:
+    assert call("--draws", 1) == 0
+    shipped = shipped_bundles()["default"] / SPEAKER_NAME
+    assert SpeakerModel.load(tmp_path / "out").onnx.read_bytes() == shipped.read_bytes()
 
 
 def test_the_table_is_kept_and_a_damaged_one_made_anew(
     choir: Path, brightness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     utterances = read_corpus("csv", choir / "choir").utterances[:24]
-    source = OnnxVoices(brightness)
+    source = VoiceSource(brightness)
     first = cached_voices(source, utterances, tmp_path)
     (path,) = tmp_path.iterdir()
     with monkeypatch.context() as patch:
         patch.setattr(voice_table, "read_voices", lambda *_: pytest.fail("is read again"))
-        assert (cached_voices(source, utterances, tmp_path).voice == first.voice).all()
+        assert (cached_voices(source, utterances, tmp_path).prints == first.prints).all()
     path.write_bytes(path.read_bytes()[:100])
-    assert (cached_voices(source, utterances, tmp_path).voice == first.voice).all()
+    assert (cached_voices(source, utterances, tmp_path).prints == first.prints).all()
     cached_voices(source, utterances[:12], tmp_path)
     assert len(list(tmp_path.iterdir())) == 2, "another list, another table"
 
@@ -152,7 +150,7 @@ def test_a_clip_enrols_or_is_tested_and_what_cannot_be_read_is_left_out(
 ) -> None:
     utterances = read_corpus("csv", choir / "choir").utterances
     gone = [type(utterances[0])(tmp_path / "gone.wav", "choir", "choir-voice0-train", "happy")]
-    voices = read_voices(OnnxVoices(brightness), [*gone, *utterances])
+    voices = read_voices(VoiceSource(brightness), [*gone, *utterances])
     assert "gone.wav: no such file" in caplog.text
     whole = voices.target_s == 0
     assert whole.sum() == len(utterances)
@@ -160,7 +158,7 @@ def test_a_clip_enrols_or_is_tested_and_what_cannot_be_read_is_left_out(
     assert not voices.enrols[~whole].any()
     assert (voices.duration_s[voices.target_s == 1] == 1).all()
     with pytest.raises(UsageError, match="none of 1 files can be read"):
-        read_voices(OnnxVoices(brightness), gone)
+        read_voices(VoiceSource(brightness), gone)
 
 
 def test_mistakes_are_told_in_one_line(

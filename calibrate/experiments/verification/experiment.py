@@ -18,26 +18,25 @@ from calibrate.experiments.verification.figures import (
     Figures,
     Interval,
     LeaveOut,
-    evaluate_verifier,
+    evaluate_voices,
 )  # fmt: skip
 from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
 from calibrate.report import Picture, Report, Table, interval, rounded
 from calibrate.report.blocks import Block
 from calibrate.report.cells import shown
-from calibrate.speakers.fitting import COUNTS, fit_verifier
+from calibrate.speakers.fitting import COUNTS, fit_calibration
 from calibrate.speakers.trials import DURATIONS_S, Voices, by_corpus
 from calibrate.speakers.verifier import SpeakerModel
-from calibrate.speakers.voice_table import OnnxVoices, TorchVoices, cached_voices, read_cohort
-from calibrate.speakers.voices import load_voice_encoder
+from calibrate.speakers.voice_table import VoiceSource, cached_voices, read_cohort
 from calibrate.splits import SPLITS
 from calibrate.workspace import Workspace
 from edge.arrays import Matrix
+from edge.bundle import SPEAKER_NAME, shipped_bundles
 from edge.errors import UsageError
 from edge.settings import SpeakerSettings
 
 CONDITIONS = {
-    "GE2E cosine": "GE2E alone, cosine",
     "cosine": "voiceprint, cosine",
     "calibrated": "calibrated",
     "same gender": "calibrated, one gender",
@@ -57,7 +56,7 @@ def measure_verification(
     workspace: Workspace,
     recipe_path: Path,
     *,
-    encoder: Path | None,
+    encoder: Path | None = None,
     draws: int,
     leave_out: LeaveOut = "corpora",
     cohort_folder: Path | None = None,
@@ -65,35 +64,32 @@ def measure_verification(
     """Measure how well speakers are distinguished, and fit the ``SpeakerModel`` that is written along with the report.
 
     Args:
-        encoder: ONNX speaker encoder; None: GE2E and the spectrum.
+        encoder: ONNX speaker encoder; None: that of the bundle in the package.
         draws: of clips, households and conversations.
         leave_out: what is tested on and not fitted on; a single corpus is never left out, but some of its speakers.
-        cohort_folder: recordings of other people, whom scores are compared with; only with ``encoder``.
+        cohort_folder: recordings of other people, whom scores are compared with.
 
     Raises:
         UsageError: the corpora cannot be read, or have too few speakers.
-        ModelError: resemblyzer is not installed, or ``encoder`` does not keep the contract.
+        ModelError: ``encoder`` does not keep the contract.
     """
     recipe = read_recipe(recipe_path)
     parts = read_parts(recipe, workspace.data)
-    source = TorchVoices(load_voice_encoder()) if encoder is None else OnnxVoices(encoder, workspace.threads)
-    cohort = None
-    if cohort_folder is not None:
-        if encoder is None:
-            raise UsageError("--cohort goes with --encoder: GE2E's projection is fitted on the corpora alone")
-        cohort = read_cohort(OnnxVoices(encoder, workspace.threads), cohort_folder, recipe.seed)
+    encoder = encoder or shipped_bundles()["default"] / SPEAKER_NAME
+    source = VoiceSource(encoder, workspace.threads)
+    cohort = read_cohort(source, cohort_folder, recipe.seed) if cohort_folder else None
     utterances = [utterance for split in SPLITS for utterance in parts[split].utterances]
     voices = cached_voices(source, utterances, workspace.cache, recipe.seed)
     if len(np.unique(voices.corpus)) == 1:
         leave_out = "speakers"
     with progress_bar() as progress:
         task = progress.add_task("draws", total=draws * len(np.unique(voices.corpus)))
-        figures = evaluate_verifier(voices, draws, leave_out, lambda: progress.advance(task), cohort)
+        figures = evaluate_voices(voices, draws, leave_out, lambda: progress.advance(task), cohort)
     model = fit_model(voices, set(parts["test"].speakers.tolist()), encoder, cohort)
     return verification_report(figures, describe(voices, draws, model, leave_out), model.save)
 
 
-def fit_model(voices: Voices, test: set[str], encoder: Path | None, cohort: Matrix | None = None) -> SpeakerModel:
+def fit_model(voices: Voices, test: set[str], encoder: Path, cohort: Matrix | None = None) -> SpeakerModel:
     """Fit on everybody but the test speakers.
 
     Raises:
@@ -102,11 +98,7 @@ def fit_model(voices: Voices, test: set[str], encoder: Path | None, cohort: Matr
     known = voices.select(~np.isin(voices.speaker, sorted(test)))
     if not len(known.speaker):
         raise UsageError("no speaker of the corpora is in the train or validation split")
-    verifier = fit_verifier(known, cohort=cohort)
-    if encoder is not None:
-        return SpeakerModel.of_onnx(verifier.calibration, encoder)
-    assert verifier.projection is not None
-    return SpeakerModel.of_projection(verifier.calibration, verifier.projection)
+    return SpeakerModel.of_onnx(fit_calibration(known, cohort=cohort), encoder)
 
 
 def describe(voices: Voices, draws: int, model: SpeakerModel, leave_out: LeaveOut) -> str:
@@ -114,15 +106,14 @@ def describe(voices: Voices, draws: int, model: SpeakerModel, leave_out: LeaveOu
     counts = {corpus: len(np.unique(mine.speaker)) for corpus, mine in by_corpus(voices)}
     speakers = ", ".join(f"{corpus} {count}" for corpus, count in counts.items())
     settings = SpeakerSettings()
-    fitted = "calibration is" if model.projection is None else "projection and calibration are"
     cohort = model.calibration.cohort
     compared = "" if cohort is None else f"scores are relative to {len(cohort.prints)} voices of nobody here; "
     tested = (
         f"each corpus of at least five speakers ({speakers}) is left out in turn and all of its speakers are tested "
-        f"among themselves, while {fitted} fitted on the other corpora"
+        f"among themselves, while the calibration is fitted on the other corpora"
         if leave_out == "corpora"
         else f"in each, half of the speakers of every corpus ({speakers}; at least five, none where there are fewer "
-        f"than seven) are tested among themselves, and {fitted} fitted on the others"
+        f"than seven) are tested among themselves, and the calibration is fitted on the others"
     )
     return (
         f"{model.architecture}, dim {model.dim}; mean of {draws} seeded draws; {tested}; half of a speaker's clips, "

@@ -1,4 +1,4 @@
-"""What a verifier is worth on speakers held out from its fitting: error rates, and conversations in a household."""
+"""What a speaker encoder is worth on speakers nobody fitted it on: error rates, and conversations in a household."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from calibrate.experiments.household_setup import HOUSEHOLD, HOUSEHOLD_CLIPS, STAYS, TURNS
 from calibrate.experiments.verification.samples import Sample, Share, Trials, interval_of, mean_of
-from calibrate.speakers.fitting import COUNTS, Verifier, fit_verifier
+from calibrate.speakers.fitting import COUNTS, fit_calibration
 from calibrate.speakers.trials import (
     DURATIONS_S,
     LEAST_TESTED,
@@ -52,7 +52,7 @@ class Figures:
     """Of whole clips: 95 %, from a bootstrap over the corpus's speakers."""
 
 
-def evaluate_verifier(
+def evaluate_voices(
     voices: Voices,
     draws: int = 20,
     leave_out: LeaveOut = "corpora",
@@ -61,17 +61,17 @@ def evaluate_verifier(
 ) -> Figures:
     """Return figures on speakers held out from all fitting, over random draws of clips, households and conversations.
 
-    ``advance`` is called when a draw of a corpus is done; ``cohort`` is that of ``fit_verifier``.
+    ``advance`` is called when a draw of a corpus is done; ``cohort`` is that of ``fit_calibration``.
 
     Raises:
         UsageError: the corpora have too few speakers.
     """
     found: dict[str, dict[Figure, list[Sample]]] = defaultdict(lambda: defaultdict(list))
-    for seed, corpus, verifier, held in _held_out(voices, draws, leave_out, cohort):
+    for seed, corpus, calibration, held in _held_out(voices, draws, leave_out, cohort):
         speakers = _index(voices, corpus)
         rng = np.random.default_rng(seed)
         for figure, sample in (
-            _error_rates(held, verifier, rng, speakers) | _talks(held, verifier, rng, speakers)
+            _error_rates(held, calibration, rng, speakers) | _talks(held, calibration, rng, speakers)
         ).items():
             found[corpus][figure].append(sample)
         if advance:
@@ -94,20 +94,20 @@ def _index(voices: Voices, corpus: str) -> dict[str, int]:
 
 def _held_out(
     voices: Voices, draws: int, leave_out: LeaveOut, cohort: Matrix | None
-) -> Iterator[tuple[int, str, Verifier, Voices]]:
-    """Yield the seed, a corpus, a verifier, and voices of that corpus which the verifier was not fitted on."""
+) -> Iterator[tuple[int, str, VoiceCalibration, Voices]]:
+    """Yield the seed, a corpus, a calibration, and voices of that corpus which it was not fitted on."""
     if leave_out == "corpora":
         for corpus in _tested_corpora(voices):
             held = voices.corpus == corpus
-            verifier = fit_verifier(voices.select(~held), cohort=cohort)
+            calibration = fit_calibration(voices.select(~held), cohort=cohort)
             for seed in range(draws):
-                yield seed, corpus, verifier, voices.select(held)
+                yield seed, corpus, calibration, voices.select(held)
         return
     for seed in range(draws):
         known, held_voices = hold_out(voices, SHARE, np.random.default_rng(seed))
-        verifier = fit_verifier(known, seed, cohort)
+        calibration = fit_calibration(known, seed, cohort)
         for corpus, mine in by_corpus(held_voices):
-            yield seed, corpus, verifier, mine
+            yield seed, corpus, calibration, mine
 
 
 def _tested_corpora(voices: Voices) -> list[str]:
@@ -121,27 +121,22 @@ def _tested_corpora(voices: Voices) -> list[str]:
 
 
 def _error_rates(
-    voices: Voices, verifier: Verifier, rng: np.random.Generator, speakers: Mapping[str, int]
+    voices: Voices, calibration: VoiceCalibration, rng: np.random.Generator, speakers: Mapping[str, int]
 ) -> dict[Figure, Sample]:
     """Return equal error rates under every condition."""
-    prints, calibration = voices.prints(verifier.projection), verifier.calibration
     whole, lively = voices.tests & (voices.target_s == 0), ~voices.neutral
     mixed, neutral = _enrol(voices, 4, rng), _enrol(voices, 4, rng, neutral=True)
     rates: dict[Figure, Sample] = {}
-    if verifier.projection is not None:
-        rates["EER", "GE2E cosine"] = _trials(voices, speakers, whole, mixed, voices.voice)
-    rates["EER", "cosine"] = _trials(voices, speakers, whole, mixed, prints)
-    rates["EER", "calibrated"] = _trials(voices, speakers, whole, mixed, prints, calibration)
-    rates["EER", "same gender"] = _trials(voices, speakers, whole, mixed, prints, calibration, one_gender=True)
-    rates["EER", "neutral to lively"] = _trials(voices, speakers, whole & lively, neutral, prints, calibration)
-    rates["EER", "neutral to neutral"] = _trials(voices, speakers, whole & ~lively, neutral, prints, calibration)
+    rates["EER", "cosine"] = _trials(voices, speakers, whole, mixed)
+    rates["EER", "calibrated"] = _trials(voices, speakers, whole, mixed, calibration)
+    rates["EER", "same gender"] = _trials(voices, speakers, whole, mixed, calibration, one_gender=True)
+    rates["EER", "neutral to lively"] = _trials(voices, speakers, whole & lively, neutral, calibration)
+    rates["EER", "neutral to neutral"] = _trials(voices, speakers, whole & ~lively, neutral, calibration)
     for count in COUNTS:
         enrolment = _enrol(voices, count, rng)
         for target_s in DURATIONS_S:
             timed = voices.tests & (voices.target_s == target_s)
-            rates["EER", f"{count} clips", f"{target_s} s"] = _trials(
-                voices, speakers, timed, enrolment, prints, calibration
-            )
+            rates["EER", f"{count} clips", f"{target_s} s"] = _trials(voices, speakers, timed, enrolment, calibration)
     return rates
 
 
@@ -156,11 +151,10 @@ def _trials(
     speakers: Mapping[str, int],
     tests: Mask,
     enrolment: Mapping[str, Rows],
-    prints: Matrix,
     calibration: VoiceCalibration | None = None,
     one_gender: bool = False,
 ) -> Trials:
-    clips = list(enrolment.values())
+    prints, clips = voices.prints, list(enrolment.values())
     if calibration is None:
         centres = np.array([unit(prints[mine].mean(axis=0)) for mine in clips], np.float32)
         scores = (centres.reshape(-1, prints.shape[1]) @ prints[tests].T).astype(np.float64)
@@ -178,11 +172,11 @@ def _trials(
 
 
 def _talks(
-    voices: Voices, verifier: Verifier, rng: np.random.Generator, speakers: Mapping[str, int]
+    voices: Voices, calibration: VoiceCalibration, rng: np.random.Generator, speakers: Mapping[str, int]
 ) -> dict[Figure, Sample]:
     """Return how often the right, a wrong or no person of a household is named."""
     enrolled, tested = (set(voices.speaker[rows].tolist()) for rows in (voices.enrols, voices.tests))
-    talks = _Talks(voices, voices.prints(verifier.projection), verifier.calibration, rng)
+    talks = _Talks(voices, calibration, rng)
     for _ in range(HOUSEHOLDS):
         everyone = rng.permutation(sorted(enrolled & tested)).tolist()
         talks.hold(everyone[:HOUSEHOLD], everyone[HOUSEHOLD : 2 * HOUSEHOLD])
@@ -202,7 +196,6 @@ class _Talks:
     """Conversations of households, and of strangers in their homes."""
 
     voices: Voices
-    prints: Matrix
     calibration: VoiceCalibration
     rng: np.random.Generator
     at_home: dict[Figure, list[Named]] = field(default_factory=lambda: defaultdict(list))
@@ -228,7 +221,7 @@ class _Talks:
 
     def _identifier(self, household: list[str], count: int, stranger: float) -> Identifier:
         settings = SpeakerSettings()
-        people = {name: self.prints[draw_enrolment(self.voices, name, count, self.rng)] for name in household}
+        people = {name: self.voices.prints[draw_enrolment(self.voices, name, count, self.rng)] for name in household}
         return Identifier(
             self.calibration, people, stranger, settings.stay, settings.forget_s, threshold=settings.threshold
         )
@@ -248,7 +241,7 @@ class _Talks:
                 rows = np.flatnonzero(voices.tests & (voices.target_s == target_s) & (voices.speaker == speaker))
                 if len(rows):
                     clip = int(self.rng.choice(rows))
-                    found = identifier.identify(self.prints[clip], float(voices.duration_s[clip]))
+                    found = identifier.identify(voices.prints[clip], float(voices.duration_s[clip]))
                     spoken.append((found.name, speaker))
 
     def _turns(self, household: list[str]) -> list[str]:
