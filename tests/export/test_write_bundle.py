@@ -13,6 +13,7 @@ from calibrate.speakers.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ, read_audio
 from edge.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edge.errors import ModelError, UsageError
+from edge.high_pass import high_passed
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 from export.bundle import check
@@ -85,7 +86,7 @@ def test_a_written_bundle_answers_as_the_run_does(exported: Any, run: Run, test_
     assert set(manifest.files) | {MANIFEST_NAME} == {path.name for path in exported.folder.iterdir()}
     readable, expected = run.probabilities(test_part, run.source(tmp_path))
     assert readable.paths == test_part.paths
-    found = recognizer.probabilities([read_audio(path) for path in test_part.paths])
+    found = recognizer.probabilities([high_passed(read_audio(path)) for path in test_part.paths])
     np.testing.assert_allclose(found, expected, atol=5e-3)
     assert manifest.metrics["corpora"]["ravdess"]["utterances"] == 6
     assert manifest.metrics["corpora"]["office"]["speakers"] == 1
