@@ -47,8 +47,8 @@ class Answers:
     ) -> None:
         self.utterances = self.skipped = 0
         """How many are over."""
-        self.totals_ms: deque[float] = deque(maxlen=SUMMARY_UTTERANCES)
-        """From the end of speech to the event, of the latest."""
+        self.latencies_ms: deque[tuple[float, float]] = deque(maxlen=SUMMARY_UTTERANCES)
+        """From the end of speech to the final event and to the answer, of the latest."""
         self._recognizer, self._households, self._settings = recognizer, households, settings
         self._streams, self._observers = streams, list(observers)
         self._refiners = {stream.household: Refiner(stream.household) for stream in streams}
@@ -109,7 +109,7 @@ class Answers:
             "total": endpoint_ms + utterance.capture_ms + (ready_at_s - utterance.queued_at_s) * 1e3,
         }
         self.utterances += 1
-        self.totals_ms.append(latency_ms["total"])
+        self.latencies_ms.append((latency_ms["total"], provisional_ms))
         yield self._numbered(replace(answer.event, type="utterance", time=wall_clock(), latency_ms=latency_ms))
         self._observe(self._timing(utterance, answer, latency_ms, ready_at_s))
         if news := utterance.stream.follow(answer.recognition):

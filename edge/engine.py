@@ -153,8 +153,10 @@ class Engine:
         return f"ready: bundle {manifest.name} {manifest.version} on {provider}; {stream.household}"
 
     def _summary(self) -> Summary:
-        totals_ms = self._answers.totals_ms
-        p50_ms, p95_ms = np.percentile(totals_ms, (50, 95)).tolist() if totals_ms else (None, None)
+        latencies_ms = self._answers.latencies_ms
+        (p50_ms, provisional_ms), (p95_ms, _) = (
+            np.percentile(latencies_ms, (50, 95), axis=0).tolist() if latencies_ms else [(None, None)] * 2
+        )
         return Summary(
             utterances=self._answers.utterances,
             skipped=self._answers.skipped,
@@ -162,5 +164,6 @@ class Engine:
             dropped_s=sum(stream.lost_s for stream in self._streams),
             total_p50_ms=p50_ms,
             total_p95_ms=p95_ms,
+            provisional_p50_ms=provisional_ms,
             lost_events=self._outputs.lost,
         )

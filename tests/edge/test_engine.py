@@ -71,6 +71,8 @@ def test_latency_runs_from_the_end_of_speech(conversation: Conversation, bundle:
     totals = [event.latency_ms["total"] for event in recorder.of("utterance")]
     assert summary.total_p50_ms == pytest.approx(np.median(totals))
     assert summary.total_p95_ms <= max(totals)
+    early = [event.latency_ms["provisional"] for event in recorder.of("utterance")]
+    assert summary.provisional_p50_ms == pytest.approx(np.median(early))
 
 
 def test_an_observer_learns_where_the_time_of_each_utterance_went(conversation: Conversation, bundle: Bundle) -> None:
