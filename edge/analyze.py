@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.capture import Block, FileSource
 from edge.errors import AudioFileError, UsageError
 from edge.event import Event, wall_clock
+from edge.hearing import SoundMeter, Window, diagnosis
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
@@ -23,10 +25,14 @@ from edge.segmenter import segmented, spoken
 from edge.settings import RoomSettings, Settings
 from edge.stream import answer_event, new_segmenter
 
+logger = logging.getLogger(__name__)
+
 CHUNK_UTTERANCES = 64
 CHUNK_S = 300.0
 ROOM_ROUNDS = 2
 """Answers with what is known of the room, and the room from these answers; a third changes nothing of note."""
+METER_S = 1.0
+"""Windows in which a recording without a voice is measured."""
 SAMPLES_NAME = "samples"
 """What an event names as its source where there is no file."""
 
@@ -127,12 +133,24 @@ def _whole(recording: Path | Waveform) -> Iterator[Found]:
 def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Settings) -> Iterator[Found]:
     path = recording if isinstance(recording, Path) else None
     blocks = FileSource(recording).blocks() if isinstance(recording, Path) else [Block(recording, 0.0)]
+    meter, windows, voices = SoundMeter(METER_S), list[Window](), 0
     try:
-        for _, segments in segmented(blocks, new_segmenter(recognizer, settings)):
+        for block, segments in segmented(blocks, new_segmenter(recognizer, settings)):
+            windows += [] if voices else meter.windows(block)
             for segment in segments:
+                voices += 1
                 yield Found(path, segment)
     except AudioFileError as error:
         yield Found(path, error)
+    else:
+        if not voices:
+            _warn_of_silence(path, windows + meter.last(), settings.vad.gate_dbfs)
+
+
+def _warn_of_silence(path: Path | None, windows: list[Window], gate_dbfs: float) -> None:
+    """Say why there is no utterance in a recording."""
+    found = diagnosis(windows, gate_dbfs)
+    logger.warning("%s: no utterance: %s", path or SAMPLES_NAME, found.message if found else "no voice in it")
 
 
 def _encoded(

@@ -74,22 +74,41 @@ def read_block(file: soundfile.SoundFile, frames: int, path: Path) -> Waveform |
     Raises:
         AudioFileError: the block is damaged, or holds NaN, infinite or unscaled samples.
     """
+    channels = read_channels(file, frames, path)
+    return None if channels is None else mono(channels)
+
+
+def read_channels(file: soundfile.SoundFile, frames: int, path: Path) -> Matrix | None:
+    """Return the next ``float32[<= frames, channels]`` at the file's own rate, or None at its end.
+
+    Raises:
+        AudioFileError: as ``read_block``.
+    """
     try:
-        samples = file.read(frames, dtype="float32", always_2d=True)
+        samples: Matrix = file.read(frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioFileError(f"{path}: cannot be decoded: {error}") from None
-    return to_mono(samples, path) if len(samples) else None
+    return _checked(samples, path) if len(samples) else None
 
 
 def to_mono(samples: Matrix, path: Path) -> Waveform:
     """Average ``float32[samples, channels]`` to ``float32[samples]``, refusing NaN, infinite and unscaled samples."""
+    return mono(_checked(samples, path))
+
+
+def mono(channels: Matrix) -> Waveform:
+    """Average ``float32[samples, channels]`` to ``float32[samples]``."""
+    averaged: Waveform = channels.mean(axis=1, dtype=np.float32)
+    return averaged
+
+
+def _checked(samples: Matrix, path: Path) -> Matrix:
     peak = np.abs(samples).max(initial=0.0)
     if not np.isfinite(peak):
         raise AudioFileError(f"{path}: holds NaN or infinite samples")
     if peak > PEAK_LIMIT:
         raise AudioFileError(f"{path}: holds samples up to {peak:g}; floating-point audio must be scaled to ±1")
-    mono: Waveform = samples.mean(axis=1, dtype=np.float32)
-    return mono
+    return samples
 
 
 def resample(waveform: Waveform, rate_hz: int) -> Waveform:

@@ -13,6 +13,7 @@ import numpy as np
 from edge.answers import Answers
 from edge.capture import Source, is_recording
 from edge.event import EARLY, Event, status, wall_clock
+from edge.hearing import Hearing
 from edge.outputs import Output, Outputs
 from edge.people.households import Households
 from edge.recognizer import Recognizer
@@ -40,6 +41,7 @@ class Engine:
         settings: Settings,
         observers: Sequence[Observer] = (),
         bound_to: Sequence[tuple[str, ...]] = (),
+        report_s: Sequence[float] = (),
     ) -> None:
         """Prepare.
 
@@ -47,10 +49,12 @@ class Engine:
             sources: where audio comes from, at least one; each is a conversation of its own.
             recognizer: loaded or not.
             outputs: where events go. While all sources can wait, so can the outputs, and nothing is lost.
-            settings: for voice activity, segments, people and decisions; ``capture`` is the sources' own.
+            settings: for voice activity, segments, people and decisions; ``capture`` is the sources' own, but for
+                ``report_s``.
             observers: called with the timing of each utterance.
             bound_to: for each source the enrolled people who speak there, empty as ``settings.speakers.only`` says;
                 without any, that holds for all.
+            report_s: for each source ``capture.report_s``; without any, that holds for all.
         """
         self._recognizer, self._settings = recognizer, settings
         ids = count(1)
@@ -62,8 +66,14 @@ class Engine:
                 self._households.bound_to(names),
                 StreamRoom(recognizer.bundle, settings, is_recording(source)) if settings.room.enabled else None,
                 ids,
+                Hearing(wait_s, settings.vad.gate_dbfs) if wait_s else None,
             )
-            for source, names in zip(sources, bound_to or [()] * len(sources), strict=True)
+            for source, names, wait_s in zip(
+                sources,
+                bound_to or [()] * len(sources),
+                report_s or [settings.capture.report_s] * len(sources),
+                strict=True,
+            )
         ]
         self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch)
         self._outputs = Outputs(outputs, all(source.can_wait for source in sources), self._report)
@@ -130,6 +140,8 @@ class Engine:
                 if not ready:
                     self._queue.put(status(stream.name, "ready", self._ready(stream)))
                     ready = True
+                for news in stream.news():
+                    self._queue.put(news)
                 for utterance in utterances:
                     self._queue.put(utterance)
         except BaseException as error:  # SystemExit too: whatever ends the listening is the caller's to know

@@ -12,7 +12,19 @@ SCHEMA = 2
 EventType = Literal["speech_start", "partial", "provisional", "resumed", "utterance", "skipped", "status", "error"]
 SkipReason = Literal["too_slow"]
 StatusReason = Literal[
-    "ready", "stopped", "people_changed", "profile_refined", "store_trouble", "room_changed", "output_trouble"
+    "ready",
+    "stopped",
+    "people_changed",
+    "profile_refined",
+    "store_trouble",
+    "room_changed",
+    "output_trouble",
+    "digital_silence",
+    "below_gate",
+    "channels_cancel",
+    "dead_channel",
+    "clipping",
+    "recovered",
 ]
 
 EARLY: tuple[EventType, ...] = ("speech_start", "provisional", "resumed")
@@ -83,7 +95,8 @@ class Event:
     path: str | None = None
     """File the utterance is from (``affectd analyze``)."""
     reason: SkipReason | StatusReason | None = None
-    """Why an utterance was skipped, ``too_slow``: the encoder did not keep up; or what a ``status`` is about."""
+    """Why an utterance was skipped, ``too_slow``: the encoder did not keep up; or what a ``status`` is about.
+    From ``digital_silence`` to ``clipping`` it is why nobody is heard, until ``recovered``."""
     message: str | None = None
     """The same for people."""
 

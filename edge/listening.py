@@ -140,8 +140,11 @@ def listen(
     sources = _opened(source, found)
     if not sources:
         raise UsageError("listen: the list of sources is empty; it takes at least one, or None for the settings' own")
-    bound_to = [entry.speakers for entry in found.sources] if source is None else ()
-    return Listening(lambda events: Engine(sources, recognizer, [*events, *outputs], found, observers, bound_to))
+    entries = found.sources if source is None else ()
+    bound_to, report_s = [entry.speakers for entry in entries], [entry.report_s for entry in entries]
+    return Listening(
+        lambda events: Engine(sources, recognizer, [*events, *outputs], found, observers, bound_to, report_s)
+    )
 
 
 def _opened(source: str | Path | Source | Sequence[str | Path | Source] | None, settings: Settings) -> list[Source]:

@@ -9,7 +9,8 @@ from itertools import count
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Source
-from edge.event import Event, EventType, wall_clock
+from edge.event import Event, EventType, status, wall_clock
+from edge.hearing import Hearing
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
@@ -54,6 +55,7 @@ class Stream:
         household: Household,
         room: StreamRoom | None = None,
         ids: Iterator[int] | None = None,
+        hearing: Hearing | None = None,
     ) -> None:
         """Prepare; ``ids`` are those of the utterances, from 1 on unless streams share them."""
         self.household = household
@@ -69,6 +71,8 @@ class Stream:
         self._captured_at_s = 0.0
         self._segmented_s = self._vad_ms = 0.0
         self._ids, self._id = ids or count(1), 0
+        self._hearing = hearing
+        self._news: list[Event] = []
 
     @property
     def name(self) -> str:
@@ -92,6 +96,8 @@ class Stream:
                 self.lost_s += block.lost_s
                 self.audio_s += len(block.samples) / SAMPLE_RATE_HZ
                 self._captured_at_s = block.captured_at_s
+                for finding in self._hearing.follow(block) if self._hearing else ():
+                    self._news.append(status(self.name, finding.reason, f"{self.name}: {finding.message}"))
                 started_s = time.perf_counter()
                 steps = self._segmenter.steps(block.samples, block.lost_s, block.restarted)
                 self._vad_ms += (time.perf_counter() - started_s) * 1e3
@@ -102,6 +108,11 @@ class Stream:
             yield [self._utterance(step) for step in cut_off]
         if failure:
             raise failure
+
+    def news(self) -> list[Event]:
+        """Return what there is to say about the source since the last call; for the thread that listens."""
+        news, self._news = self._news, []
+        return news
 
     def recognize(self, utterance: Utterance, encoding: Encoding) -> Recognition:
         """Recognise an utterance by what was known before it; nothing is learnt from it until ``follow``."""

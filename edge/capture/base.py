@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import soxr
 
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 BLOCK_S = 0.03
@@ -31,6 +32,11 @@ class Block:
     """Audio lost just before this block."""
     restarted: bool = False
     """The stream was re-opened just before this block: what was learned about its sound no longer holds."""
+    arrived: Matrix | None = None
+    """``float32[n, channels]``, ±1, as the source delivered it, at its own rate; None: as ``samples``. Rate
+    and channels change only where the source is ``restarted``."""
+    rate_hz: int = SAMPLE_RATE_HZ
+    """Of what arrived."""
 
 
 class Source(Protocol):
@@ -115,8 +121,7 @@ class StreamResampler:
         return samples if self._stream is None else self._stream.resample_chunk(samples, last)
 
 
-def from_pcm(data: bytes, channels: int = 1) -> Waveform:
-    """Convert interleaved 16-bit little-endian PCM to mono ``float32[n]``, ±1, averaging the channels."""
-    samples = np.frombuffer(data, "<i2").reshape(-1, channels).astype(np.float32) / 32768
-    mono: Waveform = samples.mean(axis=1)
-    return mono
+def from_pcm(data: bytes, channels: int = 1) -> Matrix:
+    """Convert interleaved 16-bit little-endian PCM to ``float32[n, channels]``, ±1."""
+    samples: Matrix = np.frombuffer(data, "<i2").reshape(-1, channels).astype(np.float32) / np.float32(32768)
+    return samples

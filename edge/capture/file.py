@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.audio import open_audio, read_block
+from edge.audio import mono, open_audio, read_channels
 from edge.capture.base import BLOCK_S, Block, StreamResampler
 from edge.errors import AudioFileError
 
@@ -30,16 +30,18 @@ class FileSource:
             resample = StreamResampler(file.samplerate)
             started_at_s = time.monotonic()
             frames = 0
-            while (samples := read_block(file, round(BLOCK_S * file.samplerate), self._path)) is not None:
-                frames += len(samples)
+            while (arrived := read_channels(file, round(BLOCK_S * file.samplerate), self._path)) is not None:
+                frames += len(arrived)
                 if self._realtime:
                     self._closed.wait(started_at_s + frames / file.samplerate - time.monotonic())
                 if self._closed.is_set():
                     return
-                yield Block(resample(samples), time.monotonic())
+                yield Block(resample(mono(arrived)), time.monotonic(), arrived=arrived, rate_hz=file.samplerate)
             if not frames:
                 raise AudioFileError(f"{self._path}: holds no audio")
-            yield Block(resample(np.zeros(0, np.float32), last=True), time.monotonic())
+            rest = resample(np.zeros(0, np.float32), last=True)
+            nothing = np.zeros((0, file.channels), np.float32)
+            yield Block(rest, time.monotonic(), arrived=nothing, rate_hz=file.samplerate)
 
     def close(self) -> None:
         """Stop after the current block."""

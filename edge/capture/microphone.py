@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from edge.audio import Waveform
+from edge.audio import mono
 from edge.capture.base import BLOCK_S, Block, BlockQueue, StreamResampler, from_pcm
 from edge.capture.devices import Device, choose_device, input_devices, quiet_stderr, same_device, start_portaudio
 from edge.errors import AudioDeviceError
@@ -104,7 +104,7 @@ class Microphone:
                 lost_s = max(0.0, chunk.captured_at_s - chunk.duration_s - self._delivered_until_s)
                 log.warning("microphone %r is back after %.1f s", self.name, lost_s)
             self._delivered_until_s = chunk.captured_at_s
-            yield Block(stream.resample(chunk), chunk.captured_at_s, lost_s, restarted)
+            yield stream.block(chunk, lost_s, restarted)
             restarted = False
 
 
@@ -113,6 +113,7 @@ class _Stream:
 
     def __init__(self, system: Any, device: Device, queue: BlockQueue[Chunk]) -> None:
         self._system = system
+        self._rate_hz = device.rate_hz
         self._resample = StreamResampler(device.rate_hz)
         # Some devices offer nothing but all their channels.
         for self._channels in (1, device.channels):
@@ -123,9 +124,11 @@ class _Stream:
                 reason = error
         raise AudioDeviceError(f"microphone {device.name!r} cannot be opened: {reason}")
 
-    def resample(self, chunk: Chunk) -> Waveform:
-        """Return the 16 kHz mono ``float32[n]`` that the chunk completes."""
-        return self._resample(from_pcm(chunk.pcm, self._channels))
+    def block(self, chunk: Chunk, lost_s: float, restarted: bool) -> Block:
+        """Return what the chunk completes, at 16 kHz."""
+        arrived = from_pcm(chunk.pcm, self._channels)
+        samples = self._resample(mono(arrived))
+        return Block(samples, chunk.captured_at_s, lost_s, restarted, arrived, self._rate_hz)
 
     def close(self) -> None:
         """Close the stream and its PortAudio; both may be broken already."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from edge.audio import mono
 from edge.capture.base import BLOCK_S, Block, StreamResampler, from_pcm
 from edge.errors import AudioFileError
 
@@ -47,7 +48,9 @@ class PcmSource:
             if self._realtime:
                 self._closed.wait(due_at_s - time.monotonic())
                 due_at_s = max(due_at_s, time.monotonic() - BLOCK_S) + BLOCK_S / CATCH_UP
-            yield Block(resample(from_pcm(data[:whole]), last=not read), time.monotonic())
+            arrived = from_pcm(data[:whole])
+            samples = resample(mono(arrived), last=not read)
+            yield Block(samples, time.monotonic(), arrived=arrived, rate_hz=self._rate_hz)
             if not read:
                 return
             data = b""

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.audio import SAMPLE_RATE_HZ, Waveform, mono, read_audio
 from edge.capture import BLOCK_S, Block, FileSource, LiveSource, PcmSource, Source, open_source, open_sources
 from edge.capture.base import BlockQueue, from_pcm
 from edge.capture.microphone import Microphone
 from edge.errors import AudioFileError
 from edge.settings import CaptureSettings, Settings, SourceSettings
+from edge.vad import to_pcm
 from helpers.signals import speech_like
 
 
@@ -100,6 +101,20 @@ def test_realtime_file_is_never_ahead_of_the_clock(tmp_path: Path) -> None:
     assert (times_s - started_at_s >= heard_s - 0.001).all()
 
 
+def test_channels_come_along_as_they_arrived(tmp_path: Path) -> None:
+    left, right = speech_like(1, 0), speech_like(1, 1)
+    written = np.repeat(np.stack([left, right], axis=1), 3, axis=0)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, written, 48_000, subtype="FLOAT")
+    blocks = list(FileSource(path).blocks())
+    assert {block.rate_hz for block in blocks} == {48_000}
+    assert np.array_equal(np.concatenate([block.arrived for block in blocks if block.arrived is not None]), written)
+    pcm = list(PcmSource(io.BytesIO(to_pcm(left)), 8_000).blocks())
+    arrived = np.concatenate([block.arrived for block in pcm if block.arrived is not None])
+    assert {block.rate_hz for block in pcm} == {8_000}
+    assert np.allclose(arrived[:, 0], left, atol=1e-4)
+
+
 def test_closing_wakes_a_realtime_file(tmp_path: Path) -> None:
     source = FileSource(write(tmp_path / "a.wav", speech_like(60)), realtime=True)
     threading.Timer(0.2, source.close).start()
@@ -139,7 +154,7 @@ def test_pcm_that_ends_at_once() -> None:
 
 
 def test_channels_are_averaged() -> None:
-    assert from_pcm(np.array([16384, 0, -32768, -32768], "<i2").tobytes(), 2).tolist() == [0.25, -1.0]
+    assert mono(from_pcm(np.array([16384, 0, -32768, -32768], "<i2").tobytes(), 2)).tolist() == [0.25, -1.0]
 
 
 def test_queue_overwrites_the_oldest_and_counts_it() -> None:

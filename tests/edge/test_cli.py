@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -15,6 +16,7 @@ from edge.capture.devices import Device
 from edge.errors import AffectdError, AudioDeviceError, ModelError, StoreError, UsageError
 from edge.settings import SourceSettings, setting_keys
 from helpers.conversation import Conversation
+from helpers.signals import silence
 
 Call = Callable[..., int]
 
@@ -67,6 +69,26 @@ def test_files_of_one_room_depend_on_each_other_only_where_that_is_said(
     for file in (path, str(other)):
         for forth, back in zip(one_room[file], reverse[file], strict=True):
             assert forth == pytest.approx(back, abs=2e-4)
+
+
+def test_why_there_is_no_utterance_is_said(
+    call: Call,
+    conversation: Conversation,
+    bundle_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    voice, room = conversation.samples, silence(2.0, -70.0)
+    recordings = {"muted": 0 * voice, "antiphase": np.stack([voice, -voice], 1), "room": room, "talk": voice}
+    for name, samples in recordings.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, SAMPLE_RATE_HZ)
+    assert call("analyze", tmp_path, "--bundle", bundle_folder) == 0
+    assert {event["source"] for event in events_of(capsys.readouterr().out)} == {"talk.wav"}
+    antiphase, muted, quiet = caplog.messages
+    assert antiphase.startswith(f"{tmp_path}/antiphase.wav: no utterance: its 2 channels are at -")
+    assert muted.endswith("muted.wav: no utterance: nothing but digital silence: is it muted, or not connected?")
+    assert quiet.endswith("room.wav: no utterance: no voice in it")
 
 
 def test_whole_files_keep_order_and_duplicates(

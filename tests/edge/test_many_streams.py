@@ -2,6 +2,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -129,6 +130,16 @@ def test_each_source_is_bound_to_its_own_people(bundle: Bundle, tmp_path: Path) 
     assert said["hall"] == ("ready: bundle tiny 0 on CPUExecutionProvider; bound to Anna", "Anna")
     assert said["yard"] == ("ready: bundle tiny 0 on CPUExecutionProvider; bound to Ben", "Ben")
     assert said["street"][0].endswith("; knows Anna, Ben")
+
+
+def test_what_is_wrong_with_a_source_is_said_of_that_one(recognizer: Recognizer) -> None:
+    sources = [Played(np.zeros(8 * SAMPLE_RATE_HZ, np.float32), name=name) for name in ("hall", "yard", "street")]
+    sources.append(Played(turns(4), name="kitchen"))
+    recorder = Recorder()
+    Engine(sources, recognizer, [recorder], encoder(), report_s=(2.0, 0.0, 60.0, 2.0)).run()
+    (event,) = [event for event in recorder.of("status") if event.reason not in ("ready", "stopped")]
+    assert (event.source, event.reason) == ("hall", "digital_silence")
+    assert event.message == "hall: nothing but digital silence: is it muted, or not connected?"
 
 
 def test_a_source_cannot_be_bound_to_somebody_who_is_not_enrolled(recognizer: Recognizer, tmp_path: Path) -> None:

@@ -182,9 +182,12 @@ def test_captures_at_the_native_rate_and_resamples_in_the_consumer(portaudio: ty
     portaudio.mono = mono
     source = Microphone("usb", queue_s=60)
     thread = speak_later(lambda: speak(40, channels=1 if mono else 2), source.close)
-    samples = np.concatenate([block.samples for block in source.blocks()])
+    blocks = list(source.blocks())
+    samples = np.concatenate([block.samples for block in blocks])
     thread.join()
     assert [(options["rate"], options["channels"]) for options in portaudio.opened] == [(48_000, 1 if mono else 2)]
+    arrived = [block.arrived.shape for block in blocks if block.arrived is not None and block.rate_hz == 48_000]
+    assert arrived == [(2_400, 1 if mono else 2)] * 40
     assert len(samples) == pytest.approx(2 * SAMPLE_RATE_HZ, abs=0.1 * SAMPLE_RATE_HZ)
     assert samples[1000:-1000] == pytest.approx(0.25, abs=0.001)
     assert source.name == "USB Mic: Audio (hw:1,0)"

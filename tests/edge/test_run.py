@@ -103,6 +103,18 @@ def test_pcm_on_standard_input(speed: str, start: Start, conversation: Conversat
     assert len(utterances_of(events_of(stdout))) == 3
 
 
+def test_a_microphone_that_was_muted_is_reported(start: Start, bundle_folder: Path, conversation: Conversation) -> None:
+    process = start("run", "--source", "-", "--fast", "--bundle", bundle_folder)
+    voice = to_pcm(conversation.samples / 4)
+    stdout, _ = process.communicate(voice + bytes(2 * 20 * SAMPLE_RATE_HZ) + voice)
+    said = [event["reason"] for event in events_of(stdout) if event["type"] == "status"]
+    assert said == ["ready", "digital_silence", "recovered", "stopped"]
+    assert len(utterances_of(events_of(stdout))) == 6
+    process = start("run", "--source", "-", "--fast", "--bundle", bundle_folder, "--set", "capture.report_s=0")
+    stdout, _ = process.communicate(bytes(2 * 20 * SAMPLE_RATE_HZ))
+    assert [event["reason"] for event in events_of(stdout)] == ["ready", "stopped"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_cleanly(number: int, start: Start, bundle_folder: Path, tmp_path: Path) -> None:
     long = tmp_path / "long.wav"

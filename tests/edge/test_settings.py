@@ -160,7 +160,9 @@ def test_entries_of_lists_are_merged_from_all_layers(tmp_path: Path) -> None:
     assert [source.label for source in loaded.settings.sources] == ["hall", "mic"]
     origins = {key: origin for key, origin in loaded.origins.items() if key not in KEYS}
     assert list(loaded.origins)[: len(KEYS)] == KEYS
-    assert list(origins)[:7] == [f"sources.0.{key}" for key in SourceSettings.model_fields]
+    assert list(origins)[: len(SourceSettings.model_fields)] == [
+        f"sources.0.{key}" for key in SourceSettings.model_fields
+    ]
     assert origins["sources.0.name"] == f"file {file}"
     assert origins["sources.0.device"] == "environment AFFECTD_SOURCES_0_DEVICE"
     assert origins["sources.0.realtime"] == origins["sources.1.speakers"] == "command line"
