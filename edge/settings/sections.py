@@ -45,7 +45,7 @@ class CaptureSettings(Section):
     and loses nothing."""
     queue_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     """Audio that may wait for voice activity detection; beyond it the oldest is overwritten and counted."""
-    report_s: Annotated[float, Field(ge=0, le=3_600)] = 5.0
+    report_s: Annotated[float, Field(ge=0, le=60)] = 5.0
     """A source that is silent or below `vad.gate_dbfs`, has a dead channel or channels that cancel each other, or clips
     for so long is reported by a `status` event, and when it recovers; 0 reports nothing."""
 
