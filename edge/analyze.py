@@ -13,9 +13,9 @@ import numpy as np
 
 from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.capture import Block, FileSource
-from edge.errors import AudioFileError, UsageError
+from edge.errors import AudioFileError, UsageError, printable
 from edge.event import Event, wall_clock
-from edge.hearing import SoundMeter, Window, diagnosis
+from edge.hearing import SoundMeter, Window, why_unheard
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
@@ -31,8 +31,6 @@ CHUNK_UTTERANCES = 64
 CHUNK_S = 300.0
 ROOM_ROUNDS = 2
 """Answers with what is known of the room, and the room from these answers; a third changes nothing of note."""
-METER_S = 1.0
-"""Windows in which a recording without a voice is measured."""
 SAMPLES_NAME = "samples"
 """What an event names as its source where there is no file."""
 
@@ -133,7 +131,7 @@ def _whole(recording: Path | Waveform) -> Iterator[Found]:
 def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Settings) -> Iterator[Found]:
     path = recording if isinstance(recording, Path) else None
     blocks = FileSource(recording).blocks() if isinstance(recording, Path) else [Block(recording, 0.0)]
-    meter, windows, voices = SoundMeter(METER_S), list[Window](), 0
+    meter, windows, voices = SoundMeter(), list[Window](), 0
     try:
         for block, segments in segmented(blocks, new_segmenter(recognizer, settings)):
             windows += [] if voices else meter.windows(block)
@@ -144,13 +142,8 @@ def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Se
         yield Found(path, error)
     else:
         if not voices:
-            _warn_of_silence(path, windows + meter.last(), settings.vad.gate_dbfs)
-
-
-def _warn_of_silence(path: Path | None, windows: list[Window], gate_dbfs: float) -> None:
-    """Say why there is no utterance in a recording."""
-    found = diagnosis(windows, gate_dbfs)
-    logger.warning("%s: no utterance: %s", path or SAMPLES_NAME, found.message if found else "no voice in it")
+            why = why_unheard(windows + meter.last(), settings.vad.gate_dbfs)
+            logger.info("%s: no utterance: %s", printable(str(path or SAMPLES_NAME)), why)
 
 
 def _encoded(

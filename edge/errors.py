@@ -53,6 +53,11 @@ def nearest(value: str, allowed: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def printable(text: str) -> str:
+    """Return text as one line, whatever is in the name of a file: what cannot be printed is escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def one_of(what: str, value: str, allowed: Sequence[Choice], *others: str) -> Choice:
     """Return a value that is allowed; ``others`` are named along with these, but were dealt with before.
 

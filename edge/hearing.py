@@ -18,6 +18,8 @@ from edge.event import StatusReason
 from edge.segment import FULL_SCALE
 from edge.vad import DIGITAL_SILENCE_DBFS, FRAME_S
 
+WINDOW_S = 1.0
+"""Of a recording."""
 WINDOWS = 20
 """In which the time to a report is looked at, at least."""
 CANCELLED = 1 / 8
@@ -57,7 +59,7 @@ class Finding:
 class SoundMeter:
     """Measures a source in windows of its own clock; how the audio was blocked makes no difference to them."""
 
-    def __init__(self, window_s: float) -> None:
+    def __init__(self, window_s: float = WINDOW_S) -> None:
         self._frames = max(1, round(window_s / FRAME_S))
         self._pending: list[Matrix] = []
         self._rate_hz = 0
@@ -158,6 +160,12 @@ def diagnosis(windows: Collection[Window], gate_dbfs: float) -> Finding | None:
         clipped = sum(window.clipped for window in windows) / len(windows)
         return Finding("clipping", f"{clipped:.1%} of it is at full scale: turn it down")
     return None
+
+
+def why_unheard(windows: Collection[Window], gate_dbfs: float) -> str:
+    """Return why nobody is heard in a recording."""
+    found = diagnosis(windows, gate_dbfs)
+    return found.message if found else "no voice in it"
 
 
 def _wrong_channels(windows: Collection[Window]) -> Finding | None:

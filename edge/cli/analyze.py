@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,6 +53,7 @@ def analyze(
     from edge.model import open_model
     from edge.outputs import CsvTable, LiveTable, Output, Outputs, open_output
 
+    logging.getLogger("edge.analyze").setLevel(logging.INFO)  # why there is no utterance in a file
     files = find_audio(paths)
     shown = open_output(json)
     # Rows on the terminal of the bar have to go through its console to stand above it.

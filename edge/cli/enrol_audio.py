@@ -12,6 +12,7 @@ from edge.capture import FileSource, Source, is_recording, open_source
 from edge.cli.guide import Guide, Log
 from edge.cli.kit.display import progress_bar
 from edge.errors import AudioFileError
+from edge.hearing import SoundMeter, Window, why_unheard
 from edge.people.enrolment import Enrolment, Omission
 from edge.recognizer import Recognizer
 from edge.room import Room
@@ -49,14 +50,16 @@ def read_files(
             if stop.wanted:
                 return
             stop.source = FileSource(file)
-            voices = 0
+            meter, windows, voices = SoundMeter(), list[Window](), 0
             try:
-                for _, segments in segmented(stop.source.blocks(), new_segmenter(recognizer, settings)):
+                for block, segments in segmented(stop.source.blocks(), new_segmenter(recognizer, settings)):
+                    windows += [] if voices else meter.windows(block)
                     for segment in segments:
                         voices += 1
                         enrolment.take(segment, str(file), label_of(file))
                 if not voices:
-                    enrolment.left_out.append(Omission(str(file), "no voice in it"))
+                    why = why_unheard(windows + meter.last(), settings.vad.gate_dbfs)
+                    enrolment.left_out.append(Omission(str(file), why))
             except AudioFileError as error:
                 enrolment.left_out.append(Omission(str(file), str(error).removeprefix(f"{file}: ")))
 

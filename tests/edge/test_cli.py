@@ -80,7 +80,7 @@ def test_why_there_is_no_utterance_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     voice, room = conversation.samples, silence(2.0, -70.0)
-    recordings = {"muted": 0 * voice, "antiphase": np.stack([voice, -voice], 1), "room": room, "talk": voice}
+    recordings = {"muted": 0 * voice, "antiphase": np.stack([voice, -voice], 1), "room\n": room, "talk": voice}
     for name, samples in recordings.items():
         soundfile.write(tmp_path / f"{name}.wav", samples, SAMPLE_RATE_HZ)
     assert call("analyze", tmp_path, "--bundle", bundle_folder) == 0
@@ -88,7 +88,7 @@ def test_why_there_is_no_utterance_is_said(
     antiphase, muted, quiet = caplog.messages
     assert antiphase.startswith(f"{tmp_path}/antiphase.wav: no utterance: its 2 channels are at -")
     assert muted.endswith("muted.wav: no utterance: nothing but digital silence: is it muted, or not connected?")
-    assert quiet.endswith("room.wav: no utterance: no voice in it")
+    assert quiet.endswith("room\\n.wav: no utterance: no voice in it")
 
 
 def test_whole_files_keep_order_and_duplicates(

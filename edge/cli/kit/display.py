@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from edge.errors import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -46,8 +48,7 @@ def print_json(value: object) -> None:
 
 def say(text: str) -> None:
     """Print one line on standard error, whatever is in the name of a file."""
-    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    print(f"affectd: {line}", file=sys.stderr)
+    print(f"affectd: {printable(text)}", file=sys.stderr)
 
 
 def confirmed(question: str) -> bool:
