@@ -134,8 +134,8 @@ def _examples() -> Iterator[Event]:
         "provider": "CPUExecutionProvider",
     }  # fmt: skip
     stages = {"queue": 0.4, "encoder": 14.1, "speaker": 6.2, "adapt": 0.1, "head": 0.1}
-    early = {"endpoint": 240.0, "capture": 0.2, **stages, "total": 261.1}
-    late = {"endpoint": 510.0, "capture": 0.2, **stages, "total": 510.4, "provisional": 261.1}
+    early = {"endpoint": 90.0, "capture": 0.2, **stages, "total": 111.1}
+    late = {"endpoint": 510.0, "capture": 0.2, **stages, "total": 510.4, "provisional": 111.1}
     at = "2026-01-02T03:04:0"
     for event_type, time, fields_ in (
         ("status", "1.000", {"reason": "ready", "message": "ready: bundle default 4 on CPUExecutionProvider"}),

@@ -76,7 +76,7 @@ class SegmenterSettings(Section):
     """Silence that closes an utterance; ``auto`` adapts it to the pauses of the source, between 0.3 and 0.8 s."""
     pre_roll_s: Annotated[float, Field(ge=0, le=0.5)] = 0.25
     """Audio kept from before the first voiced frame."""
-    tail_s: Annotated[float, Field(ge=0, le=0.5)] = 0.24
+    tail_s: Annotated[float, Field(ge=0, le=0.5)] = 0.09
     """Audio kept from after the last voiced frame. When it is there the answer can be given, provisionally."""
     withdrawn_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Provisional answers that may be withdrawn because they went on, as a share. Where there are more, answers come
