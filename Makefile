@@ -11,7 +11,7 @@ ENCODER ?= openai/whisper-base
 START ?= openai/whisper-tiny.en
 VOICES ?= campplus.onnx
 SPEECH ?= $(DATA)/../more/librispeech
-VERSION ?= 4
+VERSION ?= 5
 CALIBRATE := .venv-dev/bin/affectd-calibrate
 EXPORT := .venv-dev/bin/affectd-export
 SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 portaudio19-dev pulseaudio pulseaudio-utils \
@@ -72,7 +72,7 @@ default: .venv-dev/installed ## Train, measure and export the default bundle; DA
 	$(CALIBRATE) train configs/default-train.toml --data $(DATA) --encoder $(ENCODER) --out runs/default
 	$(EXPORT) speaker $(VOICES) --out runs/speaker.onnx --licence Apache-2.0 --speech $(SPEECH)
 	$(CALIBRATE) verification configs/default-train.toml --data $(DATA) --encoder runs/speaker.onnx --cohort $(SPEECH) \
-		--out runs/speakers
+		--without librispeech --without emovo --out runs/speakers
 	$(EXPORT) bundle runs/default --data $(DATA) --encoder $(ENCODER) --speakers runs/speakers \
 		--left-out docs/models/generalise/generalisation.json --version $(VERSION) --max-mb 20 --out edge/bundles/default
 

@@ -36,6 +36,10 @@ def verification(
             file_okay=False, exists=True, metavar="DIR", show_default="none",
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Corpus to leave out, such as that of the cohort. Repeatable."),
+    ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Random draws of clips, households and conversations.")] = 20,
     leave_out: Annotated[
         str,
@@ -60,7 +64,8 @@ def verification(
     left_out = one_of("--leave-out", leave_out, get_args(LeaveOut))
     workspace = Workspace(data, cache, threads).open()
     report = measure_verification(
-        workspace, recipe, encoder=encoder, draws=draws, leave_out=left_out, cohort_folder=cohort
-    )
+        workspace, recipe, without=without or [], encoder=encoder, draws=draws, leave_out=left_out,
+        cohort_folder=cohort,
+    )  # fmt: skip
     report.write(out)
     report.show(json, out)

@@ -173,6 +173,7 @@ def test_mistakes_are_told_in_one_line(
          ("--encoder", brightness, "--data", "few")),
         (2, "--leave-out 'corpus' is not one of corpora, speakers (did you mean 'corpora'?)",
          ("--leave-out", "corpus")),
+        (2, "--without ravdess: the recipe has csv", ("--without", "ravdess")),
         (3, "emotion.onnx: has inputs lengths, waveform and outputs", ("--encoder", "emotion.onnx")),
         (2, "gone/choir: must be a CSV file or a folder", ("--encoder", brightness, "--data", "gone")),
     ):  # fmt: skip

@@ -56,6 +56,7 @@ def measure_verification(
     workspace: Workspace,
     recipe_path: Path,
     *,
+    without: Sequence[str] = (),
     encoder: Path | None = None,
     draws: int,
     leave_out: LeaveOut = "corpora",
@@ -64,6 +65,7 @@ def measure_verification(
     """Measure how well speakers are distinguished, and fit the ``SpeakerModel`` that is written along with the report.
 
     Args:
+        without: corpora of the recipe that are left out altogether.
         encoder: ONNX speaker encoder; None: that of the bundle in the package.
         draws: of clips, households and conversations.
         leave_out: what is tested on and not fitted on; a single corpus is never left out, but some of its speakers.
@@ -73,7 +75,7 @@ def measure_verification(
         UsageError: the corpora cannot be read, or have too few speakers.
         ModelError: ``encoder`` does not keep the contract.
     """
-    recipe = read_recipe(recipe_path)
+    recipe = read_recipe(recipe_path).leave_out(without)
     parts = read_parts(recipe, workspace.data)
     encoder = encoder or shipped_bundles()["default"] / SPEAKER_NAME
     source = VoiceSource(encoder, workspace.threads)
