@@ -35,7 +35,8 @@ def loud(tmp_path: Path, clip: Clip) -> Part:
     for row in range(100):
         label = row % 3
         length_s = 0.2 + 0.01 * (row * 7 % 40)
-        waveform = np.full(round(length_s * SAMPLE_RATE_HZ), (0.001, 0.05, 0.5)[label], np.float32)
+        square = np.where(np.arange(round(length_s * SAMPLE_RATE_HZ)) // 20 % 2, 1, -1)
+        waveform = ((0.001, 0.05, 0.5)[label] * square).astype(np.float32)
         corpus = "second" if row % 2 else "first"
         path = clip(tmp_path / f"{row}.wav", waveform)
         utterances.append(Utterance(path, corpus, f"{corpus}-{row % 4}", LABELS[label]))

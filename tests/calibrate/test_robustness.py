@@ -33,7 +33,7 @@ from edge.bundle import Bundle
 from edge.errors import UsageError
 from edge.recognizer import Recognizer
 from edge.segmenter import spoken
-from edge.settings import EncoderSettings
+from edge.settings import EncoderSettings, SegmenterSettings
 from helpers import signals
 from helpers.calling import exit_code
 
@@ -152,7 +152,8 @@ def test_silence_is_behind_the_voice_and_is_the_recordings_own(silence_ms: int, 
     assert not len(added) or power(added) < 2 * power(quiet)
     (_, heard) = spoken_ranges(filled.waveform)
     assert heard.start == whole.ranges[1].start
-    assert heard.stop == whole.voice_end + min(size, 240 * 16), "the device keeps no more"
+    tail = round(16_000 * SegmenterSettings().tail_s)
+    assert heard.stop == whole.voice_end + min(size, tail), "the device keeps no more"
 
 
 def test_silence_behind_nobody_is_behind_all_of_it(tmp_path: Path, clip: Clip) -> None:

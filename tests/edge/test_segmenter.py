@@ -214,7 +214,9 @@ def test_who_goes_on_takes_back_what_was_complete() -> None:
 
 def test_where_people_mostly_go_on_answers_come_later_in_a_pause() -> None:
     pattern_s = (1, *(0.8, 0.3) * 8, 0.8, 1)
-    at_once, patient = (kinds(steps(conversation(*pattern_s), withdrawn_share=share)) for share in (1, 0.2))
+    at_once, patient = (
+        kinds(steps(conversation(*pattern_s), withdrawn_share=share, tail_s=0.24)) for share in (1, 0.2)
+    )
     assert at_once.count("resumed") >= 6
     assert 1 <= patient.count("resumed") <= 3
     finals = [run(conversation(*pattern_s), withdrawn_share=share) for share in (1, 0.2)]
@@ -242,7 +244,7 @@ def test_what_is_cut_off_is_complete_only_when_it_ends() -> None:
 
 @pytest.mark.parametrize("end_silence_s", [0.1, 0.24])
 def test_an_end_silence_within_the_tail_gives_both_at_once(end_silence_s: float) -> None:
-    _, provisional, ended = steps(conversation(1, 2, 1), end_silence_s=end_silence_s)
+    _, provisional, ended = steps(conversation(1, 2, 1), end_silence_s=end_silence_s, tail_s=0.24)
     assert provisional.segment.decided_s == ended.segment.decided_s
 
 
