@@ -71,5 +71,5 @@ def _answer(run: Run, examples: Examples, held: Rows) -> Answered:
     with torch.inference_mode():
         embeddings = trial.classifier.embed(examples.features).numpy()
     head = device_head(trial)
-    population = fit_population(embeddings[rest], part.select(rest), labels, head.weight)
+    population = fit_population(embeddings[rest], part.select(rest), labels, head)
     return answer_in_room(DeviceModel(head, population), part.select(~rest), embeddings[~rest])

@@ -39,7 +39,8 @@ class Population:
     """``float32[speakers, labels]``: how often each of them showed each label, rows summing to one."""
     contrast: Matrix
     """``float32[contrasts, dim]``: what rooms differ in, and neither labels nor voices. The training corpora are the
-    rooms; their root mean square distance from all of them together is 1. No rows where there is one corpus only."""
+    rooms; their root mean square distance from all of them together is 1, or less where their own people stray far. No
+    rows where there is one corpus only."""
 
     @classmethod
     def load(cls, path: Path, labels: Sequence[str]) -> Population:

@@ -16,7 +16,7 @@ from edge.settings import RoomSettings
 LATEST = 16
 """Utterances that are compared with those before them."""
 ANOTHER_ROOM = 0.5
-"""Distance from which on it is another room, in the unit of ``Population.contrast``. With the default bundle 3 of 679
+"""Distance from which on it is another room, in the unit of ``Population.contrast``. With the default bundle 6 of 679
 streams that stay in a room are started anew, and all of 200 changes are found (docs/models)."""
 EVEN = 0.4
 """Share of the commonest answer up to which a room is trusted as usual; or else half more than an even share, which is

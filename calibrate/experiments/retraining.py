@@ -175,7 +175,7 @@ class Retrainer:
         run, source = self.train(train, None, seed)
         head = device_head(run)
         part, embeddings = embed_part(run, train, source)
-        population = fit_population(embeddings, part, self.recipe.labels, head.weight)
+        population = fit_population(embeddings, part, self.recipe.labels, head)
         return Retrained(run, source, DeviceModel(head, population))
 
 

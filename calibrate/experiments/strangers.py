@@ -118,7 +118,7 @@ class _Heads:
         self.head = device_head(untold)
         part, embeddings = embed_part(untold, train, source)
         labels = untold.recipe.labels
-        self.population = fit_population(embeddings, part, labels, self.head.weight)
+        self.population = fit_population(embeddings, part, labels, self.head)
 
     def informed(self, features: Tensor, voice: np.ndarray) -> Predictions:
         """Answer to ``float32[n, layers, width]`` of one speaker with the mean MFCC ``float32[coefficients]``."""

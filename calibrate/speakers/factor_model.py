@@ -14,11 +14,17 @@ from edge.arrays import Doubles, Matrix
 from edge.head import Head
 from edge.population import Population
 
+STRAY = 0.24
+"""How far one mood of one person in twenty may lie from their corpus, in the unit of ``Population.contrast``, as they do
+with `default 5`. Where they lie further the contrast is drawn in, so that a person is not taken for another room."""
+LEAST_CLIPS = 4
+"""Of a mood of a person."""
+
 
 def population_of(run: Run, train: Part, source: FeatureSource) -> Population:
     """Fit a run's population on its training speakers."""
     train, embeddings = embed_part(run, train, source)
-    return fit_population(embeddings, train, run.recipe.labels, run.classifier.output.weight.detach().cpu().numpy())
+    return fit_population(embeddings, train, run.recipe.labels, device_head(run, run.temperature))
 
 
 def device_head(run: Run, temperature: float = 1.0) -> Head:
@@ -39,7 +45,7 @@ def embed_part(run: Run, part: Part, source: FeatureSource) -> tuple[Part, Matri
     return part, embeddings.cpu().numpy()
 
 
-def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head_weight: Matrix) -> Population:
+def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head: Head) -> Population:
     """Fit ``z = mean + u_speaker + shift_label + noise`` to ``float32[n, dim]`` by alternating least squares.
 
     Corpora weigh as the recipe says, and every label within one the same; offsets are shrunk by one clip.
@@ -48,7 +54,7 @@ def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head
         embeddings: of the training speakers' utterances.
         part: the same utterances.
         labels: in the order of the head's outputs.
-        head_weight: ``float32[labels, dim]``; its row space is what the head looks at.
+        head: the row space of its weight is what it looks at.
     """
     z = embeddings.astype(np.float64)
     names, speaker = np.unique(part.speakers, return_inverse=True)
@@ -57,14 +63,33 @@ def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head
     shown = members.T @ np.eye(len(labels))[part.labels]
     several = (shown > 0).sum(axis=1) > 1
     kept = several if several.any() else ~several
+    contrast = room_contrast(offsets[kept], corpus_of(part, names[kept]), principal_axes(head.weight))
+    located = (z - head.probabilities(embeddings) @ shifts) @ contrast.T
+    contrast *= np.float32(STRAY / max(STRAY, _strayed(located, part)))
     return Population(
         labels=labels,
         mean=mean.astype(np.float32),
         shifts=shifts.astype(np.float32),
         offsets=offsets[kept].astype(np.float32),
         label_shares=(shown / shown.sum(axis=1, keepdims=True))[kept].astype(np.float32),
-        contrast=room_contrast(offsets[kept], corpus_of(part, names[kept]), principal_axes(head_weight)),
+        contrast=contrast,
     )
+
+
+def _strayed(located: Doubles, part: Part) -> float:
+    """Return how far one mood of one person in twenty lies from their corpus, of ``float64[n, contrasts]``."""
+    away = located.copy()
+    for corpus in np.unique(part.corpora):
+        away[part.corpora == corpus] -= away[part.corpora == corpus].mean(axis=0)
+    _, mood, clips = np.unique(
+        np.char.add(np.char.add(part.speakers, "/"), part.labels.astype(np.str_)),
+        return_inverse=True,
+        return_counts=True,
+    )
+    sums = np.zeros((len(clips), located.shape[1]))
+    np.add.at(sums, mood, away)
+    distances = np.linalg.norm(sums / clips[:, None], axis=1)[clips >= LEAST_CLIPS]
+    return float(np.quantile(distances, 0.95)) if len(distances) else 0.0
 
 
 def corpus_of(part: Part, names: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:

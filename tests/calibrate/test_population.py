@@ -21,7 +21,7 @@ def world() -> World:
 @pytest.fixture(scope="module")
 def trained(world: World) -> tuple[Population, np.ndarray]:
     part, embeddings, offsets = world.part(speakers=80, takes=10)
-    return fit_population(embeddings, part, LABELS, world.head().weight), offsets
+    return fit_population(embeddings, part, LABELS, world.head()), offsets
 
 
 def test_the_factors_are_found_again(world: World, trained: tuple[Population, np.ndarray]) -> None:
@@ -45,7 +45,7 @@ def test_corpora_weigh_the_same(world: World) -> None:
     apart = np.full(DIM, 4, np.float32)
     (few, near, _), (some, far, _) = world.part(10, 2, "few"), world.part(30, 4, "some")
     part = Part(few.utterances + some.utterances, np.concatenate([few.labels, some.labels]))
-    population = fit_population(np.concatenate([near, far + apart]), part, LABELS, world.head().weight)
+    population = fit_population(np.concatenate([near, far + apart]), part, LABELS, world.head())
     assert population.mean == pytest.approx(world.mean + apart / 2, abs=0.8)
 
 
@@ -54,11 +54,11 @@ def test_whoever_showed_one_label_is_no_example_of_a_voice(world: World) -> None
     part, embeddings, _ = world.part(speakers=6, takes=3)
     calm = np.isin(part.speakers, ["world-01", "world-04"])
     keep = ~calm | (part.labels == 0)
-    population = fit_population(embeddings[keep], part.select(keep), LABELS, world.head().weight)
+    population = fit_population(embeddings[keep], part.select(keep), LABELS, world.head())
     assert population.offsets.shape == (4, DIM)
     assert population.label_shares == pytest.approx(np.full((4, 4), 0.25))
     alone = part.select(calm & keep)
-    of_one_label = fit_population(embeddings[calm & keep], alone, LABELS, world.head().weight)
+    of_one_label = fit_population(embeddings[calm & keep], alone, LABELS, world.head())
     assert of_one_label.offsets.shape == (2, DIM), "better than nobody"
 
 
@@ -67,7 +67,7 @@ def test_a_speaker_with_one_label_or_one_clip_is_no_obstacle(world: World) -> No
     first = part.speakers == "world-00"
     keep = ~first | (part.labels == 2)
     keep &= (part.speakers != "world-01") | (np.cumsum(part.speakers == "world-01") == 1)
-    population = fit_population(embeddings[keep], part.select(keep), LABELS, world.head().weight)
+    population = fit_population(embeddings[keep], part.select(keep), LABELS, world.head())
     assert all(np.isfinite(getattr(population, name)).all() for name in ("mean", "shifts", "offsets"))
 
 
@@ -93,3 +93,19 @@ def test_the_contrast_sees_rooms_and_neither_voices_nor_labels(seed: int) -> Non
 def test_one_corpus_shows_no_room(world: World) -> None:
     offsets = np.stack([world.speaker() for _ in range(10)]).astype(np.float64)
     assert room_contrast(offsets, np.full(10, "a"), principal_axes(world.head().weight)).shape == (0, DIM)
+
+
+def test_where_people_stray_as_far_as_rooms_the_contrast_is_drawn_in() -> None:
+    calm, wild = (contrast_of(noise) for noise in (0.1, 6.0))
+    assert 0 < wild < 0.7 * calm
+
+
+def contrast_of(noise: float) -> float:
+    """Return the size of the contrast of two corpora whose people differ by such noise."""
+    world = World(2, noise=noise)
+    (few, near, _), (some, far, _) = world.part(12, 4, "few"), world.part(12, 4, "some")
+    apart = np.zeros(DIM, np.float32)
+    apart[-1] = 12
+    part = Part(few.utterances + some.utterances, np.concatenate([few.labels, some.labels]))
+    contrast = fit_population(np.concatenate([near, far + apart]), part, LABELS, world.head()).contrast
+    return float(np.linalg.norm(contrast @ apart))

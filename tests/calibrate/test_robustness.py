@@ -12,7 +12,7 @@ from calibrate.cli.app import main
 from calibrate.corpora import Utterance
 from calibrate.dataset import Part
 from calibrate.evaluate import evaluate_bundle
-from calibrate.experiments.robustness.conditions import CLEAN, Babble, conditions, noise_name, power
+from calibrate.experiments.robustness.conditions import CLEAN, HUM, RUMBLE, Babble, conditions, noise_name, power
 from calibrate.experiments.robustness.experiment import robustness
 from calibrate.experiments.robustness.recordings import (
     changes,
@@ -31,6 +31,7 @@ from calibrate.trained import TrainedRun
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.errors import UsageError
+from edge.high_pass import high_passed
 from edge.recognizer import Recognizer
 from edge.segmenter import spoken
 from edge.settings import EncoderSettings, SegmenterSettings
@@ -164,15 +165,25 @@ def test_silence_behind_nobody_is_behind_all_of_it(tmp_path: Path, clip: Clip) -
     assert len(cut(longer.waveform, longer.ranges)) == 4_640
 
 
-def test_level_and_silence_stand_apart_from_the_mean(babble: Babble, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [HUM, RUMBLE])
+def test_hum_and_rumble_are_as_loud_as_the_voice_and_below_it(babble: Babble, name: str) -> None:
+    waveform = noise(1.0, 0.05)
+    added = conditions(babble)[name](waveform, power(waveform), "a") - waveform
+    assert power(added) == pytest.approx(power(waveform), rel=0.01)
+    spectrum = np.square(np.abs(np.fft.rfft(added)))
+    assert spectrum[:62].sum() > 0.99 * spectrum.sum()
+    assert power(high_passed(added, 80.0)) < 0.3 * power(added)
+
+
+def test_hum_level_and_silence_stand_apart_from_the_mean(babble: Babble, tmp_path: Path) -> None:
     names = list(changes(babble))
     table = {"team": {name: Figures(0.1 if name in ASIDE else 0.5, 0.4, 0, 9) for name in names}}
     report = robustness_report(table, "a test")
-    assert len(names) == 15 + 7
+    assert len(names) == 15 + len(ASIDE)
     assert report.content["mean_ua"] == {"team": 0.5, "mean": 0.5}
     assert len(report.content["corpora"]["team"]) == 15
-    assert list(report.content["level_and_silence"]["mean"]) == [CLEAN, *ASIDE]
-    assert report.content["level_and_silence"]["team"]["gain -30 dB"]["drop"] == 0.4
+    assert list(report.content["apart"]["mean"]) == [CLEAN, *ASIDE]
+    assert report.content["apart"]["team"]["gain -30 dB"]["drop"] == 0.4
     report.write(tmp_path)
     text = (tmp_path / "robustness.md").read_text()
     assert "| mean of the 15 | 0.500 | 0.500 |" in text

@@ -17,6 +17,7 @@ import soundfile
 import soxr
 
 from calibrate.training.augment import add_noise, add_room, telephone
+from edge.arrays import Doubles
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 CLEAN = "clean"
@@ -29,12 +30,15 @@ TALKERS = 6
 SMALL_ROOM_S, LARGE_ROOM_S = 0.3, 0.8
 TELEPHONE_HZ = 8_000
 GAINS_DB = (-30, -20, -10, 10)
+HUM, RUMBLE = "hum 0 dB", "rumble 0 dB"
+HUM_HZ, RUMBLE_HZ = 50.0, 60.0
 MEANING = (
     "noise is scaled against the power of what is spoken in the clean recording; white; pink (power falls as 1/f); "
     f"babble of {TALKERS} other speakers; rooms are Polack's (exponentially decaying noise behind the direct sound, "
     f"energy 2 to 14 dB below it), {SMALL_ROOM_S} and {LARGE_ROOM_S} s to decay by 60 dB; telephone: 300 to 3,400 Hz, "
     "8 kHz, G.711 µ-law at 64 kbit/s; GSM: 8 kHz, GSM 06.10 at 13 kbit/s; Opus: 16 kHz, the encoder's lowest rate, "
-    "6 kbit/s nominal, variable; gain: of the whole recording, clipped at full scale"
+    f"6 kbit/s nominal, variable; hum: of {HUM_HZ:g} Hz, rumble: noise below {RUMBLE_HZ:g} Hz, as loud as what is "
+    "spoken; gain: of the whole recording, clipped at full scale"
 )
 
 Condition = Callable[[Waveform, float, str], Waveform]
@@ -78,6 +82,14 @@ def conditions(babble: Babble, seed: int = 0) -> dict[str, Condition]:
 
         return apply
 
+    def below_voices(name: str, noise_of: Callable[[int, np.random.Generator], Doubles]) -> Condition:
+        def apply(waveform: Waveform, spoken_power: float, key: str) -> Waveform:
+            noise = noise_of(len(waveform), rng(name, key))
+            gain = np.sqrt(spoken_power / max(float(np.mean(np.square(noise))), 1e-12))
+            return np.asarray(waveform + gain * noise, np.float32)
+
+        return apply
+
     def room(decay_s: float) -> Condition:
         return lambda waveform, _, key: add_room(waveform, decay_s, rng("room", key))
 
@@ -93,6 +105,7 @@ def conditions(babble: Babble, seed: int = 0) -> dict[str, Condition]:
     made["Opus 6 kbit/s"] = lambda waveform, _, __: through_codec(
         waveform, SAMPLE_RATE_HZ, format="OGG", subtype="OPUS", compression_level=1.0
     )
+    made |= {HUM: below_voices(HUM, hum), RUMBLE: below_voices(RUMBLE, rumble)}
     made |= {gain_name(gain_db): gain(gain_db) for gain_db in GAINS_DB}
     return made
 
@@ -105,6 +118,22 @@ def noise_name(colour: str, snr_db: float) -> str:
 def gain_name(gain_db: float) -> str:
     """Return what a gain is called in tables."""
     return f"gain {gain_db:+} dB"
+
+
+def hum(samples: int, rng: np.random.Generator) -> Doubles:
+    """Return ``float64[samples]`` of mains hum without harmonics, at any phase."""
+    cycles = HUM_HZ * np.arange(samples) / SAMPLE_RATE_HZ
+    return np.sin(2 * np.pi * (cycles + rng.random()))
+
+
+def rumble(samples: int, rng: np.random.Generator) -> Doubles:
+    """Return ``float64[samples]`` of brown noise below ``RUMBLE_HZ``, as of lifts, wind and lorries."""
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    frequency_hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE_HZ)
+    spectrum[frequency_hz > RUMBLE_HZ] = 0
+    spectrum[1:] /= frequency_hz[1:]
+    spectrum[0] = 0
+    return np.fft.irfft(spectrum, samples)
 
 
 def on_the_phone(waveform: Waveform, subtype: str) -> Waveform:

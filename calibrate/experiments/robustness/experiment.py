@@ -29,6 +29,7 @@ from calibrate.trained import chunks, open_trained
 from calibrate.workspace import Workspace
 from edge.audio import Waveform
 from edge.errors import one_of
+from edge.settings import SegmenterSettings
 
 MISSED = -1
 """The answer where the segmenter found nobody."""
@@ -38,7 +39,8 @@ PROTOCOL = (
     "hearing: UA on what is spoken in the clean recording, whose boundaries are kept, so that only the encoder is "
     "judged; chain: the segmenter, too, hears the degraded recording, and an utterance that it misses counts as wrong; "
     "silence: behind the last voiced frame, what follows there, cut or filled up with the recording's own quietest "
-    "90 ms, and within the boundaries, where the chain keeps at most 240 ms of it; no adaptation"
+    "90 ms, and within the boundaries, where the chain keeps at most "
+    f"{1e3 * SegmenterSettings().tail_s:.0f} ms of it; no adaptation"
 )
 
 Answer = Callable[[Sequence[Waveform]], Probabilities]

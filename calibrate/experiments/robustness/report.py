@@ -9,14 +9,28 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from calibrate.experiments.robustness.conditions import CLEAN, GAINS_DB, NOISES, SNR_DB, gain_name, noise_name
+from calibrate.experiments.robustness.conditions import (
+    CLEAN,
+    GAINS_DB,
+    HUM,
+    NOISES,
+    RUMBLE,
+    SNR_DB,
+    gain_name,
+    noise_name,
+)
 from calibrate.experiments.robustness.recordings import SILENCES_MS, silence_name
 from calibrate.report import Picture, Report, Table, points, rounded
 
 MEAN = "mean"
 """Stands for the mean over the corpora."""
-ASIDE = (*(gain_name(gain_db) for gain_db in GAINS_DB), *(silence_name(silence_ms) for silence_ms in SILENCES_MS))
-"""What changes in the same room with another microphone or setting: a table of its own, and no part of the mean."""
+ASIDE = (
+    HUM,
+    RUMBLE,
+    *(gain_name(gain_db) for gain_db in GAINS_DB),
+    *(silence_name(silence_ms) for silence_ms in SILENCES_MS),
+)
+"""What a microphone, its wiring or a setting change in the same room: a table of its own, and no part of the mean."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +65,13 @@ def robustness_report(table: FiguresTable, protocol: str) -> Report:
         {
             "corpora": {corpus: _content_of(row, under) for corpus, row in whole.items()},
             "mean_ua": rounded(means),
-            "level_and_silence": {corpus: _content_of(row, apart) for corpus, row in whole.items()},
+            "apart": {corpus: _content_of(row, apart) for corpus, row in whole.items()},
         },
         [
             Table(columns, hearing, "hearing: UA (points lost)"),
             Table(columns, _rows(whole, under, chain=True), "whole chain"),
-            Table(columns, _rows(whole, apart), "level and silence, hearing"),
-            Table(columns, _rows(whole, apart, chain=True), "level and silence, whole chain"),
+            Table(columns, _rows(whole, apart), "hum, level and silence, hearing"),
+            Table(columns, _rows(whole, apart, chain=True), "hum, level and silence, whole chain"),
             Picture("robustness.png", "UA by condition", partial(_draw, table=table), (4.2 * len(table), 7)),
         ],
     )
