@@ -15,8 +15,8 @@ from edge.head import Head
 from edge.population import Population
 
 STRAY = 0.24
-"""How far one mood of one person in twenty may lie from their corpus, in the unit of ``Population.contrast``, as they do
-with `default 5`. Where they lie further the contrast is drawn in, so that a person is not taken for another room."""
+"""How far one mood of one person in twenty may lie from their corpus, as with `default 5`, in the unit of
+``Population.contrast``. Where they lie further the contrast is drawn in, and a person is not taken for another room."""
 LEAST_CLIPS = 4
 """Of a mood of a person."""
 
