@@ -10,6 +10,8 @@ from pathlib import Path
 
 from edge.errors import UsageError
 
+HEAD_BYTES = 4_096
+"""Of a file, by which an output is known."""
 PREFIX_CHARS = 50
 """Of a file's name in that of its temporary folder; a name has at most 255 bytes, a character at most 4."""
 
@@ -79,6 +81,28 @@ def check_writable(paths: Iterable[Path | None]) -> None:
                 tempfile.TemporaryFile(dir=path.resolve().parent).close()
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def check_replaceable(path: Path, kind: str, *marks: bytes) -> None:
+    """Refuse to replace a file that is no earlier output of the same kind, such as a recording.
+
+    Args:
+        path: may be missing, empty, or no file, such as a pipe.
+        kind: what an error calls the output.
+        marks: what all outputs of this kind have within their first ``HEAD_BYTES``.
+
+    Raises:
+        UsageError: there is something else in it, or it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    if head and not all(mark in head for mark in marks):
+        raise UsageError(f"cannot write {path}: it exists and is no {kind}; name another file, or remove this one")
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -37,7 +37,8 @@ def analyze(
         bool, SourceOption("--room", help="All of it is from one room and microphone: learn what they add.")
     ] = False,
     csv: Annotated[
-        Path | None, OutputOption(help="Also write a CSV file, one column per label.", metavar="FILE")
+        Path | None,
+        OutputOption(help="Also write a CSV file, one column per label; an earlier one is replaced.", metavar="FILE"),
     ] = None,
     loaded: LoadedSettings,
     json: Json = False,
@@ -54,6 +55,8 @@ def analyze(
     from edge.outputs import CsvTable, LiveTable, Output, Outputs, open_output
 
     logging.getLogger("edge.analyze").setLevel(logging.INFO)  # why there is no utterance in a file
+    if csv:
+        CsvTable.check(csv)
     files = find_audio(paths)
     shown = open_output(json)
     # Rows on the terminal of the bar have to go through its console to stand above it.

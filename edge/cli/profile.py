@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from edge.profiling.tables import TextTable
     from edge.settings import Settings
 
+MARKS = {
+    "page": (b"<!DOCTYPE html>", b"<title>affectd profile"),
+    "trace": (b'{"traceEvents": ',),
+    "settings file": (b"# affectd profile --sweep",),
+}
+"""By which an output of an earlier call is known, which is replaced."""
 MeasurementOption = partial(typer.Option, rich_help_panel="Measurement")
 app = typer.Typer()
 
@@ -30,7 +36,7 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         "affectd profile                               this machine, on the example recordings",
-        "affectd profile talk.flac --html report.html --json now.json",
+        "affectd profile talk.flac --html report.html --json > now.json",
         "affectd profile --compare before.json         what has changed, and is it more than noise?",
         "affectd profile --attach --duration 60        of the affectd run that is running",
         "affectd profile --attach 4711                 of one of several, until Ctrl-C",
@@ -63,7 +69,9 @@ def profile(
         int, MeasurementOption(help="Everything is measured in turn, this often; cold starts too.", min=1)
     ] = 5,
     plays: Annotated[int, MeasurementOption(help="How often the recordings are played.", min=1)] = 1,
-    json: Annotated[str | None, OutputOption(help="Write the report, with every sample.", metavar="FILE|-")] = None,
+    json: Annotated[
+        bool, OutputOption("--json", help="The report as JSON on standard output, with every sample.")
+    ] = False,
     html: Annotated[Path | None, OutputOption(help="Write a page with plots, in one file.", metavar="FILE")] = None,
     compare: Annotated[
         Path | None, OutputOption(help="Show the change since an earlier --json.", metavar="OLD.json")
@@ -132,7 +140,7 @@ def profile(
 
 def _profile(request: ProfileRequest, settings: Settings) -> None:
     """Measure, and write what is asked for."""
-    from edge.files import check_writable, write_file
+    from edge.files import check_replaceable, check_writable, write_file
     from edge.profiling.compare import compare
     from edge.profiling.measurements import read_profile
     from edge.profiling.modes import measure
@@ -140,14 +148,15 @@ def _profile(request: ProfileRequest, settings: Settings) -> None:
 
     request.check()
     old = read_profile(request.compare) if request.compare else None
-    json_file = Path(request.json) if request.json not in (None, "-") else None
-    check_writable([json_file, request.html, request.trace, request.out])
+    outputs = {"page": request.html, "trace": request.trace, "settings file": request.out}
+    for kind, path in outputs.items():
+        if path:
+            check_replaceable(path, f"{kind} of affectd profile", *MARKS[kind])
+    check_writable(outputs.values())
     found = measure(request, settings, _show_progress)
     _show_progress("")
     comparison = compare(old, found) if old else None
-    _print(found, comparison, as_json=request.json == "-")
-    if json_file:
-        write_file(json_file, found.to_json())
+    _print(found, comparison, as_json=request.json)
     if request.html:
         write_file(request.html, page(found, comparison))
 

@@ -29,8 +29,11 @@ COLUMNS = (
 class CsvTable(TextOutput):
     """One line per utterance or error, and one column per label after the others, which mean what they do in events."""
 
+    kind = "CSV"
+    marks = (",".join(COLUMNS[:3]).encode(),)
+
     def __init__(self, target: Path | TextIO, labels: Sequence[str]) -> None:
-        super().__init__(target, "CSV")
+        super().__init__(target)
         self._columns = (*COLUMNS, *labels)
 
     def open(self) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TextIO
-
 from edge.event import Event
 from edge.outputs.text import TextOutput
 
@@ -12,8 +9,8 @@ from edge.outputs.text import TextOutput
 class JsonLines(TextOutput):
     """One JSON object per line, UTF-8, flushed after each."""
 
-    def __init__(self, target: Path | TextIO) -> None:
-        super().__init__(target, "JSON lines")
+    kind = "JSON lines"
+    marks = (b'{"type": "', b'"schema": ')
 
     def write(self, event: Event) -> None:
         """Write and flush one line."""

@@ -32,6 +32,9 @@ def open_outputs(settings: Sequence[OutputSettings], labels: Sequence[str], json
         settings: at most one of them on standard output, see ``Settings``.
         labels: of the bundle, for the columns of a table.
         json: JSON lines are on standard output, whatever the settings have there.
+
+    Raises:
+        UsageError: the file of one holds something else, which would be lost.
     """
     if not settings:
         return [open_output(json)]
@@ -44,7 +47,9 @@ def open_outputs(settings: Sequence[OutputSettings], labels: Sequence[str], json
 
 def _in_file(output: OutputSettings, labels: Sequence[str]) -> Output:
     path = expanded(output.path)
-    return CsvTable(path, labels) if output.type == "csv" else JsonLines(path)
+    opened = CsvTable(path, labels) if output.type == "csv" else JsonLines(path)
+    opened.check(path)
+    return opened
 
 
 def _on_standard_output(kind: str, labels: Sequence[str]) -> Output:

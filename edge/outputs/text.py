@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 from edge.errors import UsageError
+from edge.files import check_replaceable
 
 
 class TextOutput:
-    """Part of an ``Output`` that writes text, in UTF-8."""
+    """Part of an ``Output`` that writes text, in UTF-8. A file of the same kind is replaced, and nothing else."""
 
-    def __init__(self, target: Path | TextIO, name: str) -> None:
-        self.name = str(target) if isinstance(target, Path) else name
+    kind: ClassVar[str]
+    """What a message calls the output."""
+    marks: ClassVar[tuple[bytes, ...]]
+    """What its files begin with, see ``check_replaceable``."""
+
+    def __init__(self, target: Path | TextIO) -> None:
+        self.name = str(target) if isinstance(target, Path) else self.kind
         self._target = target
         self._stream: TextIO | None = None
+
+    @classmethod
+    def check(cls, path: Path) -> None:
+        """Raise UsageError if the file at ``path`` is none that may be replaced."""
+        check_replaceable(path, f"{cls.kind} of affectd", *cls.marks)
 
     def open(self) -> None:
         """Create the file, or set the encoding of the stream; raises UsageError if that is not possible."""
@@ -25,6 +36,7 @@ class TextOutput:
             if isinstance(self._stream, io.TextIOWrapper):
                 self._stream.reconfigure(encoding="utf-8", errors="backslashreplace")
             return
+        self.check(self._target)
         try:
             self._stream = self._target.open("w", encoding="utf-8", errors="backslashreplace", newline="")
         except OSError as error:

@@ -110,7 +110,7 @@ def _watched_server(recognizer: Recognizer) -> Iterator[TimingServer]:
         server.open()
     except OSError as error:
         raise UsageError(f"nobody can attach: {error}") from None
-    command = [sys.executable, "-m", "edge", "profile", "--attach", str(os.getpid()), "--json", "-"]
+    command = [sys.executable, "-m", "edge", "profile", "--attach", str(os.getpid()), "--json"]
     # The server closes first, which ends the client.
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client, closing(server):
         until_s = time.monotonic() + ATTACHES_S

@@ -21,7 +21,7 @@ class ProfileRequest:
     batches: tuple[int, ...] = (1, 8)
     rounds: int = 5
     plays: int = 1
-    json: str | None = None
+    json: bool = False
     html: Path | None = None
     trace: Path | None = None
     compare: Path | None = None
@@ -35,11 +35,13 @@ class ProfileRequest:
         chosen = [name for name, wanted in modes.items() if wanted]
         if len(chosen) > 1:
             raise UsageError(f"{' and '.join(chosen)} are measurements of their own: one at a time")
+        stray = next((name for name in self.arguments if self.json and name.endswith(".json")), None)
         for wrong, reason in (
             (self.duration_s is not None and not self.attach, "--duration needs --attach"),
             (self.out and not self.sweep, "--out needs --sweep"),
             (len(self.bundles) > 1 and not self.sweep, "several --bundle need --sweep"),
             (self.trace and chosen, f"--trace replays in real time, which {''.join(chosen)} does not"),
+            (stray, f"--json takes no file, it writes to standard output: affectd profile … --json > {stray}"),
             (self.arguments and self.sweep, "--sweep takes no AUDIO: it measures the encoder alone"),
             (not self.batches or min(self.batches) < 1, f"--batches {self.batches}: at least one utterance each"),
         ):

@@ -45,8 +45,8 @@ class OutputSettings(Section):
     type: Literal["table", "json", "csv"] = "json"
     """Rows for people, JSON lines for programs, or a line per utterance for a spreadsheet."""
     path: str = ""
-    """File that it is written to, which is replaced; empty is standard output, for one output at most. A table is
-    never in a file."""
+    """File that it is written to. One of an earlier run is replaced, and no other file; empty is standard output, for
+    one output at most. A table is never in a file."""
 
 
 class Settings(Section):

@@ -103,6 +103,29 @@ def test_whole_files_keep_order_and_duplicates(
     assert all(set(event["scores"]) == {"neutral", "happy", "angry"} for event in events)
 
 
+@pytest.mark.parametrize("content", [b"RIFF\x24\0\0\0WAVE", b"fLaC", b"name,path\n", b"\0", b"# Notes\n"])
+def test_a_table_replaces_a_table_and_nothing_else(
+    content: bytes,
+    call: Call,
+    conversation: Conversation,
+    bundle_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(content)
+    arguments = ("analyze", conversation.path, "--bundle", bundle_folder, "--csv")
+    assert call(*arguments, file) == 2
+    assert f"cannot write {file}: it exists and is no CSV of affectd" in capsys.readouterr().err
+    assert file.read_bytes() == content
+    table = tmp_path / "table.csv"
+    table.touch()
+    assert call(*arguments, table) == 0
+    written = table.read_bytes()
+    assert call(*arguments, table) == 0
+    assert table.read_bytes() == written
+
+
 def test_mistakes_and_broken_models_are_told_in_one_line(
     call: Call, conversation: Conversation, bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

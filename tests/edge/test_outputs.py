@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from rich.console import Console
@@ -13,6 +14,7 @@ from edge.event import Event, SpeakerMatch
 from edge.outputs import CsvTable, JsonLines, LiveTable, open_output, open_outputs
 from edge.settings import OutputSettings
 
+LABELS = ["sad", "angry", "fear"]
 NOW = "2026-01-02T03:04:05.678+01:00"
 
 
@@ -166,6 +168,31 @@ def test_the_settings_say_which_outputs_there_are(tmp_path: Path, monkeypatch: p
     assert kinds((shown, *files), json=True) == [JsonLines, CsvTable, JsonLines]
     assert kinds((OutputSettings(type="csv"),)) == [CsvTable]
     assert kinds((OutputSettings(type="csv"),), json=True) == [JsonLines]
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_a_file_that_is_no_such_output_is_not_replaced(kind: Literal["json", "csv"], tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    settings = (OutputSettings(type=kind, path=str(path)),)
+    table, lines = CsvTable(path, LABELS), JsonLines(path)
+    own, other = (table, lines) if kind == "csv" else (lines, table)
+    other.open()
+    other.write(utterance())
+    other.close()
+    for content in (path.read_bytes(), b"RIFF", b'{"type": "FeatureCollection"}', b"path,emotion\n"):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match="it exists and is no"):
+            open_outputs(settings, LABELS, json=False)
+        with pytest.raises(UsageError, match="it exists and is no"):
+            own.open()
+        assert path.read_bytes() == content
+    path.unlink()
+    for _ in range(2):
+        (output,) = open_outputs(settings, LABELS, json=False)
+        output.open()
+        output.write(utterance(speaker=SpeakerMatch("Ann", 0.9)))
+        output.close()
+    assert path.read_bytes().count(b"Ann") == 1, "an earlier one is replaced"
 
 
 def early(event_type: str, **values: object) -> Event:

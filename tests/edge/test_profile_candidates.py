@@ -86,11 +86,12 @@ def test_the_sweep_writes_settings_that_run_accepts(
     best, report = tmp_path / "best.toml", tmp_path / "sweep.json"
     process = start(
         *("profile", "--sweep", "--rounds", 1, "--batches", "1,2", "--bundle", bundle_folder, "--bundle", other),
-        *("--provider", "cpu", "--out", best, "--json", report),
+        *("--provider", "cpu", "--out", best, "--json"),
     )
     stdout, stderr = process.communicate()
     assert (process.returncode, stderr) == (0, b"")
     assert b"best: tiny 0 fp32" in stdout
+    report.write_bytes(stdout)
     found = read_profile(report)
     assert {(row.bucket_s, row.batch) for row in found.rows} == {(1.0, 1), (4.0, 1), (4.0, 2)}
     assert f"# - 4 s x 2: {found.rows[-1].quantile(0.5):.2f} ms, n {found.rows[-1].n}" in best.read_text()
