@@ -22,7 +22,11 @@ from edge.settings.reference import settings_markdown
 
 PAGE = Path(__file__).with_name("api.md")
 EVENT_SCHEMA = Path(__file__).with_name("events.schema.json")
-REASONS = {"skipped": get_args(SkipReason), "status": get_args(StatusReason)}
+REASONS = {
+    "skipped": get_args(SkipReason),
+    "status": get_args(StatusReason),
+    "utterance": ("repaired", "partial", "no_speech"),
+}
 HEADER = """\
 # affectd as a library
 
@@ -107,7 +111,8 @@ def _events() -> Iterator[str]:
     yield (
         f"[{EVENT_SCHEMA.name}]({EVENT_SCHEMA.name}) is the JSON Schema of a line. `events.early = false` leaves out "
         "`speech_start`, `provisional` and `resumed`; `partial` comes with `partials.every_s`. CSV and `affectd "
-        "analyze` have only `utterance` and `error`. An utterance that is cut, at its maximum length or by the end of "
+        "analyze` have only `utterance`, `error` and a `status` of a file. An utterance that is cut, at its maximum "
+        "length or by the end of "
         "the source or lost audio, gets its last `provisional` together with its `utterance`. Reasons of `skipped`: "
         f"{_listed('skipped')}; of `status`: {_listed('status')}.\n"
     )
@@ -115,9 +120,11 @@ def _events() -> Iterator[str]:
     yield f"`speaker` is null, or has these fields ({_first(SpeakerMatch).removesuffix('.').lower()}):\n"
     yield from _fields(SpeakerMatch)
     yield (
-        "CSV (`affectd analyze --csv`, an output of type `csv`) has a line for each `utterance` and `error` under the "
+        "CSV (`affectd analyze --csv`, an output of type `csv`) has a line for each `utterance`, `error` and "
+        "`status` of a file under the "
         f"heading `{','.join(COLUMNS)}` and a column for each label. They are the fields of these names; `speaker` is "
-        "the person's name alone, `path` the source's where there is no file, `error` the message.\n"
+        "the person's name alone, `path` the source's where there is no file, `error` and `note` the message. A file "
+        "of an earlier call is replaced, and no other file.\n"
     )
 
 
@@ -185,7 +192,7 @@ def _type_schema(event_type: EventType, properties: dict[str, dict[str, Any]]) -
         "title": event_type,
         "type": "object",
         "properties": {"type": {"const": event_type}, "schema": {"const": SCHEMA}} | own,
-        "required": ["type", "schema", *(name for name in names if name not in OPTIONAL_FIELDS)],
+        "required": ["type", "schema", *(name for name in names if name not in OPTIONAL_FIELDS[event_type])],
         "additionalProperties": False,
     }
 

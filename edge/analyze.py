@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -11,58 +9,48 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, read_audio
+from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio, read_recording
 from edge.capture import Block, FileSource
-from edge.errors import AudioFileError, UsageError, printable
-from edge.event import Event, wall_clock
+from edge.decoding import Note
+from edge.errors import AudioFileError, printable
+from edge.event import Event, StatusReason, wall_clock
 from edge.hearing import SoundMeter, Window, why_unheard
+from edge.high_pass import high_passed
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
 from edge.room import Room
 from edge.segment import Segment
-from edge.segmenter import segmented, spoken
+from edge.segmenter import segmented, spoken, voiced
 from edge.settings import RoomSettings, Settings
 from edge.stream import answer_event, new_segmenter
-
-logger = logging.getLogger(__name__)
 
 CHUNK_UTTERANCES = 64
 CHUNK_S = 300.0
 ROOM_ROUNDS = 2
 """Answers with what is known of the room, and the room from these answers; a third changes nothing of note."""
+GRAVEST: tuple[StatusReason, ...] = ("partial", "no_speech", "repaired")
+"""What is said first of a file that is one utterance."""
 SAMPLES_NAME = "samples"
 """What an event names as its source where there is no file."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is in a recording at some place: an utterance, or the reason why it cannot be read (further)."""
+    """What is in a recording at some place."""
 
     path: Path | None
     """None: samples that a program handed over."""
-    content: Segment | AudioFileError
+    content: Segment | AudioFileError | None
+    """An utterance, or the reason why it cannot be read (further)."""
+    reason: StatusReason | None = None
+    """What else there is to say about it."""
+    message: str | None = None
+    """That, for people."""
 
 
 Encoded = tuple[Found, Encoding | None]
 """What was found, without its samples, and its encoding if it is an utterance."""
-
-
-def find_audio(paths: Sequence[Path]) -> list[Path]:
-    """Return the files to analyse: given files in the given order, and in their place the audio files below folders.
-
-    Folders are searched recursively, sorted by path, leaving out hidden files. A given file that does not exist is
-    kept, to be reported among the results.
-
-    Raises:
-        UsageError: there is nothing to analyse, as no path exists or the folders hold no audio.
-    """
-    if not any(os.path.exists(path) for path in paths):
-        raise UsageError(f"no such file or folder: {', '.join(map(str, paths))}")
-    files = [file for path in paths for file in (_audio_below(path) if os.path.isdir(path) else [path])]
-    if not files:
-        raise UsageError(f"no audio in {', '.join(map(str, paths))} (known: {' '.join(sorted(AUDIO_EXTENSIONS))})")
-    return files
 
 
 def analyze(
@@ -73,15 +61,18 @@ def analyze(
     whole_file: bool = False,
     one_room: bool = False,
 ) -> Iterator[Event]:
-    """Yield the ``utterance`` events of each recording in order, and an ``error`` event where a file cannot be read.
+    """Yield the events of each recording in order.
+
+    They are an ``utterance`` for each, an ``error`` where a file cannot be read (further), and a ``status`` where there
+    is no utterance in it, where samples were repaired, or where not all of it is there.
 
     Args:
-        recordings: files, see ``find_audio``, or ``float32[samples]`` at 16 kHz; consumed as the analysis proceeds.
-            Each is a conversation of its own.
+        recordings: files, see ``edge.recordings``, or ``float32[samples]`` at 16 kHz; consumed as the analysis
+            proceeds. Each is a conversation of its own.
         recognizer: a loaded recogniser.
         household: a loaded household.
         settings: for voice activity, segments, the room and the review threshold.
-        whole_file: exactly one event per recording, whatever is in it.
+        whole_file: exactly one event per recording, whatever is in it; its ``message`` is what else there is to say.
         one_room: all recordings are from one room, estimated from all of them before the first event. What is kept of
             an utterance until then is its embedding, not its audio.
     """
@@ -95,9 +86,13 @@ def analyze(
         source, path = (found.path.name, str(found.path)) if found.path else (SAMPLES_NAME, None)
         if isinstance(found.content, AudioFileError):
             yield Event("error", source, wall_clock(), path=path, message=str(found.content))
+        elif not found.content:
+            message = printable(f"{path or source}: {found.message}")
+            yield Event("status", source, wall_clock(), path=path, reason=found.reason, message=message)
         elif recognition:
             event = answer_event("utterance", source, next(ids), found.content, recognition, settings)
-            yield replace(event, revision=0, latency_ms=recognition.latency_ms, path=path)
+            about = replace(event, path=path, reason=found.reason, message=found.message)
+            yield replace(about, revision=0, latency_ms=recognition.latency_ms)
 
 
 def whole_file_waveform(path: Path) -> Waveform:
@@ -109,23 +104,22 @@ def whole_file_waveform(path: Path) -> Waveform:
     return spoken(read_audio(path))
 
 
-def _audio_below(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_EXTENSIONS and not path.name.startswith(".") and path.is_file()
-    )
-
-
 def _whole(recording: Path | Waveform) -> Iterator[Found]:
     path = recording if isinstance(recording, Path) else None
+    notes: tuple[Note, ...] = ()
     try:
-        waveform = read_audio(recording) if isinstance(recording, Path) else recording
+        waveform, notes = read_recording(recording) if isinstance(recording, Path) else (recording, ())
     except AudioFileError as error:
         yield Found(path, error)
     else:
         duration_s = len(waveform) / SAMPLE_RATE_HZ
-        yield Found(path, Segment(spoken(waveform), 0.0, duration_s, duration_s))
+        speech = voiced(waveform)
+        segment = Segment(high_passed(waveform) if speech is None else speech, 0.0, duration_s, duration_s)
+        said: list[tuple[StatusReason, str]] = [(note.reason, note.message) for note in notes]
+        if speech is None:
+            said.append(("no_speech", "no voice in it"))
+        gravest = min((reason for reason, _ in said), key=GRAVEST.index, default=None)
+        yield Found(path, segment, gravest, "; ".join(message for _, message in said) or None)
 
 
 def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Settings) -> Iterator[Found]:
@@ -138,12 +132,13 @@ def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Se
             for segment in segments:
                 voices += 1
                 yield Found(path, segment)
+            yield from (Found(path, None, note.reason, note.message) for note in block.notes)
     except AudioFileError as error:
         yield Found(path, error)
     else:
         if not voices:
             why = why_unheard(windows + meter.last(), settings.vad.gate_dbfs)
-            logger.info("%s: no utterance: %s", printable(str(path or SAMPLES_NAME)), why)
+            yield Found(path, None, "no_speech", f"no utterance: {why}")
 
 
 def _encoded(
@@ -173,7 +168,7 @@ def _encoded_chunk(chunk: Sequence[Found], recognizer: Recognizer, household: Ho
     for found in chunk:
         if isinstance(found.content, Segment):
             silent = replace(found.content, samples=np.zeros(0, np.float32))
-            yield Found(found.path, silent), next(encodings)
+            yield replace(found, content=silent), next(encodings)
         else:
             yield found, None
 

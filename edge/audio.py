@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
 from edge.arrays import Matrix
+from edge.decoding import Note, open_audio
 from edge.errors import AudioFileError
 
-SAMPLE_RATE_HZ = 16_000
-AUDIO_EXTENSIONS = frozenset({".wav", ".flac", ".opus", ".ogg", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"})
+logger = logging.getLogger(__name__)
 
-RATES_HZ = range(8_000, 192_001)
-PEAK_LIMIT = 8.0
-"""Float files may go a little beyond full scale (±1); beyond 18 dB over it the samples were never scaled."""
+SAMPLE_RATE_HZ = 16_000
 
 _BLOCK_FRAMES = 65_536
 
@@ -28,87 +25,51 @@ Waveform = npt.NDArray[np.float32]
 def read_audio(path: Path) -> Waveform:
     """Read a whole file as ``float32[samples]`` at 16 kHz; channels are averaged.
 
+    What was repaired or is missing is logged.
+
     Raises:
-        AudioFileError: the file is missing, empty, damaged, not audio, not at 8 to 192 kHz, or holds NaN, infinite or
-            unscaled samples. Silence is not an error.
+        AudioFileError: the file is missing, empty, damaged, not audio, not at 8 to 192 kHz, or holds unscaled samples.
+            Silence is not an error.
     """
-    blocks = [np.empty(0, np.float32)]
-    with open_audio(path) as file:
-        rate_hz = file.samplerate
-        # Block by block, because a damaged header may promise terabytes.
-        while (block := read_block(file, _BLOCK_FRAMES, path)) is not None:
-            blocks.append(block)
-    waveform = np.concatenate(blocks)
-    if rate_hz != SAMPLE_RATE_HZ:
-        waveform = resample(waveform, rate_hz)
-    if not len(waveform):
-        raise AudioFileError(f"{path}: holds no audio")
+    waveform, notes = read_recording(path, damaged=False)
+    for note in notes:
+        logger.warning("%s: %s", path, note.message)
     return waveform
 
 
-def open_audio(path: Path) -> soundfile.SoundFile:
-    """Open a file for reading in blocks.
+def read_recording(path: Path, damaged: bool = True) -> tuple[Waveform, tuple[Note, ...]]:
+    """Read a file as ``read_audio`` does, and return what there is to say about it as well.
+
+    Args:
+        path: of a file or a named pipe.
+        damaged: what comes before the damage is returned, if there is anything, with a note.
 
     Raises:
-        AudioFileError: the file is missing, empty, in no format that libsndfile knows, or not at 8 to 192 kHz.
+        AudioFileError: see ``read_audio``.
     """
-    if not os.path.isfile(path):
-        raise AudioFileError(f"{path}: {'is a folder' if os.path.isdir(path) else 'no such file'}")
-    if path.stat().st_size == 0:
-        raise AudioFileError(f"{path}: is empty (0 bytes)")
-    try:
-        file = soundfile.SoundFile(os.fsencode(path))  # a name need not be valid UTF-8
-    except soundfile.LibsndfileError as error:
-        raise AudioFileError(f"{path}: is not audio that can be read: {error.error_string}") from None
-    except TypeError:
-        raise AudioFileError(f"{path}: is headerless audio, whose rate and sample type are unknown") from None
-    if file.samplerate not in RATES_HZ:
-        file.close()
-        raise AudioFileError(f"{path}: is at {file.samplerate} Hz; from {RATES_HZ[0]} to {RATES_HZ[-1]} Hz can be read")
-    return file
-
-
-def read_block(file: soundfile.SoundFile, frames: int, path: Path) -> Waveform | None:
-    """Return the next ``float32[<= frames]`` at the file's own rate, channels averaged, or None at its end.
-
-    Raises:
-        AudioFileError: the block is damaged, or holds NaN, infinite or unscaled samples.
-    """
-    channels = read_channels(file, frames, path)
-    return None if channels is None else mono(channels)
-
-
-def read_channels(file: soundfile.SoundFile, frames: int, path: Path) -> Matrix | None:
-    """Return the next ``float32[<= frames, channels]`` at the file's own rate, or None at its end.
-
-    Raises:
-        AudioFileError: as ``read_block``.
-    """
-    try:
-        samples: Matrix = file.read(frames, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise AudioFileError(f"{path}: cannot be decoded: {error}") from None
-    return _checked(samples, path) if len(samples) else None
-
-
-def to_mono(samples: Matrix, path: Path) -> Waveform:
-    """Average ``float32[samples, channels]`` to ``float32[samples]``, refusing NaN, infinite and unscaled samples."""
-    return mono(_checked(samples, path))
+    blocks = [np.empty(0, np.float32)]
+    notes: tuple[Note, ...] = ()
+    with open_audio(path) as reader:
+        try:
+            # Block by block, because a damaged header may promise terabytes.
+            blocks += (mono(block) for block in reader.blocks(_BLOCK_FRAMES))
+        except AudioFileError as error:
+            if not damaged or len(blocks) == 1:
+                raise
+            notes = (Note("partial", str(error).removeprefix(f"{path}: ")),)
+        notes = (*reader.take_notes(), *notes)
+    waveform = np.concatenate(blocks)
+    if reader.rate_hz != SAMPLE_RATE_HZ:
+        waveform = resample(waveform, reader.rate_hz)
+    if not len(waveform):
+        raise AudioFileError(f"{path}: holds no audio")
+    return waveform, notes
 
 
 def mono(channels: Matrix) -> Waveform:
     """Average ``float32[samples, channels]`` to ``float32[samples]``."""
     averaged: Waveform = channels.mean(axis=1, dtype=np.float32)
     return averaged
-
-
-def _checked(samples: Matrix, path: Path) -> Matrix:
-    peak = np.abs(samples).max(initial=0.0)
-    if not np.isfinite(peak):
-        raise AudioFileError(f"{path}: holds NaN or infinite samples")
-    if peak > PEAK_LIMIT:
-        raise AudioFileError(f"{path}: holds samples up to {peak:g}; floating-point audio must be scaled to ±1")
-    return samples
 
 
 def resample(waveform: Waveform, rate_hz: int) -> Waveform:

@@ -25,6 +25,9 @@ StatusReason = Literal[
     "dead_channel",
     "clipping",
     "recovered",
+    "repaired",
+    "partial",
+    "no_speech",
 ]
 
 EARLY: tuple[EventType, ...] = ("speech_start", "provisional", "resumed")
@@ -93,10 +96,13 @@ class Event:
     dropped_s: float = 0.0
     """Audio lost before the utterance because the consumer was too slow."""
     path: str | None = None
-    """File the utterance is from (``affectd analyze``)."""
+    """File that it is about (``affectd analyze``)."""
     reason: SkipReason | StatusReason | None = None
     """Why an utterance was skipped, ``too_slow``: the encoder did not keep up; or what a ``status`` is about.
-    From ``digital_silence`` to ``clipping`` it is why nobody is heard, until ``recovered``."""
+    From ``digital_silence`` to ``clipping`` it is why nobody is heard, until ``recovered``. Of a file or stream,
+    ``repaired``: samples that were no sound are interpolated; ``partial``: not all of it is there, or can be read;
+    ``no_speech``: it has no utterance. Where a file is one utterance (``--whole-file``) the gravest of these stands in
+    the utterance."""
     message: str | None = None
     """The same for people."""
 
@@ -136,13 +142,16 @@ FIELDS: dict[EventType, tuple[str, ...]] = {
     "partial": _ANSWER,
     "provisional": _ANSWER,
     "resumed": (*_OF_UTTERANCE, "end_s"),
-    "utterance": _ANSWER,
+    "utterance": (*_ANSWER, "reason", "message"),
     "skipped": (*_OF_UTTERANCE, "end_s", "dropped_s", "reason", "message"),
-    "status": (*_ANY, "reason", "message"),
+    "status": (*_ANY, "path", "reason", "message"),
     "error": (*_ANY, "path", "message"),
 }
 """What each type has in its JSON, besides ``type`` and ``schema``."""
-OPTIONAL_FIELDS = frozenset({"path"})
+OPTIONAL_FIELDS: dict[EventType, tuple[str, ...]] = {
+    **dict.fromkeys(FIELDS, ("path",)),
+    "utterance": ("path", "reason", "message"),
+}
 """Of these, what only some events of a type have."""
 
 

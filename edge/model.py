@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge.analyze import analyze, find_audio
+from edge.analyze import analyze
 from edge.arrays import Matrix
 from edge.bundle import Bundle
 from edge.errors import AudioFileError, UsageError
@@ -17,6 +17,7 @@ from edge.folders import expanded
 from edge.high_pass import high_passed
 from edge.people.household import Household
 from edge.recognizer import Recognizer
+from edge.recordings import find_audio
 from edge.samples import checked_batch, checked_waveform
 from edge.settings import LoadedSettings, Settings, load_settings
 

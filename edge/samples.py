@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.audio import PEAK_LIMIT, RATES_HZ, SAMPLE_RATE_HZ, Waveform, resample
+from edge.audio import SAMPLE_RATE_HZ, Waveform, resample
+from edge.decoding import PEAK_LIMIT, RATES_HZ
 from edge.errors import UsageError
 
 SHORTEST_S = 0.1

@@ -238,11 +238,16 @@ def segmented(blocks: Iterable[Block], segmenter: Segmenter) -> Iterator[tuple[B
 
 
 def spoken(waveform: Waveform) -> Waveform:
-    """Return what a segmenter with the default settings keeps of ``float32[samples]``, all of it if there is no voice.
+    """Return what is ``voiced`` of ``float32[samples]``, or all of it, high-passed, if there is no voice.
 
-    Either is high-passed. This is what of a recording the models learn from and are evaluated on: silence before and
-    after is not the voice.
+    This is what of a recording the models learn from and are evaluated on: silence before and after is not the voice.
     """
+    speech = voiced(waveform)
+    return high_passed(waveform) if speech is None else speech
+
+
+def voiced(waveform: Waveform) -> Waveform | None:
+    """Return what a segmenter with the default settings keeps of ``float32[samples]``, high-passed; None: no voice."""
     segmenter = Segmenter(VadSettings(), SegmenterSettings())
     segments = segmenter.push(waveform) + segmenter.flush()
-    return np.concatenate([segment.samples for segment in segments]) if segments else high_passed(waveform)
+    return np.concatenate([segment.samples for segment in segments]) if segments else None

@@ -98,6 +98,8 @@ class Stream:
                 self._captured_at_s = block.captured_at_s
                 for finding in self._hearing.follow(block) if self._hearing else ():
                     self._news.append(status(self.name, finding.reason, f"{self.name}: {finding.message}"))
+                for note in block.notes:
+                    self._news.append(status(self.name, note.reason, f"{self.name}: {note.message}"))
                 started_s = time.perf_counter()
                 steps = self._segmenter.steps(block.samples, block.lost_s, block.restarted)
                 self._vad_ms += (time.perf_counter() - started_s) * 1e3

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple, TypeVar
 
-from edge.audio import AUDIO_EXTENSIONS
+from edge.decoding import AUDIO_EXTENSIONS
 from edge.errors import UsageError, nearest
 
 Gender = Literal["f", "m"]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from calibrate.corpora.base import GENDERS, CorpusListing, Refusal, Utterance, read_rows
 from calibrate.corpora.labels import KNOWN_EMOTIONS, to_label
-from edge.audio import AUDIO_EXTENSIONS
+from edge.decoding import AUDIO_EXTENSIONS
 from edge.errors import UsageError, nearest
 
 REQUIRED_COLUMNS = ("path", "speaker", "emotion")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -12,7 +13,8 @@ import numpy as np
 import soxr
 
 from edge.arrays import Matrix
-from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.audio import SAMPLE_RATE_HZ, Waveform, mono
+from edge.decoding import AudioReader, Note
 
 BLOCK_S = 0.03
 """A frame of voice activity detection: longer blocks would let a decision wait for samples it does not need."""
@@ -37,6 +39,8 @@ class Block:
     and channels change only where the source is ``restarted``."""
     rate_hz: int = SAMPLE_RATE_HZ
     """Of what arrived."""
+    notes: tuple[Note, ...] = ()
+    """What there is to say about the audio up to here: it was repaired, or is not all."""
 
 
 class Source(Protocol):
@@ -121,7 +125,31 @@ class StreamResampler:
         return samples if self._stream is None else self._stream.resample_chunk(samples, last)
 
 
-def from_pcm(data: bytes, channels: int = 1) -> Matrix:
-    """Convert interleaved 16-bit little-endian PCM to ``float32[n, channels]``, ±1."""
-    samples: Matrix = np.frombuffer(data, "<i2").reshape(-1, channels).astype(np.float32) / np.float32(32768)
-    return samples
+def blocks_of(reader: AudioReader, closed: threading.Event, pace: Callable[[float], object]) -> Iterator[Block]:
+    """Yield what a reader has, to the last sample that the resampler holds back, unless it is closed before.
+
+    Args:
+        reader: open.
+        closed: set when the rest is not wanted.
+        pace: called with the seconds read so far before each block.
+
+    Raises:
+        AudioFileError: it cannot be decoded (further).
+    """
+    resample = StreamResampler(reader.rate_hz)
+    frames = 0
+    for arrived in reader.blocks(round(BLOCK_S * reader.rate_hz)):
+        frames += len(arrived)
+        pace(frames / reader.rate_hz)
+        if closed.is_set():
+            return
+        yield Block(
+            resample(mono(arrived)),
+            time.monotonic(),
+            arrived=arrived,
+            rate_hz=reader.rate_hz,
+            notes=reader.take_notes(),
+        )
+    rest = resample(np.zeros(0, np.float32), last=True)
+    nothing = np.zeros((0, reader.channels), np.float32)
+    yield Block(rest, time.monotonic(), arrived=nothing, rate_hz=reader.rate_hz, notes=reader.take_notes())

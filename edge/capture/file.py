@@ -7,11 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from edge.audio import mono, open_audio, read_channels
-from edge.capture.base import BLOCK_S, Block, StreamResampler
-from edge.errors import AudioFileError
+from edge.capture.base import Block, blocks_of
+from edge.decoding import open_audio
 
 
 class FileSource:
@@ -26,22 +23,14 @@ class FileSource:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the file, at the speed of a real clock if ``realtime``; see ``Source.blocks``."""
-        with open_audio(self._path) as file:
-            resample = StreamResampler(file.samplerate)
+        with open_audio(self._path) as reader:
             started_at_s = time.monotonic()
-            frames = 0
-            while (arrived := read_channels(file, round(BLOCK_S * file.samplerate), self._path)) is not None:
-                frames += len(arrived)
+
+            def pace(audio_s: float) -> None:
                 if self._realtime:
-                    self._closed.wait(started_at_s + frames / file.samplerate - time.monotonic())
-                if self._closed.is_set():
-                    return
-                yield Block(resample(mono(arrived)), time.monotonic(), arrived=arrived, rate_hz=file.samplerate)
-            if not frames:
-                raise AudioFileError(f"{self._path}: holds no audio")
-            rest = resample(np.zeros(0, np.float32), last=True)
-            nothing = np.zeros((0, file.channels), np.float32)
-            yield Block(rest, time.monotonic(), arrived=nothing, rate_hz=file.samplerate)
+                    self._closed.wait(started_at_s + audio_s - time.monotonic())
+
+            yield from blocks_of(reader, self._closed, pace)
 
     def close(self) -> None:
         """Stop after the current block."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from edge.audio import mono
-from edge.capture.base import BLOCK_S, Block, BlockQueue, StreamResampler, from_pcm
+from edge.capture.base import BLOCK_S, Block, BlockQueue, StreamResampler
 from edge.capture.devices import Device, choose_device, input_devices, quiet_stderr, same_device, start_portaudio
+from edge.decoding.raw import from_pcm
 from edge.errors import AudioDeviceError
 
 STALL_S = 2.0

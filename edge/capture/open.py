@@ -16,7 +16,7 @@ from edge.settings import CaptureSettings, Settings
 
 
 def open_source(settings: CaptureSettings) -> Source:
-    """Return the source that the settings name: ``mic``, a path, or ``-`` for PCM on standard input.
+    """Return the source that the settings name: ``mic``, a path, or ``-`` for standard input.
 
     With ``realtime`` a source does not wait for its consumer: what does not fit in the queue is lost and counted.
     """
@@ -27,8 +27,10 @@ def open_source(settings: CaptureSettings) -> Source:
         # Unbuffered: a thread that waits inside a buffered standard input aborts the interpreter when it exits.
         stdin = io.FileIO(sys.stdin.fileno(), closefd=False)
         source = PcmSource(stdin, settings.rate_hz, realtime=settings.realtime)
+    elif (path := expanded(settings.source)).is_fifo():
+        source = PcmSource(path, settings.rate_hz, path.name, settings.realtime)
     else:
-        source = FileSource(expanded(settings.source), settings.realtime)
+        source = FileSource(path, settings.realtime)
     return LiveSource(source, settings.queue_s) if settings.realtime else source
 
 

@@ -1,14 +1,15 @@
-"""Raw PCM from standard input or any other binary stream."""
+"""Standard input, or any other pipe: raw PCM, or what its header says."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
-from edge.audio import mono
-from edge.capture.base import BLOCK_S, Block, StreamResampler, from_pcm
+from edge.capture.base import BLOCK_S, Block, blocks_of
+from edge.decoding import open_stream
 from edge.errors import AudioFileError
 
 CATCH_UP = 1.02
@@ -16,9 +17,10 @@ CATCH_UP = 1.02
 
 
 class PcmSource:
-    """Raw 16-bit little-endian mono PCM from a binary stream, such as standard input."""
+    """A binary stream, such as standard input: 16-bit little-endian mono PCM, unless it begins like a WAV, FLAC, …"""
 
-    def __init__(self, stream: BinaryIO, rate_hz: int, name: str = "-", realtime: bool = False) -> None:
+    def __init__(self, stream: BinaryIO | Path, rate_hz: int, name: str = "-", realtime: bool = False) -> None:
+        """Prepare; the stream is unbuffered, or a named pipe that is opened by ``blocks``; the rate is of raw PCM."""
         self.name = name
         self.can_wait = not realtime
         self._stream = stream
@@ -32,28 +34,23 @@ class PcmSource:
         With ``realtime`` a recording that is piped in is held back to the speed of its own clock, so that nothing of it
         is lost; a live producer is never waited on, since it is late by itself.
         """
-        resample = StreamResampler(self._rate_hz)
-        block_bytes = 2 * round(BLOCK_S * self._rate_hz)
-        due_at_s = time.monotonic()
-        data = b""
-        while not self._closed.is_set():
-            try:
-                read = self._stream.read(block_bytes - len(data))
-            except OSError as error:
-                raise AudioFileError(f"{self.name}: cannot be read: {error.strerror}") from None
-            data += read
-            if read and len(data) < block_bytes:
-                continue
-            whole = len(data) // 2 * 2
+        due_at_s = 0.0
+
+        def pace(_audio_s: float) -> None:
+            nonlocal due_at_s
             if self._realtime:
                 self._closed.wait(due_at_s - time.monotonic())
                 due_at_s = max(due_at_s, time.monotonic() - BLOCK_S) + BLOCK_S / CATCH_UP
-            arrived = from_pcm(data[:whole])
-            samples = resample(mono(arrived), last=not read)
-            yield Block(samples, time.monotonic(), arrived=arrived, rate_hz=self._rate_hz)
-            if not read:
-                return
-            data = b""
+
+        try:
+            stream = self._stream.open("rb", buffering=0) if isinstance(self._stream, Path) else self._stream
+            with open_stream(stream, self.name, self._rate_hz) as reader:
+                yield from blocks_of(reader, self._closed, pace)
+        except AudioFileError:
+            if not self._closed.is_set():  # who stops before anything has arrived is not wrong
+                raise
+        except OSError as error:
+            raise AudioFileError(f"{self.name}: cannot be read: {error.strerror}") from None
 
     def close(self) -> None:
         """Stop after the current read."""

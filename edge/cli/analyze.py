@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,11 +51,11 @@ def analyze(
     is 1. When there is nothing to analyse at all it is 2. A file's events do not depend on other files, unless --room
     says that they are from one room: then on all of them, but not on their order.
     """
-    from edge.analyze import find_audio
     from edge.model import open_model
     from edge.outputs import CsvTable, LiveTable, Output, Outputs, open_output
+    from edge.recordings import find_audio
 
-    logging.getLogger("edge.analyze").setLevel(logging.INFO)  # why there is no utterance in a file
+    logging.getLogger("edge.recordings").setLevel(logging.INFO)
     if csv:
         CsvTable.check(csv)
     files = find_audio(paths)
@@ -66,14 +67,16 @@ def analyze(
     events = model.analyze(
         files, whole_file=whole_file, room=room, progress=lambda read: bar.update(task, completed=read)
     )
-    counts = {"utterance": 0, "error": 0}
+    counts = Counter[str]()
     outputs: list[Output] = [shown, CsvTable(csv, model.labels)] if csv else [shown]
     with Outputs(outputs, wait=True) as running, bar:
         running.raise_failure()
         for event in events:
-            counts[event.type] += 1
+            counts.update(filter(None, (event.type, event.reason)))
             running.write(event)
     running.raise_failure()
     text = f"affectd: {counts['utterance']} utterances in {len(files)} files"
-    print(f"{text}, {counts['error']} could not be read" if counts["error"] else text, file=sys.stderr)
-    raise typer.Exit(1 if counts["error"] else 0)
+    for kind, what in (("no_speech", "without one"), ("partial", "read in part"), ("error", "could not be read")):
+        text += f", {counts[kind]} {what}" if counts[kind] else ""
+    print(text, file=sys.stderr)
+    raise typer.Exit(1 if counts["error"] or counts["partial"] else 0)

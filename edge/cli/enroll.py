@@ -68,13 +68,13 @@ def enroll(
     it is heard, so Ctrl-C and power cuts lose nothing, and a repeated enrolment adds only what is new. Eight
     utterances in different moods are a good start.
     """
-    from edge.analyze import find_audio
     from edge.bundle import Bundle
     from edge.cli.enrol_audio import Stop, listen_guided, read_files, room_of
     from edge.people.enrolment import Enrolment
     from edge.people.store import SpeakerStore
     from edge.people.store.person import clean_name
     from edge.recognizer import Recognizer
+    from edge.recordings import find_audio
 
     settings = loaded.settings
     if paths and loaded.origins["capture.source"] == "command line":

@@ -23,11 +23,15 @@ COLUMNS = (
     "needs_review",
     "truncated",
     "error",
+    "note",
 )
 
 
 class CsvTable(TextOutput):
-    """One line per utterance or error, and one column per label after the others, which mean what they do in events."""
+    """One line per utterance, error, or remark on a file, and one column per label after the others.
+
+    The columns mean what they do in events; ``note`` is the ``message`` of an utterance or a ``status``.
+    """
 
     kind = "CSV"
     marks = (",".join(COLUMNS[:3]).encode(),)
@@ -42,16 +46,19 @@ class CsvTable(TextOutput):
         self._write_row(dict(zip(self._columns, self._columns, strict=True)))
 
     def write(self, event: Event) -> None:
-        """Write the line of an ``utterance`` or ``error`` event; the others have none.
+        """Write the line of an ``utterance`` or ``error`` event, or of a ``status`` of a file; the others have none.
 
         What was not read from a file has the name of its source for a path.
         """
         row: dict[str, object] = {"path": event.path or event.source}
         if event.type == "error":
             self._write_row(row | {"error": event.message})
+        elif event.type == "status" and event.path:
+            self._write_row(row | {"note": event.message})
         elif event.type == "utterance":
             values = event.to_dict()
             row |= {column: values[column] for column in COLUMNS if column in values}
+            row["note"] = event.message
             self._write_row(row | {"speaker": event.speaker.name if event.speaker else None} | values["scores"])
 
     def _write_row(self, row: Mapping[str, object]) -> None:

@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from edge.analyze import find_audio
-from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, Waveform, open_audio
+from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.capture import open_source
+from edge.decoding import AUDIO_EXTENSIONS, open_audio
 from edge.doctor import self_test_waveform
 from edge.engine import Engine
-from edge.errors import AudioFileError
+from edge.errors import AudioFileError, UsageError
 from edge.outputs import JsonLines
 from edge.profiling.measurements import Progress
 from edge.recognizer import Recognizer
+from edge.recordings import find_audio
 from edge.settings import Settings
 from edge.timing import Timing
 
@@ -35,12 +36,14 @@ def recordings(paths: Sequence[Path]) -> Iterator[list[Path]]:
     """Give the files to replay: those at ``paths``, or those in ``examples/``, or a built-in signal.
 
     Raises:
-        UsageError: there is no audio at ``paths``.
+        UsageError: there is no audio at ``paths``, or a pipe.
         AudioFileError: a file cannot be read; better now than after minutes.
     """
     if paths or any(file.suffix in AUDIO_EXTENSIONS for file in EXAMPLES.glob("*")):
         files = find_audio(paths or [EXAMPLES])
         for file in files:
+            if file.is_fifo():
+                raise UsageError(f"{file}: is a pipe, which cannot be played twice")
             open_audio(file).close()
         yield files
         return

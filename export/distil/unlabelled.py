@@ -11,9 +11,9 @@ import numpy as np
 from calibrate.corpora import Utterance, require_trainable
 from calibrate.dataset import Part
 from calibrate.splits import Split, make_splits
-from edge.analyze import find_audio
-from edge.audio import open_audio
+from edge.decoding import open_audio
 from edge.errors import AudioFileError, UsageError
+from edge.recordings import find_audio
 from export.distil.imitation import UNLABELLED
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from edge import analyze as analyze_module
-from edge.analyze import analyze, find_audio, whole_file_waveform
+from edge.analyze import analyze, whole_file_waveform
 from edge.audio import SAMPLE_RATE_HZ
 from edge.bundle import Bundle
 from edge.encoder import Encoder
@@ -15,6 +15,7 @@ from edge.errors import UsageError
 from edge.event import Event
 from edge.people.household import Household
 from edge.recognizer import Recognizer
+from edge.recordings import find_audio
 from edge.room import EVEN_ANSWERS, ONE_SIDED, Room
 from edge.segment import Segment
 from edge.settings import EncoderSettings, Settings
@@ -122,7 +123,7 @@ def test_an_unreadable_file_has_its_error_in_its_place(
 
 def test_what_precedes_the_damage_is_analysed(tmp_path: Path, recognizer: Recognizer) -> None:
     path = tmp_path / "damaged.wav"
-    samples = np.concatenate([silence(0.3), speech_like(1.0), np.full(100, np.nan, np.float32)])
+    samples = np.concatenate([silence(0.3), speech_like(1.0), np.full(960, 32_768.0, np.float32)])
     soundfile.write(path, samples, SAMPLE_RATE_HZ, "FLOAT")
     assert names(list(analyze([path], recognizer, nobody(recognizer), SETTINGS))) == [
         ("utterance", path.name),

@@ -1,5 +1,4 @@
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.audio import AUDIO_EXTENSIONS, SAMPLE_RATE_HZ, open_audio, read_audio, read_block, to_mono
+from edge.audio import SAMPLE_RATE_HZ, read_audio, read_recording
+from edge.decoding import AUDIO_EXTENSIONS, Note, open_audio
 from edge.errors import AudioFileError
 
 TONE_HZ = 440
@@ -42,11 +42,29 @@ def test_every_sample_type_is_scaled_to_one(tmp_path: Path, subtype: str) -> Non
     assert np.abs(read_audio(tmp_path / "tone.wav") - tone(16_000)).max() < 0.02
 
 
+WRITTEN_AS = {
+    ".opus": ("OGG", "OPUS"),
+    ".oga": ("OGG", "VORBIS"),
+    ".wave": ("WAV", "PCM_16"),
+    ".bwf": ("WAV", "PCM_24"),
+    ".mp2": ("MP3", "MPEG_LAYER_III"),
+    ".aif": ("AIFF", "PCM_16"),
+    ".aifc": ("AIFF", "ULAW"),
+    ".snd": ("AU", "PCM_16"),
+    ".sph": ("NIST", "PCM_16"),
+    ".nist": ("NIST", "PCM_16"),
+    ".sf": ("IRCAM", "PCM_16"),
+    ".iff": ("SVX", "PCM_16"),
+    ".svx": ("SVX", "PCM_16"),
+    ".8svx": ("SVX", "PCM_S8"),
+}
+
+
 @pytest.mark.parametrize("extension", sorted(AUDIO_EXTENSIONS))
 def test_every_extension_is_read(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"tone{extension}"
-    options = {".opus": {"format": "OGG", "subtype": "OPUS"}, ".aif": {"format": "AIFF"}}.get(extension, {})
-    soundfile.write(path, tone(16_000), 16_000, **options)
+    format, subtype = WRITTEN_AS.get(extension, (extension[1:].upper(), None))
+    soundfile.write(path, tone(16_000), 16_000, format=format, subtype=subtype)
     waveform = read_audio(path)
     assert len(waveform) >= 8_000
     assert np.abs(waveform).max() == pytest.approx(0.5, abs=0.1)
@@ -80,23 +98,16 @@ def test_slightly_beyond_full_scale_is_audio(tmp_path: Path) -> None:
     assert read_audio(tmp_path / "loud.wav").max() == pytest.approx(1.2)
 
 
-@pytest.mark.parametrize(
-    ("value", "rule"),
-    [
-        (np.nan, "NaN or infinite"),
-        (np.inf, "NaN or infinite"),
-        (-np.inf, "NaN or infinite"),
-        (1e300, "NaN or infinite"),
-        (3e38, r"samples up to 3e\+38"),
-        (-32_768.0, "samples up to 32768; floating-point audio must be scaled to ±1"),
-    ],
-)
-@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
-def test_samples_that_are_no_sound_are_refused(tmp_path: Path, value: float, rule: str, rate_hz: int) -> None:
-    samples = np.zeros((800, 2))
-    samples[400, 1] = value
-    soundfile.write(tmp_path / "bad.wav", samples, rate_hz, subtype="DOUBLE")
-    refused(tmp_path / "bad.wav", rule)
+@pytest.mark.parametrize("level", [3e38, -32_768.0, 100.0])
+def test_samples_that_were_never_scaled_are_refused(tmp_path: Path, level: float) -> None:
+    soundfile.write(tmp_path / "bad.wav", level * np.sin(np.arange(800)), 16_000, subtype="DOUBLE")
+    refused(tmp_path / "bad.wav", r"holds samples up to .*; floating-point audio must be scaled to ±1")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_all_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    soundfile.write(tmp_path / "bad.wav", np.full(800, value), 16_000, subtype="DOUBLE")
+    refused(tmp_path / "bad.wav", "holds nothing but NaN or infinite samples")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -140,40 +151,24 @@ def test_a_truncated_wav_keeps_what_is_there(tmp_path: Path) -> None:
     assert np.abs(read_audio(path) - tone(16_000)[:4_000]).max() < 1e-4
 
 
-def test_a_truncated_flac_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "cut.flac"
-    soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, 16_000), 16_000)
-    path.write_bytes(path.read_bytes()[:10_000])
-    refused(path, "cannot be decoded")
-
-
-def test_a_flac_that_promises_terabytes_is_refused_without_allocating_them(tmp_path: Path) -> None:
+def test_a_flac_that_promises_terabytes_is_read_without_allocating_them(tmp_path: Path) -> None:
     path = tmp_path / "lie.flac"
     soundfile.write(path, tone(16_000), 16_000)
     content = bytearray(path.read_bytes())
     content[21] |= 0x0F
     content[22:26] = b"\xff" * 4
     path.write_bytes(content)
-    refused(path, "cannot be decoded")
+    waveform, (note,) = read_recording(path)
+    assert len(waveform) == 8_000
+    assert note == Note("partial", "breaks off at 0.5 s of 4294967.3 s")
 
 
-def test_blocks_end_with_none(tmp_path: Path) -> None:
+def test_blocks_end(tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(44_100, 0.1), 44_100, subtype="FLOAT")
-    with open_audio(path) as file:
-        sizes = [len(block) for block in iter_blocks(lambda: read_block(file, 2_000, path))]
-    assert sizes == [2_000, 2_000, 410]
-
-
-def iter_blocks(read: Callable[[], npt.NDArray[np.float32] | None]) -> list[npt.NDArray[np.float32]]:
-    blocks = []
-    while (block := read()) is not None:
-        blocks.append(block)
-    return blocks
-
-
-def test_mono_of_nothing_is_nothing() -> None:
-    assert to_mono(np.empty((0, 2), np.float32), Path("a.wav")).shape == (0,)
+    with open_audio(path) as reader:
+        assert [block.shape for block in reader.blocks(2_000)] == [(2_000, 1), (2_000, 1), (410, 1)]
+        assert reader.read(2_000) is None
 
 
 def reads_or_refuses(path: Path, content: bytes) -> None:

@@ -12,8 +12,9 @@ import soundfile
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform, mono, read_audio
 from edge.capture import BLOCK_S, Block, FileSource, LiveSource, PcmSource, Source, open_source, open_sources
-from edge.capture.base import BlockQueue, from_pcm
+from edge.capture.base import BlockQueue
 from edge.capture.microphone import Microphone
+from edge.decoding.raw import from_pcm
 from edge.errors import AudioFileError
 from edge.settings import CaptureSettings, Settings, SourceSettings
 from edge.vad import to_pcm
@@ -22,6 +23,10 @@ from helpers.signals import speech_like
 
 def heard(source: Source) -> Waveform:
     return np.concatenate([block.samples for block in source.blocks()])
+
+
+def heard_or_nothing(source: Source) -> Waveform:
+    return np.concatenate([np.zeros(0, np.float32), *(block.samples for block in source.blocks())])
 
 
 def write(path: Path, samples: Waveform, rate_hz: int = SAMPLE_RATE_HZ, subtype: str = "FLOAT") -> Path:
@@ -121,12 +126,16 @@ def test_closing_wakes_a_realtime_file(tmp_path: Path) -> None:
     assert len(heard(source)) < 30 * SAMPLE_RATE_HZ
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_nan_is_refused(tmp_path: Path, bad: float) -> None:
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e9])
+def test_a_sample_that_is_no_sound_is_repaired_with_a_note(tmp_path: Path, bad: float) -> None:
     samples = speech_like(1)
-    samples[12_345] = bad
-    with pytest.raises(AudioFileError, match="NaN"):
-        heard(FileSource(write(tmp_path / "a.wav", samples)))
+    broken = samples.copy()
+    broken[12_345] = bad
+    blocks = list(FileSource(write(tmp_path / "a.wav", broken)).blocks())
+    assert np.concatenate([block.samples for block in blocks]) == pytest.approx(samples, abs=0.1)
+    (note,) = [note for block in blocks for note in block.notes]
+    assert note.reason == "repaired"
+    assert "the first at 0.77 s" in note.message
 
 
 def test_unreadable_files_fail_when_opened_not_when_constructed(tmp_path: Path) -> None:
@@ -149,8 +158,13 @@ def test_pcm_is_resampled() -> None:
     assert len(heard(PcmSource(io.BytesIO(bytes(2 * 44_100)), 44_100))) == SAMPLE_RATE_HZ
 
 
-def test_pcm_that_ends_at_once() -> None:
-    assert len(heard(PcmSource(io.BytesIO(b""), SAMPLE_RATE_HZ))) == 0
+@pytest.mark.parametrize("data", [b"", b"\x7f"])
+def test_a_producer_that_sends_nothing_has_failed(data: bytes) -> None:
+    with pytest.raises(AudioFileError, match="nothing arrives: did the program that writes into the pipe fail"):
+        heard(PcmSource(io.BytesIO(data), SAMPLE_RATE_HZ))
+    stopped = PcmSource(io.BytesIO(data), SAMPLE_RATE_HZ)
+    stopped.close()
+    assert len(heard_or_nothing(stopped)) == 0
 
 
 def test_channels_are_averaged() -> None:

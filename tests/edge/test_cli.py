@@ -77,15 +77,24 @@ def test_why_there_is_no_utterance_is_said(
     bundle_folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     voice, room = conversation.samples, silence(2.0, -70.0)
     recordings = {"muted": 0 * voice, "antiphase": np.stack([voice, -voice], 1), "room\n": room, "talk": voice}
     for name, samples in recordings.items():
         soundfile.write(tmp_path / f"{name}.wav", samples, SAMPLE_RATE_HZ)
-    assert call("analyze", tmp_path, "--bundle", bundle_folder) == 0
-    assert {event["source"] for event in events_of(capsys.readouterr().out)} == {"talk.wav"}
-    antiphase, muted, quiet = caplog.messages
+    table = tmp_path / "table.csv"
+    assert call("analyze", tmp_path, "--bundle", bundle_folder, "--csv", table) == 0
+    stdout, stderr = capsys.readouterr()
+    said = [event for event in events_of(stdout) if event["type"] == "status"]
+    assert [(event["source"], event["reason"]) for event in said] == [
+        ("antiphase.wav", "no_speech"),
+        ("muted.wav", "no_speech"),
+        ("room\n.wav", "no_speech"),
+    ]
+    assert stderr == "affectd: 3 utterances in 4 files, 3 without one\n"
+    messages = antiphase, muted, quiet = [event["message"] for event in said]
+    with table.open(encoding="utf-8", newline="") as rows:
+        assert [row["note"] for row in csv.DictReader(rows) if row["note"]] == list(messages)
     assert antiphase.startswith(f"{tmp_path}/antiphase.wav: no utterance: its 2 channels are at -")
     assert muted.endswith("muted.wav: no utterance: nothing but digital silence: is it muted, or not connected?")
     assert quiet.endswith("room\\n.wav: no utterance: no voice in it")
@@ -178,7 +187,7 @@ def test_a_missing_onnxruntime_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("edge.analyze", "edge.engine", "edge.recognizer", "edge.encoder"):
+    for name in ("edge.model", "edge.analyze", "edge.engine", "edge.recognizer", "edge.encoder"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert call("analyze", conversation.path, "--bundle", bundle_folder) == 3
