@@ -58,6 +58,7 @@ class Engine:
         """
         self._recognizer, self._settings = recognizer, settings
         ids = count(1)
+        self._recorded = [is_recording(source) for source in sources]
         self._households = Households(recognizer.bundle, settings.speakers)
         self._streams = [
             Stream(
@@ -98,7 +99,10 @@ class Engine:
             for items in self._queue:
                 for event in self._answers.to(items):
                     self._write(event)
-            for stream in self._streams:
+            for stream, is_recorded in zip(self._streams, self._recorded, strict=True):
+                if stream.is_mute and is_recorded:
+                    message = f"{stream.name}: no utterance in {stream.audio_s:.1f} s of audio"
+                    self._write(status(stream.name, "no_speech", message))
                 self._write(status(stream.name, "stopped", "stopped"))
         self._outputs.check()
         return self._summary()

@@ -111,7 +111,7 @@ def listen(
     6
 
     Args:
-        source: ``mic``, a path, ``-`` for raw PCM on standard input, anything that keeps ``edge.capture.Source``, or
+        source: ``mic``, a path, ``-`` for standard input, anything that keeps ``edge.capture.Source``, or
             several of these at once; None is what the settings say, one or many, by default the system's microphone.
         model: what ``edge.load`` returned; None loads the one of the settings.
         people: enrolled people who speak, as in ``Model.analyze``.

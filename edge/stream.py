@@ -80,6 +80,11 @@ class Stream:
         return self._source.name
 
     @property
+    def is_mute(self) -> bool:
+        """No utterance has begun so far."""
+        return not self._id
+
+    @property
     def can_wait(self) -> bool:
         """See ``Source``."""
         return self._source.can_wait

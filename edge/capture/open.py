@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 
@@ -27,7 +28,7 @@ def open_source(settings: CaptureSettings) -> Source:
         # Unbuffered: a thread that waits inside a buffered standard input aborts the interpreter when it exits.
         stdin = io.FileIO(sys.stdin.fileno(), closefd=False)
         source = PcmSource(stdin, settings.rate_hz, realtime=settings.realtime)
-    elif (path := expanded(settings.source)).is_fifo():
+    elif os.path.exists(path := expanded(settings.source)) and path.is_fifo():
         source = PcmSource(path, settings.rate_hz, path.name, settings.realtime)
     else:
         source = FileSource(path, settings.realtime)

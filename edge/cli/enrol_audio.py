@@ -54,6 +54,7 @@ def read_files(
             try:
                 for block, segments in segmented(stop.source.blocks(), new_segmenter(recognizer, settings)):
                     windows += [] if voices else meter.windows(block)
+                    enrolment.remarks += [f"{file}: {note.message}" for note in block.notes]
                     for segment in segments:
                         voices += 1
                         enrolment.take(segment, str(file), label_of(file))
@@ -88,6 +89,7 @@ def listen_guided(
         with view:
             for block, segments in segmented(source.blocks(), new_segmenter(recognizer, settings)):
                 view.follow_level(block.samples)
+                enrolment.remarks += [f"{source.name}: {note.message}" for note in block.notes]
                 for segment in segments:
                     view.show(enrolment.take(segment, source.name, label))
                 if len(enrolment.added) >= clips and enrolment.speech_s >= seconds:

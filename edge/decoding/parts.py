@@ -25,8 +25,6 @@ class Span(io.RawIOBase):
     def __init__(self, file: BinaryIO, start: int, end: int) -> None:
         self._file, self._start, self._end = file, start, end
         self._at = start
-        self.furthest = start
-        """Where in the file the last byte that was read ends."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move within the part."""
@@ -44,7 +42,6 @@ class Span(io.RawIOBase):
         data = self._file.read(max(0, min(len(buffer), self._end - self._at)))
         buffer[: len(data)] = data
         self._at += len(data)
-        self.furthest = max(self.furthest, self._at)
         return len(data)
 
 
@@ -84,11 +81,7 @@ def mpeg_decoder(path: Path, name: str) -> PartsDecoder:
         AudioFileError: libsndfile does not know it.
     """
     file = path.open("rb")
-    head = file.read(10)
-    file.seek(id3_bytes(head))
-    first_frame = file.read(256)
-    is_counted = b"Xing" in first_frame or b"Info" in first_frame
-    return PartsDecoder(file, _mpegs(file, name), name, COUNT_SLACK if is_counted else None)
+    return PartsDecoder(file, _mpegs(file, name), name, COUNT_SLACK if _counted_bytes(file, 0) else None)
 
 
 def _ogg_streams(file: BinaryIO) -> tuple[list[int], bool]:
@@ -108,10 +101,24 @@ def _ogg_streams(file: BinaryIO) -> tuple[list[int], bool]:
 def _mpegs(file: BinaryIO, name: str) -> Iterator[Span]:
     at, size = 0, os.fstat(file.fileno()).st_size
     while True:
-        span = Span(file, at, size)
-        yield span
-        file.seek(span.furthest)
-        at = span.furthest + (TAG_BYTES if file.read(3) == b"TAG" else 0)
+        end = min(size, at + (_counted_bytes(file, at) or size))
+        yield Span(file, at, end)
+        file.seek(end)
+        at = end + (TAG_BYTES if file.read(3) == b"TAG" else 0)
         file.seek(at)
         if recognised(Tape(file, name)) is not MPEG:
             return
+
+
+def _counted_bytes(file: BinaryIO, at: int) -> int:
+    """Return the length of the MP3 at a place by the Xing or Info header in its first frame; 0: it has none."""
+    file.seek(at)
+    tag_bytes = id3_bytes(file.read(10))
+    file.seek(at + tag_bytes)
+    frame = file.read(256)
+    place = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if place < 0:
+        return 0
+    flags = int.from_bytes(frame[place + 4 : place + 8], "big")
+    counted = frame[place + 12 if flags & 1 else place + 8 :][:4]
+    return tag_bytes + int.from_bytes(counted, "big") if flags & 2 else 0

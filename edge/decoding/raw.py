@@ -22,18 +22,21 @@ class RawDecoder:
         self.rate_hz = rate_hz
         self.notes: list[Note] = []
         self._tape = tape
+        self._passed = 0
         self._first = b""
+        """Of what is not zero, from a multiple of 8 bytes on."""
 
     def decode(self, frames: int) -> Matrix:
         """Return the next ``float32[<= frames, 1]``; half a sample at the end is left out. See ``Decoder``."""
         data = self._tape.read(2 * frames)
         if len(self._first) < DECIDING_BYTES and any(data):
-            self._first += data
+            self._first += data if self._first else data[-self._passed % 8 :]
             if len(self._first) >= DECIDING_BYTES and (bits := _float_bits(self._first)):
                 raise AudioFileError(
                     f"{self._tape.name}: these are {bits}-bit floating-point samples, and raw audio is 16-bit mono PCM "
                     "here: arecord -f S16_LE, ffmpeg -f s16le -ac 1, or sox -t raw -e signed -b 16 -c 1; or send a WAV"
                 )
+        self._passed += len(data)
         samples: Matrix = from_pcm(data[: len(data) // 2 * 2])
         return samples
 

@@ -29,6 +29,8 @@ EXTENSIBLE = 0xFFFE
 ENDLESS = 0x7FFF_0000
 """What a program writes that does not know the length (ffmpeg, sox and arecord: close to 2 or 4 GiB), at least."""
 HEADS = (b"RIFF", b"RF64", b"BW64")
+MAX_CHANNELS = 1_024
+"""That libsndfile takes."""
 MAX_CHUNK = 1 << 24
 """Most bytes of a chunk behind the samples; more are no chunk, but samples that the header did not know of."""
 
@@ -67,7 +69,7 @@ class WavDecoder:
         """Return the next ``float32[<= frames, channels]``; see ``Decoder``."""
         data = b""
         wanted = frames * self._format.frame_bytes
-        while len(data) < wanted and (self._left != 0 or self._goes_on()):
+        while len(data) < wanted and (self._left != 0 or self._goes_on(len(data))):
             size = wanted - len(data)
             read = self._tape.read(size if self._left is None else min(size, self._left))
             if not read:
@@ -104,7 +106,7 @@ class WavDecoder:
             self.notes.append(breaks_off(frames, frames + missing, self.rate_hz))
         self._left = 0
 
-    def _goes_on(self) -> bool:
+    def _goes_on(self, in_hand: int) -> bool:
         """Return whether more samples follow those that the header knows of."""
         while _is_chunk(head := self._tape.peek(12)) and not _is_header(head):
             size = int.from_bytes(head[4:8], "little")
@@ -120,7 +122,7 @@ class WavDecoder:
             following = None
         if following == self._format:
             return True
-        at_s = self._frames / self.rate_hz
+        at_s = (self._frames + in_hand // self._format.frame_bytes) / self.rate_hz
         self.notes.append(Note("partial", f"another recording follows at {at_s:.1f} s, in another format"))
         self._tape.skip(1 << 62)
         self._left = 0
@@ -156,7 +158,7 @@ def _samples(content: bytes) -> _Samples:
     tag, channels, rate_hz, _, frame_bytes, bits = struct.unpack("<HHIIHH", content[:16])
     if tag == EXTENSIBLE and len(content) >= 26:
         tag = int.from_bytes(content[24:26], "little")
-    if (tag, bits) not in SUBTYPES or not channels or frame_bytes != channels * bits // 8:
+    if (tag, bits) not in SUBTYPES or not 1 <= channels <= MAX_CHANNELS or frame_bytes != channels * bits // 8:
         raise OtherEncodingError
     return _Samples(SUBTYPES[tag, bits], rate_hz, channels, frame_bytes)
 

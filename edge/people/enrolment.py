@@ -87,6 +87,8 @@ class Enrolment:
         self.person = person
         self.added: list[Take] = []
         self.left_out: list[Omission] = []
+        self.remarks: list[str] = []
+        """What there is to say about the recordings: samples that were repaired, or an end that is missing."""
         self.repeated = 0
         """Clips that are there already, as when an interrupted enrolment is begun again."""
         self._store, self._recognizer, self._is_new = store, recognizer, is_new
@@ -189,6 +191,7 @@ class Enrolment:
         return self._store.save_voice_profile(self.person, to_stored(voice_profile, self._bundle, reason))
 
     def _doubts(self) -> Iterator[str]:
+        yield from self.remarks
         sounds = [take.sound for take in self.added]
         yield from recording_doubts(sounds)
         if not self._clips:

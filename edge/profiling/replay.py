@@ -42,7 +42,7 @@ def recordings(paths: Sequence[Path]) -> Iterator[list[Path]]:
     if paths or any(file.suffix in AUDIO_EXTENSIONS for file in EXAMPLES.glob("*")):
         files = find_audio(paths or [EXAMPLES])
         for file in files:
-            if file.is_fifo():
+            if os.path.exists(file) and file.is_fifo():
                 raise UsageError(f"{file}: is a pipe, which cannot be played twice")
             open_audio(file).close()
         yield files

@@ -35,11 +35,12 @@ class CaptureSettings(Section):
     """Where audio comes from and how much of it may wait."""
 
     source: str = "mic"
-    """``mic``, a path to an audio file, or ``-`` for raw 16-bit mono PCM on standard input."""
+    """``mic``, a path to an audio file or a named pipe, or ``-`` for standard input: raw 16-bit mono PCM, unless it
+    begins like a WAV, FLAC, MP3, Ogg or another audio file."""
     device: str = ""
     """Microphone name (or part of it) or index, see ``affectd devices``; empty is the system default."""
     rate_hz: Annotated[int, Field(ge=8_000, le=192_000)] = 16_000
-    """Sample rate of the raw PCM on standard input; files and microphones know their own."""
+    """Sample rate of the raw PCM on standard input; files, streams with a header and microphones know their own."""
     realtime: bool = True
     """Play files at the speed of their own clock, and never let standard input wait; false reads as fast as possible
     and loses nothing."""

@@ -27,7 +27,7 @@ Json = Annotated[bool, OutputOption("--json", help="JSON also on a terminal.")]
 Source = Annotated[
     str | None,
     SourceOption(
-        help="mic, an audio file, or - for raw 16-bit mono PCM on standard input.",
+        help="mic, an audio file, or - for standard input: raw 16-bit mono PCM, or WAV, FLAC, MP3, Ogg …",
         metavar="mic|PATH|-",
         show_default="mic",
     ),
