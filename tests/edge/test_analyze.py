@@ -231,3 +231,43 @@ def test_what_waits_for_the_room_is_not_the_audio(
     list(analyze(clips, recognizer, nobody(recognizer), SETTINGS, one_room=True))
     assert set(kept) == {0}
     assert len(kept) >= len(clips)
+
+
+def test_a_file_that_is_one_utterance_says_what_is_wrong_with_it(tmp_path: Path, recognizer: Recognizer) -> None:
+    good = write(tmp_path / "good.wav", 0.5)
+    samples, rate_hz = soundfile.read(good, dtype="float32")
+    samples[[9_000, -10]] = np.nan, -np.inf
+    soundfile.write(tmp_path / "broken.wav", samples, rate_hz, "FLOAT")
+    (tmp_path / "cut.wav").write_bytes(good.read_bytes()[:-1_000])
+    soundfile.write(tmp_path / "mute.wav", silence(1.0), rate_hz)
+    files = [tmp_path / f"{name}.wav" for name in ("good", "broken", "cut", "mute")]
+    events = list(analyze(files, recognizer, nobody(recognizer), SETTINGS, whole_file=True))
+    assert [event.type for event in events] == ["utterance"] * 4
+    assert [event.reason for event in events] == [None, "repaired", "partial", "no_speech"]
+    assert [event.emotion for event in events[1:3]] == [events[0].emotion] * 2
+    assert events[3].message == "no voice in it"
+    assert "message" not in events[0].to_dict()
+    events = list(analyze(files, recognizer, nobody(recognizer), SETTINGS))
+    assert sorted((event.source, event.reason) for event in events if event.type == "status") == [
+        ("broken.wav", "repaired"),
+        ("cut.wav", "partial"),
+        ("mute.wav", "no_speech"),
+    ]
+    assert [event.source for event in events if event.type == "utterance"] == ["good.wav", "broken.wav", "cut.wav"]
+
+
+@pytest.mark.parametrize("offset", [0.3, -0.1, 0.6])
+@pytest.mark.parametrize("whole_file", [True, False])
+def test_a_constant_offset_changes_nothing(
+    offset: float, whole_file: bool, tmp_path: Path, recognizer: Recognizer
+) -> None:
+    samples, rate_hz = soundfile.read(write(tmp_path / "a.wav", 0.5), dtype="float32")
+    soundfile.write(tmp_path / "b.wav", samples + np.float32(offset), rate_hz, "FLOAT")
+    plain, moved = (
+        list(analyze([tmp_path / name], recognizer, nobody(recognizer), SETTINGS, whole_file))
+        for name in ("a.wav", "b.wav")
+    )
+    assert [(event.start_s, event.emotion) for event in moved] == [(event.start_s, event.emotion) for event in plain]
+    assert [list(event.scores.values()) for event in moved] == [
+        pytest.approx(list(event.scores.values()), abs=1e-3) for event in plain
+    ]

@@ -144,6 +144,19 @@ def test_what_is_of_no_use_is_left_out_and_said(enroll: Call, clips: Path, tmp_p
     assert result["added"] == 6
 
 
+def test_a_recording_that_breaks_off_is_enrolled_with_a_warning(enroll: Call, clips: Path, capsys: Capture) -> None:
+    cut = clips / "2.wav"
+    cut.write_bytes(cut.read_bytes()[:-20_000])
+    broken, rate_hz = soundfile.read(clips / "3.wav", dtype="float32")
+    broken[9_600] = np.nan
+    soundfile.write(clips / "3.wav", broken, rate_hz, "FLOAT")
+    assert enroll("Anna", clips, "--yes", "--json") == 0
+    result, stderr = result_of(capsys)
+    assert result["added"] == 6
+    assert f"warning: {cut}: breaks off at 2.3 s of 2.6 s" in stderr
+    assert f"warning: {clips / '3.wav'}: holds samples that are no numbers" in stderr
+
+
 def test_a_file_with_an_odd_name_is_told_in_one_line(enroll: Call, clips: Path, capsys: Capture) -> None:
     odd = clips / os.fsdecode(b"a\nb\x1b[31m\xff.wav")
     soundfile.write(odd.with_name("quiet.wav"), silence(1.0), SAMPLE_RATE_HZ)
