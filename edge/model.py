@@ -58,12 +58,15 @@ class Model:
         room: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Event]:
-        """Yield the ``utterance`` events of recordings, in order.
+        """Yield the ``utterance`` events of recordings, in order, and a ``status`` where there is more to say.
+
+        Its ``reason`` is ``no_speech``, ``partial`` or ``repaired``, see ``Event``. What is left out of a folder is
+        logged.
 
         Args:
             audio: path of a file; samples ``[n]`` of ±1 at 16 kHz, or ``(samples, rate_hz)``; a folder, which is
                 searched, or an iterable of paths.
-            whole_file: exactly one event a recording, whatever is in it.
+            whole_file: exactly one event a recording, whatever is in it; what there is to say is in that one.
             people: enrolled people who speak: a name, or names of whom one always speaks; False treats everyone as a
                 stranger; None is as the settings say, by default anyone who is enrolled, and strangers.
             room: all of it was recorded in one room with one microphone, which is estimated from all of it, in whatever

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from edge.decoding.wav import WavDecoder
 from edge.errors import AudioFileError
 
 STALLS_S = 60.0
-"""Without a byte of it ffmpeg is ended."""
+"""Without a byte of a file ffmpeg is ended."""
 LONGEST_S = 86_400
 """Of audio; a small file can promise any length."""
 DEMUXERS = (
@@ -57,12 +58,16 @@ class FfmpegDecoder:
             bufsize=0,
         )  # fmt: skip
         assert self._process.stdout
-        self._tape = Tape(_Patient(self._process.stdout, name), name)
-        if not self._tape.peek(12):
-            reason = self._failure()
+        if pump:
+            os.close(pump.reading_end)
+        self._tape = Tape(_Patient(self._process.stdout, name, None if pump else STALLS_S), name)
+        try:
+            if not self._tape.peek(12):
+                raise AudioFileError(f"{name}: cannot be decoded by ffmpeg: {self._failure()}{self._hint}")
+            self._wav = WavDecoder(self._tape)
+        except AudioFileError:
             self.close()
-            raise AudioFileError(f"{name}: cannot be decoded by ffmpeg: {reason}{self._hint}")
-        self._wav = WavDecoder(self._tape)
+            raise
         self.rate_hz, self.channels = self._wav.rate_hz, self._wav.channels
         self._frames, self._ended = 0, False
 
@@ -91,7 +96,10 @@ class FfmpegDecoder:
 
     def _failure(self) -> str:
         """Return the last of what ffmpeg complained of, once it has ended."""
-        code = self._process.wait(STALLS_S)
+        try:
+            code = self._process.wait(STALLS_S)
+        except subprocess.TimeoutExpired:
+            return "it does not end"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
@@ -99,14 +107,14 @@ class FfmpegDecoder:
 
 
 class _Patient:
-    """The output of a process, which must not keep silent for too long."""
+    """The output of a process, which must not keep silent for too long, unless a live source may."""
 
-    def __init__(self, stream: IO[bytes], name: str) -> None:
-        self._stream, self._name = stream, name
+    def __init__(self, stream: IO[bytes], name: str, longest_s: float | None) -> None:
+        self._stream, self._name, self._longest_s = stream, name, longest_s
 
     def read(self, size: int) -> bytes:
-        if not select.select([self._stream], [], [], STALLS_S)[0]:
-            raise AudioFileError(f"{self._name}: ffmpeg has been silent for {STALLS_S:.0f} s")
+        if not select.select([self._stream], [], [], self._longest_s)[0]:
+            raise AudioFileError(f"{self._name}: ffmpeg has been silent for {self._longest_s:.0f} s")
         return self._stream.read(size)
 
     def close(self) -> None:

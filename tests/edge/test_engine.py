@@ -271,7 +271,7 @@ def test_speech_beyond_the_longest_bucket_is_cut_and_marked(bundle: Bundle) -> N
 
 def test_silence_gives_a_summary_without_latency(bundle: Bundle) -> None:
     summary, recorder = run(Played(silence(2.0)), bundle, encoder())
-    assert [event.type for event in recorder.events] == ["status", "status"]
+    assert [event.reason for event in recorder.events] == ["ready", "no_speech", "stopped"]
     assert summary.total_p50_ms is None
     assert str(summary) == "0 utterances in 2.0 s of audio"
 
