@@ -47,9 +47,10 @@ def analyze(
 ) -> None:
     """Analyse recordings in batches: one event per detected utterance, or one per file.
 
-    A file that cannot be read, or does not exist, gets an error event in its place, and one that can be read in part, or
-    without an utterance, a status event. The rest go on, and the exit code is 1 unless all of it could be read. When there is nothing to analyse at all it is 2. A file's events do not depend on other files, unless --room
-    says that they are from one room: then on all of them, but not on their order.
+    A file that cannot be read, or does not exist, gets an error event in its place, and one that can be read in part,
+    or has no utterance, a status event; the rest go on. The exit code is 1 unless all of it could be read, and 2 when
+    there is nothing to analyse at all. A file's events do not depend on other files, unless --room says that they are
+    from one room: then on all of them, but not on their order.
     """
     from edge.model import open_model
     from edge.outputs import CsvTable, LiveTable, Output, Outputs, open_output

@@ -112,7 +112,7 @@ def test_a_microphone_that_was_muted_is_reported(start: Start, bundle_folder: Pa
     assert len(utterances_of(events_of(stdout))) == 6
     process = start("run", "--source", "-", "--fast", "--bundle", bundle_folder, "--set", "capture.report_s=0")
     stdout, _ = process.communicate(bytes(2 * 20 * SAMPLE_RATE_HZ))
-    assert [event["reason"] for event in events_of(stdout)] == ["ready", "stopped"]
+    assert [event["reason"] for event in events_of(stdout)] == ["ready", "no_speech", "stopped"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
