@@ -137,9 +137,11 @@ def test_what_is_wrong_with_a_source_is_said_of_that_one(recognizer: Recognizer)
     sources.append(Played(turns(4), name="kitchen"))
     recorder = Recorder()
     Engine(sources, recognizer, [recorder], encoder(), report_s=(2.0, 0.0, 60.0, 2.0)).run()
-    (event,) = [event for event in recorder.of("status") if event.reason not in ("ready", "stopped")]
+    (event,) = [event for event in recorder.of("status") if event.reason not in ("ready", "no_speech", "stopped")]
     assert (event.source, event.reason) == ("hall", "digital_silence")
     assert event.message == "hall: nothing but digital silence: is it muted, or not connected?"
+    mute = [event.source for event in recorder.of("status") if event.reason == "no_speech"]
+    assert mute == ["hall", "yard", "street"]
 
 
 def test_a_source_cannot_be_bound_to_somebody_who_is_not_enrolled(recognizer: Recognizer, tmp_path: Path) -> None:
