@@ -195,7 +195,8 @@ def _room_of(encoded: Sequence[Encoded], household: Household, settings: RoomSet
     population = household.bundle.population
     room = Room(population, settings)
     for _ in range(ROOM_ROUNDS):
-        said = [recognition for _, recognition in _recognized(encoded, Conversation(household, room)) if recognition]
+        heard = [recognition for _, recognition in _recognized(encoded, Conversation(household, room)) if recognition]
+        said = [recognition for recognition in heard if recognition.is_speech]
         room = Room.of(
             population,
             settings,

@@ -163,7 +163,9 @@ class Answers:
             stream.room.follow_people(household.everyone)
 
     def _refine(self, stream: Stream, recognition: Recognition) -> Iterator[Event]:
-        if recognition.speaker is None or recognition.moved or not self._settings.speakers.refine:
+        if recognition.speaker is None or recognition.moved or not recognition.is_speech:
+            return
+        if not self._settings.speakers.refine:
             return
         speaker = recognition.speaker
         try:

@@ -76,8 +76,10 @@ class Event:
     """Calibrated probability of ``emotion``."""
     scores: dict[str, float] = field(default_factory=dict)
     """Label to probability; sums to one over the bundle's labels."""
+    speech: float | None = None
+    """Probability that it is speech, and not a cough, a dog or a door; absent where the bundle cannot tell."""
     needs_review: bool = False
-    """The confidence is below the review threshold: ask a person."""
+    """The confidence is below the review threshold, or this is rather no speech: ask a person."""
     adapted: bool = False
     """A voice profile was applied."""
     room: float = 0.0
@@ -127,6 +129,7 @@ _ANSWER = (
     "emotion",
     "confidence",
     "scores",
+    "speech",
     "needs_review",
     "adapted",
     "room",
@@ -142,15 +145,15 @@ FIELDS: dict[EventType, tuple[str, ...]] = {
     "partial": _ANSWER,
     "provisional": _ANSWER,
     "resumed": (*_OF_UTTERANCE, "end_s"),
-    "utterance": (*_ANSWER, "reason", "message"),
+    "utterance": ("path", "speech", "reason", "message"),
     "skipped": (*_OF_UTTERANCE, "end_s", "dropped_s", "reason", "message"),
     "status": (*_ANY, "path", "reason", "message"),
     "error": (*_ANY, "path", "message"),
 }
 """What each type has in its JSON, besides ``type`` and ``schema``."""
 OPTIONAL_FIELDS: dict[EventType, tuple[str, ...]] = {
-    **dict.fromkeys(FIELDS, ("path",)),
-    "utterance": ("path", "reason", "message"),
+    **dict.fromkeys(FIELDS, ("path", "speech")),
+    "utterance": ("path", "speech", "reason", "message"),
 }
 """Of these, what only some events of a type have."""
 

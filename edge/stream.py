@@ -131,7 +131,9 @@ class Stream:
     def follow(self, recognition: Recognition) -> str | None:
         """Learn from an utterance that is over; return what there is to say about the room."""
         self.conversation.follow(recognition)
-        return self.room.follow(recognition.without_person, recognition.probabilities) if self.room else None
+        if self.room is None or not recognition.is_speech:
+            return None
+        return self.room.follow(recognition.without_person, recognition.probabilities)
 
     def close(self) -> None:
         """Make ``utterances`` end soon, with what was being said; callable from any thread and more than once."""
@@ -172,7 +174,8 @@ def answer_event(
         speaker=recognition.speaker,
         adapted=recognition.adapted,
         room=recognition.room,
-        needs_review=recognition.confidence < settings.decision.review_threshold,
+        speech=recognition.speech,
+        needs_review=recognition.confidence < settings.decision.review_threshold or not recognition.is_speech,
         bucket_s=recognition.encoding.bucket_s,
         provider=recognition.encoding.provider,
         truncated=segment.truncated,

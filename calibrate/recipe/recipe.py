@@ -17,6 +17,7 @@ from calibrate.recipe.sections import (
     FinetuneRecipe,
     HeadRecipe,
     ScheduleRecipe,
+    SoundsRecipe,
     SplitRecipe,
 )
 from edge.errors import UsageError, nearest
@@ -38,6 +39,8 @@ class Recipe(Record):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     labels: Annotated[tuple[str, ...], Field(min_length=2)] = EMOTIONS
     corpora: tuple[CorpusRecipe, ...]
+    sounds: SoundsRecipe | None = None
+    """None: what is made of this takes whatever it hears for speech."""
     splits: SplitRecipe = SplitRecipe()
     encoder: EncoderRecipe
     augmentation: AugmentationRecipe = AugmentationRecipe()

@@ -45,6 +45,15 @@ class CorpusRecipe(Record):
     """In training and calibration, beside the other corpora."""
 
 
+class SoundsRecipe(Record):
+    """Recordings without speech, by which a bundle tells it from other sounds."""
+
+    folder: str
+    """Relative to the data folder given on the command line; every audio file below it counts."""
+    origin: str
+    """Where they are from and under which licence, for the model card."""
+
+
 class SplitRecipe(Record):
     """Who trains, validates and tests; never the same speaker twice."""
 

@@ -30,7 +30,8 @@ def population_of(run: Run, train: Part, source: FeatureSource) -> Population:
 def device_head(run: Run, temperature: float = 1.0) -> Head:
     """Return the head of a run as the device applies it."""
     output = run.classifier.output
-    return Head(output.weight.detach().cpu().numpy(), output.bias.detach().cpu().numpy(), temperature)
+    weight, bias = (each.detach().cpu().numpy().copy() for each in (output.weight, output.bias))
+    return Head(weight, bias, temperature)
 
 
 def embed_part(run: Run, part: Part, source: FeatureSource) -> tuple[Part, Matrix]:

@@ -20,6 +20,7 @@ COLUMNS = (
     "room",
     "emotion",
     "confidence",
+    "speech",
     "needs_review",
     "truncated",
     "error",

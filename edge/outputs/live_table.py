@@ -8,6 +8,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from edge.event import Event
+from edge.head import LEAST_SPEECH
 
 BAR_CELLS = 6
 UNFINISHED = frozenset({"speech_start", "partial", "provisional", "resumed"})
@@ -90,6 +91,8 @@ def _utterance_row(event: Event, width: int) -> Text:
         row.append(
             f"{event.room:4.0%}  {label:<8} {score:4.0%}  {event.latency_ms.get('total', 0):.0f} ms", style="dim"
         )
+    if event.speech is not None and event.speech < LEAST_SPEECH:
+        row.append(" not speech?", style="yellow")
     if event.truncated:
         row.append(" …", style="dim")
     if event.dropped_s:

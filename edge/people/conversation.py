@@ -10,6 +10,7 @@ import numpy as np
 from edge.adapt import VoiceProfile, adapted_probabilities
 from edge.arrays import Matrix
 from edge.event import SpeakerMatch
+from edge.head import LEAST_SPEECH
 from edge.people.household import Household
 from edge.people.stranger import StrangerMemory
 from edge.recognizer import Encoding
@@ -24,6 +25,8 @@ class Recognition:
     scores: dict[str, float]
     """Label to probability, in the bundle's order."""
     encoding: Encoding
+    speech: float | None
+    """Probability that it is speech; None: the bundle cannot tell."""
     speaker: SpeakerMatch | None
     """None: a stranger, or uncertain."""
     adapted: bool
@@ -49,6 +52,11 @@ class Recognition:
     def probabilities(self) -> Matrix:
         """``float32[labels]``, in the bundle's order."""
         return np.array(list(self.scores.values()), np.float32)
+
+    @property
+    def is_speech(self) -> bool:
+        """It is rather speech than not, as far as the bundle can tell; from what is none nothing is learnt."""
+        return self.speech is None or self.speech >= LEAST_SPEECH
 
     @property
     def emotion(self) -> str:
@@ -123,6 +131,7 @@ class Conversation:
         return Recognition(
             scores=dict(zip(bundle.manifest.labels, shares[0].tolist(), strict=True)),
             encoding=encoding,
+            speech=bundle.head.speech.probability(encoding.embedding) if bundle.head.speech else None,
             speaker=speaker,
             adapted=voice_profile is not None,
             room=share,
@@ -138,6 +147,8 @@ class Conversation:
 
     def follow(self, recognition: Recognition) -> None:
         """Take the utterance that was recognised last, now that it is over."""
+        if not recognition.is_speech:
+            return
         self._ended_s = recognition.end_s
         if self._identifier and recognition.identification:
             self._identifier.follow(recognition.identification)

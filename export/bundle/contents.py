@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from calibrate.run import Run
+from calibrate.speakers.factor_model import device_head
 from calibrate.speakers.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ
 from edge.bundle import (
@@ -20,7 +21,7 @@ from edge.bundle import (
     sha256_of,
 )
 from edge.cohort import COHORT_NAME, save_cohort
-from edge.head import Head
+from edge.head import SpeechCheck
 from edge.population import POPULATION_NAME, Population
 from export.bundle.who_speaks import speaker_record
 from export.graph.encoder_graph import OPSET
@@ -50,6 +51,8 @@ class Model:
     """Of the run, see ``calibrate.speakers.factor_model``."""
     speaker: SpeakerModel | None = None
     """None: the bundle will recognise nobody."""
+    speech: SpeechCheck | None = None
+    """None: the bundle will take whatever it hears for speech."""
 
     @property
     def buckets_s(self) -> tuple[float, ...]:
@@ -58,16 +61,10 @@ class Model:
         return tuple(bucket for bucket in BUCKETS_S if bucket <= max_s) or (max_s,)
 
 
-def head_of(run: Run) -> Head:
-    """Return the device's head: the classifier's last layer and the temperature."""
-    output = run.classifier.output
-    return Head(output.weight.detach().numpy().copy(), output.bias.detach().numpy().copy(), run.temperature)
-
-
 def write_contents(model: Model, folder: Path, identity: Identity, metrics: dict[str, Any] | None = None) -> Manifest:
     """Write everything else, the manifest last, beside the encoders that are in ``folder``; returns the manifest."""
     run = model.run
-    head_of(run).save(folder / HEAD_NAME)
+    replace(device_head(run, run.temperature), speech=model.speech).save(folder / HEAD_NAME)
     model.population.save(folder / POPULATION_NAME)
     if model.speaker and model.speaker.calibration.cohort is not None:
         save_cohort(folder / COHORT_NAME, model.speaker.calibration.cohort)

@@ -69,6 +69,7 @@ def bundle(
     from calibrate.run import load_run
     from calibrate.speakers.factor_model import population_of
     from calibrate.speakers.verifier import SpeakerModel
+    from calibrate.speech_check import speech_check_of
     from edge.errors import UsageError
     from export.bundle.card import read_left_out
     from export.bundle.contents import Identity, Model
@@ -90,10 +91,12 @@ def bundle(
         f"what is spoken in each file, through the device's code; {chosen}, CPU; {len(recipe.labels)} labels; "
         "no adaptation."
     )
-    population = population_of(trained, parts["train"], trained.source(cache))
+    source = trained.source(cache)
+    population = population_of(trained, parts["train"], source)
+    speech = speech_check_of(trained, parts["train"], data, source)
     identity = Identity(name or recipe.name, version, chosen, way)
     written = export_bundle(
-        Model(trained, population, verifier), parts, out, identity, protocol, max_mb, read_left_out(left_out)
+        Model(trained, population, verifier, speech), parts, out, identity, protocol, max_mb, read_left_out(left_out)
     )
     show_checks(written.checks, "checks of the export")
     for trial in written.trials:

@@ -1,6 +1,7 @@
 import json
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.numpy import save_file
 
 from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, SPEAKER_NAME, Bundle, sha256_of, shipped_bundles
 from edge.errors import ModelError
-from edge.head import Head
+from edge.head import Head, SpeechCheck
 from edge.population import POPULATION_NAME
 from helpers.tiny import SPEAKER, tiny_bundle, write_manifest
 
@@ -174,6 +175,7 @@ def test_any_bytes_as_a_head_are_refused(tmp_path: Path, content: bytes) -> None
         Head.load(path)
 
 
+SPEECH = {"speech_weight": np.ones(3, np.float32), "speech_bias": np.zeros(1, np.float32)}
 GOOD = {"weight": np.ones((2, 3), np.float32), "bias": np.ones(2, np.float32), "temperature": np.ones(1, np.float32)}
 
 
@@ -186,6 +188,13 @@ GOOD = {"weight": np.ones((2, 3), np.float32), "bias": np.ones(2, np.float32), "
         ({"temperature": np.zeros(1, np.float32)}, "not positive"),
         ({"weight": np.full((2, 3), np.nan, np.float32)}, "not finite"),
         ({"temperature": np.full(1, np.inf, np.float32)}, "not positive"),
+        ({"speech_weight": np.ones(3, np.float32)}, "come together"),
+        ({"speech_bias": np.ones(1, np.float32)}, "come together"),
+        (SPEECH | {"speech_weight": np.ones(2, np.float32)}, "does not fit"),
+        (SPEECH | {"speech_weight": np.ones((3, 1), np.float32)}, "does not fit"),
+        (SPEECH | {"speech_bias": np.ones(2, np.float32)}, "does not fit"),
+        (SPEECH | {"speech_bias": np.full(1, np.nan, np.float32)}, "not finite"),
+        (SPEECH | {"speech_weight": np.full(3, np.inf, np.float32)}, "not finite"),
     ],
 )
 def test_a_head_that_is_no_classifier_is_refused(changes: dict[str, np.ndarray], reason: str, tmp_path: Path) -> None:
@@ -207,7 +216,21 @@ def test_probabilities_are_tempered_softmax_and_do_not_overflow() -> None:
     assert probabilities == pytest.approx(np.array([[odds / (1 + odds), 1 / (1 + odds)], [1, 0], [0.5, 0.5]]))
 
 
-def test_a_saved_bundle_reads_back(tmp_path: Path) -> None:
-    head = Bundle.load(tiny_bundle(tmp_path / "again")).head
+@pytest.mark.parametrize("speech", [None, SpeechCheck(np.array([1, -2, 3], np.float32), -0.5)])
+def test_a_saved_bundle_reads_back(speech: SpeechCheck | None, tmp_path: Path) -> None:
+    head = replace(Bundle.load(tiny_bundle(tmp_path / "again")).head, speech=speech)
     head.save(tmp_path / HEAD_NAME)
-    assert np.array_equal(Head.load(tmp_path / HEAD_NAME).weight, head.weight)
+    found = Head.load(tmp_path / HEAD_NAME)
+    assert np.array_equal(found.weight, head.weight)
+    assert (found.speech is None) == (speech is None)
+    if speech and found.speech:
+        assert np.array_equal(found.speech.weight, speech.weight)
+        assert found.speech.bias == speech.bias
+
+
+@given(st.floats(-(2.0**100), 2.0**100, width=32), st.floats(-1e6, 1e6))
+def test_the_probability_of_speech_is_one_for_any_number(value: float, bias: float) -> None:
+    check = SpeechCheck(np.array([1.0], np.float32), bias)
+    probability = check.probability(np.array([value], np.float32))
+    assert 0 <= probability <= 1
+    assert (probability >= 0.5) == (value + bias >= 0) or abs(value + bias) < 1e-9

@@ -1,3 +1,4 @@
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import edge.room
 from edge.adapt import VoiceProfile, adapted_probabilities
 from edge.arrays import Matrix
 from edge.bundle import Bundle
+from edge.head import SpeechCheck
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.people.store import SpeakerStore
@@ -67,6 +69,34 @@ def test_people_are_named_and_adapted_to(recognizer: Recognizer, folder: Path) -
         assert all(value >= 0 for value in heard.latency_ms.values())
         if heard.speaker:
             assert 0.8 <= heard.speaker.score <= 1
+
+
+def deaf_to_speech(recognizer: Recognizer) -> Recognizer:
+    """Return a recogniser whose bundle takes loud sounds for no speech: the embedding starts with the mean of |x|."""
+    speech = SpeechCheck(np.array([-1e4, 0, 0], np.float32), 1e3)
+    changed = copy(recognizer)
+    changed.bundle = replace(recognizer.bundle, head=replace(recognizer.bundle.head, speech=speech))
+    return changed
+
+
+def test_nothing_is_learnt_from_what_is_no_speech(recognizer: Recognizer, folder: Path) -> None:
+    assert Room(recognizer, folder).hear(cem).speech is None
+    room = Room(deaf_to_speech(recognizer), folder, adapt_strangers=True)
+    room.hear(anna)
+    before = room.hear(anna, seed=51)
+    cough = room.hear(cem, level=4.0)
+    assert (before.is_speech, cough.is_speech) == (True, False)
+    assert before.speech is not None
+    assert cough.speech is not None
+    assert cough.speech < 0.5 < before.speech
+    after = room.conversation.recognize(before.encoding, room.now_s + 1, room.now_s + 3)
+    without = Room(deaf_to_speech(recognizer), folder, adapt_strangers=True)
+    without.hear(anna)
+    without.hear(anna, seed=51)
+    alone = without.conversation.recognize(before.encoding, room.now_s + 1, room.now_s + 3)
+    assert after.speaker == alone.speaker
+    assert after.scores == alone.scores
+    assert after.pause_s == alone.pause_s
 
 
 def test_a_loud_person_sounds_calmer_to_who_knows_them(recognizer: Recognizer, folder: Path) -> None:

@@ -23,6 +23,7 @@ EVENTS = st.builds(
     emotion=st.none() | TEXT,
     confidence=st.none() | st.floats(0, 1),
     scores=st.dictionaries(TEXT, st.floats(0, 1)),
+    speech=st.none() | st.floats(0, 1),
     needs_review=st.booleans(),
     adapted=st.booleans(),
     latency_ms=st.dictionaries(TEXT, NUMBER),

@@ -72,6 +72,12 @@ def test_a_row_tells_the_speaker_what_was_cut_and_what_was_lost() -> None:
     assert row.rstrip().endswith("535 ms … 1.2 s lost")
 
 
+def test_a_row_doubts_what_is_no_speech() -> None:
+    assert "not speech?" in printed(utterance(speech=0.2), width=100)
+    assert "not speech?" in printed(utterance(speech=0.2, path="dog.wav"), width=100)
+    assert "speech" not in printed(utterance(speech=0.5), utterance(speech=None), width=100)
+
+
 def test_analysed_rows_end_in_the_end_of_the_path() -> None:
     heading, row = printed(utterance(path="/a/rather/long/folder/of/recordings/clip-17.wav")).splitlines()
     assert heading.endswith("file")
@@ -120,14 +126,14 @@ def test_csv_has_a_column_per_label(tmp_path: Path) -> None:
     file = tmp_path / "events.csv"
     table = CsvTable(file, ["sad", "angry", "fear"])
     table.open()
-    table.write(utterance(path="a, b.wav", room=0.25))
+    table.write(utterance(path="a, b.wav", room=0.25, speech=0.875))
     table.write(Event("status", "c.wav", NOW, message="ready"))
     table.write(Event("error", "c.wav", NOW, path="c.wav", message="is empty"))
     table.close()
     with file.open(newline="") as stream:
         spoken, failed = csv.DictReader(stream)
     assert (spoken["path"], spoken["emotion"], spoken["needs_review"]) == ("a, b.wav", "angry", "True")
-    assert float(spoken["room"]) == 0.25
+    assert (float(spoken["room"]), float(spoken["speech"])) == (0.25, 0.875)
     assert [float(spoken[label]) for label in ("sad", "angry", "fear")] == [0.18, 0.72, 0.1]
     assert (failed["path"], failed["error"], failed["angry"]) == ("c.wav", "is empty", "")
 

@@ -48,7 +48,11 @@ def run_folder(
 ) -> Path:
     """A trained run: tiny random Whisper, linear head, buckets of 1 to 3 s."""
     folder = tmp_path_factory.mktemp("run")
-    recipe = recipe_of(encoder={"layers": 1, "pooled": [0, 1], "max_s": 3.0}, schedule={"epochs": 8})
+    recipe = recipe_of(
+        encoder={"layers": 1, "pooled": [0, 1], "max_s": 3.0},
+        schedule={"epochs": 8},
+        sounds={"folder": "sounds", "origin": "twelve hisses, CC0"},
+    )
     run = build_run(recipe, str(encoders["whisper"]))
     train_run(run, read_parts(recipe, data), folder, tmp_path_factory.mktemp("cache"))
     return folder

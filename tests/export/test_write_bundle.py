@@ -8,7 +8,7 @@ import pytest
 
 from calibrate.dataset import Part, read_parts
 from calibrate.run import Run
-from calibrate.speakers.factor_model import population_of
+from calibrate.speakers.factor_model import device_head, population_of
 from calibrate.speakers.verifier import SpeakerModel
 from edge.audio import SAMPLE_RATE_HZ, read_audio
 from edge.bundle import MANIFEST_NAME, Bundle, sha256_of
@@ -19,12 +19,13 @@ from edge.settings import EncoderSettings
 from export.bundle import check
 from export.bundle import write as module
 from export.bundle.card import CARD_NAME
-from export.bundle.contents import Identity, Model, head_of
+from export.bundle.contents import Identity, Model
 from export.bundle.examine import LEAST_SHARE
 from export.bundle.write import Export, export_bundle
 from export.graph import precision
 from export.graph.inventory import Inventory
 from export.graph.precision import Trial
+from helpers.models import hiss
 
 pytestmark = pytest.mark.slow
 
@@ -92,8 +93,19 @@ def test_a_written_bundle_answers_as_the_run_does(exported: Any, run: Run, test_
     assert manifest.metrics["corpora"]["office"]["speakers"] == 1
 
 
+def test_a_bundle_tells_speech_from_the_sounds_of_its_recipe(exported: Any, test_part: Part) -> None:
+    recognizer = loaded(exported.folder)
+    check = recognizer.bundle.head.speech
+    assert check is not None
+    heard = recognizer.encode([high_passed(read_audio(path)) for path in test_part.paths])
+    assert min(check.probability(encoding.embedding) for encoding in heard) > 0.5
+    hisses = recognizer.encode([high_passed(hiss(seed)) for seed in range(100, 110)])
+    assert max(check.probability(encoding.embedding) for encoding in hisses) < 0.5
+    assert "twelve hisses, CC0" in (exported.folder / CARD_NAME).read_text()
+
+
 def test_the_head_is_the_classifiers_last_layer(run: Run) -> None:
-    head = head_of(run)
+    head = device_head(run, run.temperature)
     assert head.temperature == run.temperature
     np.testing.assert_array_equal(head.weight, run.classifier.output.weight.detach().numpy())
     np.testing.assert_array_equal(head.bias, run.classifier.output.bias.detach().numpy())

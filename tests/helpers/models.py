@@ -106,8 +106,10 @@ def encoders(tmp_path_factory: pytest.TempPathFactory, alone: None) -> dict[str,
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder: ``ravdess`` (6 actors), ``team`` (a plain CSV, 4 people) and ``splits.csv`` for both."""
+    """A data folder: ``ravdess`` (6 actors), ``team`` (a plain CSV, 4 people), ``splits.csv`` for both, ``sounds``."""
     folder = tmp_path_factory.mktemp("data")
+    for seed in range(12):
+        write_clip(folder / "sounds" / f"hiss{seed}.wav", hiss(seed))
     for actor in ACTORS:
         for emotion, code in RAVDESS_CODES.items():
             for sentence in ("01", "02"):
@@ -135,6 +137,11 @@ def emotional(emotion: str, voice: str) -> Waveform:
     tone = sum(np.sin(harmonic * phase + rng.uniform(0, 6)) / harmonic for harmonic in (1, 2, 3))
     samples = level * rng.uniform(0.8, 1.2) * (tone / 2 + 0.05 * rng.standard_normal(len(time_s)))
     return np.clip(samples, -1, 1).astype(np.float32)
+
+
+def hiss(seed: int) -> Waveform:
+    """Return 0.5 s of noise that is no speech."""
+    return (0.1 * np.random.default_rng(seed).standard_normal(SAMPLE_RATE_HZ // 2)).astype(np.float32)
 
 
 def write_clip(path: Path, waveform: Waveform) -> Path:
