@@ -196,7 +196,7 @@ def _room_of(encoded: Sequence[Encoded], household: Household, settings: RoomSet
     room = Room(population, settings)
     for _ in range(ROOM_ROUNDS):
         heard = [recognition for _, recognition in _recognized(encoded, Conversation(household, room)) if recognition]
-        said = [recognition for recognition in heard if recognition.is_speech]
+        said = [recognition for recognition in heard if recognition.teaches]
         room = Room.of(
             population,
             settings,

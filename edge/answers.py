@@ -16,7 +16,7 @@ from edge.people.households import Households
 from edge.people.refine import Refiner
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import Settings
-from edge.stream import Stream, Utterance, answer_event
+from edge.stream import Stream, Utterance, answer_event, skipped_event
 from edge.timing import Observer, Timing
 
 SUMMARY_UTTERANCES = 1_000
@@ -73,15 +73,16 @@ class Answers:
                 self.skipped += item.type == "skipped"
                 yield self._numbered(item)
             elif item.is_encoded:
-                yield self._answer(item, next(encodings), len(waiting))
+                yield from self._answer(item, next(encodings), len(waiting))
             elif item.step == "ended":
                 yield from self._end(item)
             else:
-                self._answers.pop(item.id, None)
-                yield self._numbered(_mark(item))
+                withdrawn = self._answers.pop(item.id, None)
+                if not (withdrawn and withdrawn.recognition.other_voice):
+                    yield self._numbered(_mark(item))
 
-    def _answer(self, utterance: Utterance, encoding: Encoding, together: int) -> Event:
-        """Say how a part of an utterance sounded, or all of it if they do not go on."""
+    def _answer(self, utterance: Utterance, encoding: Encoding, together: int) -> Iterator[Event]:
+        """Say how a part of an utterance sounded, or all of it if they do not go on; of another voice nothing."""
         recognition = utterance.stream.recognize(utterance, encoding)
         waited_ms = (time.monotonic() - utterance.queued_at_s) * 1e3
         latency_ms = {
@@ -93,10 +94,11 @@ class Answers:
         latency_ms["total"] = sum(latency_ms.values())
         kind: EventType = "partial" if utterance.step == "partial" else "provisional"
         event = answer_event(kind, utterance.source, utterance.id, utterance.segment, recognition, self._settings)
-        event = self._numbered(replace(event, latency_ms=latency_ms))
+        event = replace(event, latency_ms=latency_ms)
         if kind == "provisional":
             self._answers[utterance.id] = _Answer(event, recognition, together)
-        return event
+        if not recognition.other_voice:
+            yield self._numbered(event)
 
     def _end(self, utterance: Utterance) -> Iterator[Event]:
         """Say the last provisional answer once more, now that it is final, and learn from it."""
@@ -108,9 +110,14 @@ class Answers:
             "provisional": provisional_ms,
             "total": endpoint_ms + utterance.capture_ms + (ready_at_s - utterance.queued_at_s) * 1e3,
         }
-        self.utterances += 1
-        self.latencies_ms.append((latency_ms["total"], provisional_ms))
-        yield self._numbered(replace(answer.event, type="utterance", time=wall_clock(), latency_ms=latency_ms))
+        if answer.recognition.other_voice:
+            self.skipped += 1
+            message = f"it is another voice: the source is {utterance.stream.household}"
+            yield self._numbered(skipped_event(utterance, "other_voice", message))
+        else:
+            self.utterances += 1
+            self.latencies_ms.append((latency_ms["total"], provisional_ms))
+            yield self._numbered(replace(answer.event, type="utterance", time=wall_clock(), latency_ms=latency_ms))
         self._observe(self._timing(utterance, answer, latency_ms, ready_at_s))
         if news := utterance.stream.follow(answer.recognition):
             yield status(utterance.source, "room_changed", news)
@@ -163,7 +170,7 @@ class Answers:
             stream.room.follow_people(household.everyone)
 
     def _refine(self, stream: Stream, recognition: Recognition) -> Iterator[Event]:
-        if recognition.speaker is None or recognition.moved or not recognition.is_speech:
+        if recognition.speaker is None or recognition.moved or not recognition.teaches:
             return
         if not self._settings.speakers.refine:
             return

@@ -10,7 +10,7 @@ from typing import Any, Literal
 SCHEMA = 2
 
 EventType = Literal["speech_start", "partial", "provisional", "resumed", "utterance", "skipped", "status", "error"]
-SkipReason = Literal["too_slow"]
+SkipReason = Literal["too_slow", "other_voice"]
 StatusReason = Literal[
     "ready",
     "stopped",
@@ -100,8 +100,8 @@ class Event:
     path: str | None = None
     """File that it is about (``affectd analyze``)."""
     reason: SkipReason | StatusReason | None = None
-    """Why an utterance was skipped, ``too_slow``: the encoder did not keep up; or what a ``status`` is about.
-    From ``digital_silence`` to ``clipping`` it is why nobody is heard, until ``recovered``. Of a file or stream,
+    """Why an utterance was skipped, ``too_slow``: the encoder did not keep up, ``other_voice``: it is from nobody of
+    those whom the source is bound to; or what a ``status`` is about. From ``digital_silence`` to ``clipping`` it is why nobody is heard, until ``recovered``. Of a file or stream,
     ``repaired``: samples that were no sound are interpolated; ``partial``: not all of it is there, or can be read;
     ``no_speech``: it has no utterance. Where a file is one utterance (``--whole-file``) the gravest of these stands in
     the utterance."""

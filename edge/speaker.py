@@ -100,6 +100,13 @@ class Identification:
         best = max(self.posterior, key=lambda name: self.posterior[name], default=None)
         return best if best is not None and self.posterior[best] >= self.threshold else None
 
+    def of_people(self) -> Identification:
+        """Return the same, provided that it is no stranger."""
+        share = 1 - self.stranger
+        if share <= 0:
+            return self
+        return Identification({name: one / share for name, one in self.posterior.items()}, 0.0, self.threshold)
+
     @property
     def uncertain(self) -> bool:
         """Neither a person nor ``stranger`` is probable enough."""

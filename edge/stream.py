@@ -9,7 +9,7 @@ from itertools import count
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Source
-from edge.event import Event, EventType, status, wall_clock
+from edge.event import Event, EventType, SkipReason, status, wall_clock
 from edge.hearing import Hearing
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
@@ -131,7 +131,7 @@ class Stream:
     def follow(self, recognition: Recognition) -> str | None:
         """Learn from an utterance that is over; return what there is to say about the room."""
         self.conversation.follow(recognition)
-        if self.room is None or not recognition.is_speech:
+        if self.room is None or not recognition.teaches:
             return None
         return self.room.follow(recognition.without_person, recognition.probabilities)
 
@@ -180,4 +180,20 @@ def answer_event(
         provider=recognition.encoding.provider,
         truncated=segment.truncated,
         dropped_s=segment.dropped_s,
+    )
+
+
+def skipped_event(utterance: Utterance, reason: SkipReason, message: str) -> Event:
+    """Return what is said about an utterance that ends without an answer."""
+    segment = utterance.segment
+    return Event(
+        "skipped",
+        utterance.source,
+        wall_clock(),
+        id=utterance.id,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        dropped_s=segment.dropped_s,
+        reason=reason,
+        message=message,
     )

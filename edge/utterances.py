@@ -6,8 +6,8 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 
-from edge.event import Event, wall_clock
-from edge.stream import Utterance
+from edge.event import Event
+from edge.stream import Utterance, skipped_event
 
 SIGNALS_S = 0.25
 """Longest wait of the thread that recognises, which is the one that handles signals: a signal that arrives just before
@@ -96,7 +96,7 @@ class UtteranceQueue:
         elif item.step == "resumed" and self._withdraw(item.id):
             return
         newer = self._dropped.pop(item.id, None) if item.step == "ended" else None
-        self._waiting.append(item if newer is None else _skipped_event(item, newer))
+        self._waiting.append(item if newer is None else _too_slow(item, newer))
 
     def _drop_partial(self) -> None:
         """Nothing waits for a partial answer of a live stream."""
@@ -124,7 +124,7 @@ class UtteranceQueue:
         newer = len(live) - live.index(oldest)
         for place, item in enumerate(self._waiting):
             if isinstance(item, Utterance) and (item.id, item.step) == (oldest.id, "ended"):
-                self._waiting[place] = _skipped_event(item, newer)
+                self._waiting[place] = _too_slow(item, newer)
                 return
         self._dropped[oldest.id] = newer
 
@@ -140,16 +140,5 @@ def _is_live(item: Utterance | Event, step: str) -> bool:
     return isinstance(item, Utterance) and item.step == step and not item.stream.can_wait
 
 
-def _skipped_event(utterance: Utterance, newer: int) -> Event:
-    segment = utterance.segment
-    return Event(
-        "skipped",
-        utterance.source,
-        wall_clock(),
-        id=utterance.id,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        dropped_s=segment.dropped_s,
-        reason="too_slow",
-        message=f"the encoder is too slow: {newer} newer utterances were waiting",
-    )
+def _too_slow(utterance: Utterance, newer: int) -> Event:
+    return skipped_event(utterance, "too_slow", f"the encoder is too slow: {newer} newer utterances were waiting")

@@ -39,6 +39,8 @@ class Recognition:
     """The person's voice profile was moved here from the room that they were enrolled in."""
     identification: Identification | None
     """Of the voice, for the conversation; None: nobody was to be recognised."""
+    other_voice: bool
+    """From nobody of those whom the source is bound to: it is not to be reported."""
     is_stranger: bool
     """Said by a stranger whose utterances are remembered."""
     pause_s: float
@@ -55,8 +57,13 @@ class Recognition:
 
     @property
     def is_speech(self) -> bool:
-        """It is rather speech than not, as far as the bundle can tell; from what is none nothing is learnt."""
+        """It is rather speech than not, as far as the bundle can tell."""
         return self.speech is None or self.speech >= LEAST_SPEECH
+
+    @property
+    def teaches(self) -> bool:
+        """Something about the room and the people may be learnt from it."""
+        return self.is_speech and not self.other_voice
 
     @property
     def emotion(self) -> str:
@@ -138,6 +145,7 @@ class Conversation:
             without_person=without_person,
             moved=moved is not None,
             identification=found,
+            other_voice=self.household.gates and found is not None and found.stranger >= self.household.settings.gate,
             is_stranger=is_stranger,
             pause_s=pause_s,
             end_s=end_s,
@@ -152,7 +160,7 @@ class Conversation:
         self._ended_s = recognition.end_s
         if self._identifier and recognition.identification:
             self._identifier.follow(recognition.identification)
-        if recognition.is_stranger:
+        if recognition.is_stranger and recognition.teaches:
             self._stranger.follow(recognition.encoding, recognition.pause_s)
 
     def _speaker(
@@ -162,6 +170,8 @@ class Conversation:
         household = self.household
         if household.bound_to:
             return SpeakerMatch(household.bound_to, 1.0), household.voice_profile(household.bound_to), False
+        if found and household.gates:
+            found = found.of_people()
         if found and found.name:
             return SpeakerMatch(found.name, found.posterior[found.name]), household.voice_profile(found.name), False
         if household.settings.adapt_strangers and not (found and found.uncertain):

@@ -37,8 +37,10 @@ class Household:
     of several named, one always speaks.
     """
 
-    def __init__(self, bundle: Bundle, settings: SpeakerSettings) -> None:
+    def __init__(self, bundle: Bundle, settings: SpeakerSettings, can_gate: bool = False) -> None:
+        """Prepare; ``can_gate``: a source may hear somebody else than whom it is bound to."""
         self.bundle, self.settings = bundle, settings
+        self._can_gate = can_gate and bool(settings.only) and settings.gate < 1
         self.members: dict[str, Member] = {}
         self.everyone: frozenset[str] = frozenset()
         """Ids of all who are enrolled, members or not."""
@@ -79,7 +81,13 @@ class Household:
     @property
     def recognises(self) -> bool:
         """There is somebody to recognise, and a speaker encoder to do it."""
-        return self.bound_to is None and any(len(member.prints) for member in self.members.values())
+        return self.gates or (self.bound_to is None and any(len(member.prints) for member in self.members.values()))
+
+    @property
+    def gates(self) -> bool:
+        """Other voices than those of the people that the source is bound to are left out: all of these are known."""
+        known = [len(member.prints) > 0 for member in self.members.values()]
+        return self._can_gate and bool(known) and all(known)
 
     @property
     def wants_voiceprints(self) -> bool:
@@ -100,7 +108,7 @@ class Household:
         return Identifier(
             calibration,
             people,
-            stranger=0.0 if settings.only else settings.stranger,
+            stranger=settings.stranger if self.gates or not settings.only else 0.0,
             stay=settings.stay,
             forget_s=settings.forget_s,
             threshold=settings.threshold,
@@ -109,11 +117,14 @@ class Household:
     def __str__(self) -> str:
         if not self.members:
             return "nobody enrolled" if self.settings.enabled else "speakers off"
+        unheard = (
+            "" if self.gates or not self._can_gate else ", and takes every voice for theirs: voiceprints are lacking"
+        )
         if self.bound_to:
-            return f"bound to {self.bound_to}"
+            return f"bound to {self.bound_to}{unheard}"
         names = ", ".join(self.members) if len(self.members) <= MOST_NAMES else f"{len(self.members)} people"
         unknown = len(self.unknown())
-        return f"knows {names}, of whom {unknown} must enrol again" if unknown else f"knows {names}"
+        return f"knows {names}, of whom {unknown} must enrol again{unheard}" if unknown else f"knows {names}{unheard}"
 
     def unknown(self) -> Mapping[str, str]:
         """Return who cannot be recognised or adapted to with this bundle, and why."""

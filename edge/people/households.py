@@ -18,7 +18,7 @@ class Households:
         """Return the household of a source that is bound to some people; empty is as ``settings.only`` says."""
         only = names or self._settings.only
         bound = self._settings.model_copy(update={"only": only})
-        return self._households.setdefault(only, Household(self._bundle, bound))
+        return self._households.setdefault(only, Household(self._bundle, bound, can_gate=True))
 
     def load(self) -> None:
         """Read the store for all of them; raises StoreError as ``Household``."""

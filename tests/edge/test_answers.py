@@ -26,8 +26,9 @@ from edge.people.household import Household
 from edge.people.refine import Refiner
 from edge.recognizer import Encoding, Recognizer
 from edge.room import Room
-from edge.settings import EncoderSettings, EventSettings, PartialSettings, SegmenterSettings, Settings
+from edge.settings import EncoderSettings, EventSettings, PartialSettings, SegmenterSettings, Settings, SpeakerSettings
 from edge.timing import Timing
+from helpers.household import ben, enrol
 from helpers.running import Recorder
 from helpers.signals import silence, speech_like
 
@@ -197,6 +198,20 @@ def test_only_the_final_answer_is_learnt_from(
     assert learnt == pytest.approx([event.confidence for event in finals])
     assert len(timings) == summary.utterances == len(finals) == 2
     assert {event.room for event in recorder.events if event.id == 1 and event.type in ANSWERS} == {0.0}
+
+
+def test_nothing_is_said_or_learnt_of_another_voice(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[Any] = []
+    monkeypatch.setattr(Room, "update", lambda self, embedding, probabilities: learnt.append(embedding))
+    enrol(tmp_path, bundle, "Ben", ben)
+    bound = {"speakers": SpeakerSettings(store=str(tmp_path), only=("Ben",)), "partials": PartialSettings(every_s=0.5)}
+    events = run(Recognizer(bundle, EncoderSettings()), Blocks(spoken(HESITANT), (800,)), **bound)
+    assert [event.type for event in events if event.id] == ["speech_start", "skipped"] * 2
+    assert {event.reason for event in events if event.type == "skipped"} == {"other_voice"}
+    assert "bound to Ben" in next(event.message for event in events if event.type == "skipped")
+    assert not learnt
 
 
 def test_what_comes_early_can_be_left_out(recognizer: Recognizer) -> None:

@@ -16,8 +16,8 @@ from helpers.household import anna, ben, enrol
 from helpers.voices import newest_profiles
 
 
-def household(folder: Path, bundle: Bundle, **settings: object) -> Household:
-    found = Household(bundle, SpeakerSettings.model_validate({"store": str(folder)} | settings))
+def household(folder: Path, bundle: Bundle, can_gate: bool = False, **settings: object) -> Household:
+    found = Household(bundle, SpeakerSettings.model_validate({"store": str(folder)} | settings), can_gate)
     found.load()
     return found
 
@@ -99,6 +99,34 @@ def test_a_source_is_bound(folder: Path, bundle: Bundle) -> None:
     assert both.identifier().identify(stranger, 2.0).stranger == 0
 
 
+def test_a_live_source_that_is_bound_hears_other_voices_as_such(folder: Path, bundle: Bundle) -> None:
+    stranger = np.array([0, -1], np.float32)
+    for only in ("Anna", ["Anna", "Ben"]):
+        live = household(folder, bundle, can_gate=True, only=only)
+        assert live.gates
+        assert live.recognises
+        assert live.identifier().identify(stranger, 2.0).stranger > 0.5
+        assert "takes every voice" not in str(live)
+        for off in (household(folder, bundle, can_gate=True, only=only, gate=1), household(folder, bundle, only=only)):
+            assert not off.gates
+            assert off.identifier().identify(stranger, 2.0).stranger == 0
+            assert "takes every voice" not in str(off)
+    assert not household(folder, bundle, can_gate=True).gates
+
+
+def test_a_gate_that_cannot_be_is_said(folder: Path, bundle: Bundle) -> None:
+    mute = replace(bundle, manifest=bundle.manifest.model_copy(update={"speaker": None}))
+    without = household(folder, mute, can_gate=True, only="Anna")
+    assert not without.gates
+    assert str(without) == "bound to Anna, and takes every voice for theirs: voiceprints are lacking"
+    files = bundle.manifest.files
+    other = files | {"speaker.onnx": files["speaker.onnx"].model_copy(update={"sha256": "0" * 64})}
+    changed = replace(bundle, manifest=bundle.manifest.model_copy(update={"files": other}))
+    both = household(folder, changed, can_gate=True, only=["Anna", "Ben"])
+    assert not both.gates
+    assert "takes every voice for theirs" in str(both)
+
+
 def test_a_bound_person_who_is_forgotten_leaves_strangers(folder: Path, bundle: Bundle) -> None:
     bound = household(folder, bundle, only="Anna")
     with SpeakerStore.open(folder) as store:
@@ -106,6 +134,11 @@ def test_a_bound_person_who_is_forgotten_leaves_strangers(folder: Path, bundle: 
     assert bound.refresh()
     assert bound.bound_to is None
     assert not bound.recognises
+    live = household(folder, bundle, can_gate=True, only="Ben")
+    with SpeakerStore.open(folder) as store:
+        store.forget("Ben")
+    assert live.refresh()
+    assert not live.gates
 
 
 def test_binding_to_nobody_names_the_nearest(folder: Path, bundle: Bundle) -> None:

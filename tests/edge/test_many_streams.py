@@ -16,7 +16,7 @@ from edge.people.conversation import Conversation, Recognition
 from edge.recognizer import Encoding, Recognizer
 from edge.settings import EncoderSettings, Settings, SpeakerSettings
 from helpers.conversation import Conversation as Recording
-from helpers.household import anna, ben, enrol
+from helpers.household import anna, ben, cem, enrol
 from helpers.running import Gated, Played, Recorder, encoder, turns
 from helpers.signals import silence
 
@@ -121,7 +121,7 @@ def test_engines_share_a_recogniser_that_is_loaded_once(recognizer: Recognizer) 
 def test_each_source_is_bound_to_its_own_people(bundle: Bundle, tmp_path: Path) -> None:
     for name, voice in (("Anna", anna), ("Ben", ben)):
         enrol(tmp_path, bundle, name, voice)
-    settings = Settings(speakers=SpeakerSettings(store=str(tmp_path)))
+    settings = Settings(speakers=SpeakerSettings(store=str(tmp_path), gate=1))
     sources = [Played(turns(1), name=name) for name in ("hall", "yard", "street")]
     recorder, recognizer = Recorder(), Recognizer(bundle, settings.encoder)
     Engine(sources, recognizer, [recorder], settings, bound_to=[("anna",), ("ben",), ()]).run()
@@ -130,6 +130,37 @@ def test_each_source_is_bound_to_its_own_people(bundle: Bundle, tmp_path: Path) 
     assert said["hall"] == ("ready: bundle tiny 0 on CPUExecutionProvider; bound to Anna", "Anna")
     assert said["yard"] == ("ready: bundle tiny 0 on CPUExecutionProvider; bound to Ben", "Ben")
     assert said["street"][0].endswith("; knows Anna, Ben")
+
+
+def test_a_bound_source_leaves_out_other_voices(bundle: Bundle, tmp_path: Path) -> None:
+    for name, voice in (("Anna", anna), ("Ben", ben)):
+        enrol(tmp_path, bundle, name, voice)
+    said = [anna(seed=1), ben(seed=1), cem(seed=1), anna(seed=2), cem(seed=2)]
+    samples = np.concatenate([silence(0.5), *[part for voice in said for part in (voice, silence(0.8))]])
+    settings = Settings(speakers=SpeakerSettings(store=str(tmp_path)))
+    sources = [Played(samples, name=name) for name in ("hall", "yard", "both", "street")]
+    recorder = Recorder()
+    bound_to = [("anna",), ("ben",), ("anna", "ben"), ()]
+    summary = Engine(sources, Recognizer(bundle, settings.encoder), [recorder], settings, bound_to=bound_to).run()
+    expected = {
+        "hall": ["Anna", None, None, "Anna", None],
+        "yard": [None, "Ben", None, None, None],
+        "both": ["Anna", "Ben", None, "Anna", None],
+    }
+    for source, names in expected.items():
+        own = [event for event in recorder.events if event.source == source]
+        over = [event for event in own if event.type in ("utterance", "skipped")]
+        assert [event.speaker and event.speaker.name for event in over] == names
+        assert [event.reason for event in over] == [None if name else "other_voice" for name in names]
+        for event in over:
+            mine = [each for each in own if each.id == event.id]
+            assert [each.revision for each in mine] == list(range(len(mine)))
+            types = [each.type for each in mine]
+            assert types == (
+                ["speech_start", "skipped"] if event.reason else ["speech_start", "provisional", "utterance"]
+            )
+    assert len([event for event in recorder.of("utterance") if event.source == "street"]) == 5
+    assert (summary.utterances, summary.skipped) == (2 + 1 + 3 + 5, 3 + 4 + 2)
 
 
 def test_what_is_wrong_with_a_source_is_said_of_that_one(recognizer: Recognizer) -> None:
