@@ -49,7 +49,7 @@ OUTCOMES = {"attributed": "attributed", "right of attributed": "right", "strange
 MEANING = "attributed: got a name; right: of these, the right name; strangers: utterances of theirs that got a name"
 CONVERSATIONS = ("corpus", "talks", "may talk", *OUTCOMES.values())
 TALKS = {"one voice": "one voice", "in turns": "in turns"}
-BOUNDS = {"household list": "household", "open set": "anyone"}
+BOUNDS = {"household list": "household", "open set": "anyone", "one person": "one person"}
 
 
 def measure_verification(
@@ -123,7 +123,8 @@ def describe(voices: Voices, draws: int, model: SpeakerModel, leave_out: LeaveOu
         "clips go through the device's voice activity detection; enrolment clips are of as many emotions as possible, "
         "or all neutral; tests of a given duration are clips cut, or prolonged by others of that speaker and emotion; "
         f"{compared}strangers are other speakers of the corpus, expected with probability {settings.stranger}; "
-        f"a name needs a posterior of {settings.threshold}; in brackets 95 % intervals of a bootstrap over speakers"
+        f"a name needs a posterior of {settings.threshold}, and where one person alone may talk, another voice is left "
+        f"out from a posterior of {settings.gate} on; in brackets 95 % intervals of a bootstrap over speakers"
     )
 
 
@@ -195,6 +196,7 @@ def conversation_rows(figures: Figures) -> list[list[str]]:
         for corpus in corpora_of(figures)
         for of_talk, talk in TALKS.items()
         for of_bound, bound in BOUNDS.items()
+        if (corpus, "attributed", of_talk, of_bound) in figures.means
     ]
 
 

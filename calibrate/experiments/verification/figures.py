@@ -218,6 +218,11 @@ class _Talks:
                 alone = [[name] * TURNS for name in strangers * ROUNDS]
                 self._talk(("one voice", bound), identifier, alone, at_home=False)
             self._talk(("in turns", bound), identifier, [self._turns(household) for _ in range(HOUSEHOLD * ROUNDS)])
+        for person, other in zip(household, strangers, strict=False):
+            identifier = self._identifier([person], HOUSEHOLD_CLIPS, chance)
+            for name in (person, other):
+                talks = [[name] * TURNS] * ROUNDS
+                self._talk(("one voice", "one person"), identifier, talks, at_home=name == person, bound_to=person)
 
     def _identifier(self, household: list[str], count: int, stranger: float) -> Identifier:
         settings = SpeakerSettings()
@@ -233,6 +238,7 @@ class _Talks:
         conversations: list[list[str]],
         target_s: int = 0,
         at_home: bool = True,
+        bound_to: str | None = None,
     ) -> None:
         voices, spoken = self.voices, (self.at_home if at_home else self.of_strangers)[condition]
         for names in conversations:
@@ -242,7 +248,8 @@ class _Talks:
                 if len(rows):
                     clip = int(self.rng.choice(rows))
                     found = identifier.identify(voices.prints[clip], float(voices.duration_s[clip]))
-                    spoken.append((found.name, speaker))
+                    bound = None if found.stranger >= SpeakerSettings().gate else bound_to
+                    spoken.append((bound if bound_to else found.name, speaker))
 
     def _turns(self, household: list[str]) -> list[str]:
         voices = [str(self.rng.choice(household))]
