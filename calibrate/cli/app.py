@@ -15,6 +15,7 @@ from calibrate.cli import (
     mfcc,
     report,
     robustness,
+    sounds,
     strangers,
     sweep,
     table,
@@ -49,7 +50,7 @@ def describe() -> None:
 
 for module in (
     corpus, table, embed, batching, train, evaluate, report, calibrated, compare, crossvalidate, folds, generalise,
-    transfer, sweep, robustness, text_control, strangers, adaptation, verification, household,
+    transfer, sweep, robustness, sounds, text_control, strangers, adaptation, verification, household,
 ):  # fmt: skip
     name = module.__name__.rpartition(".")[2]
     app.command(name.replace("_", "-"), epilog=module.EXAMPLES)(getattr(module, name))
