@@ -27,6 +27,7 @@ REASONS = {
     "status": get_args(StatusReason),
     "utterance": ("repaired", "partial", "no_speech"),
 }
+RELATIVE = {"neutral": -1.62, "happy": 2.31, "sad": -0.4, "angry": -0.2, "fear": 0.1, "disgust": 0.0, "surprise": 0.3}
 HEADER = """\
 # affectd as a library
 
@@ -137,8 +138,8 @@ def _examples() -> Iterator[Event]:
     scores = {"neutral": 0.08, "happy": 0.81, "sad": 0.03, "angry": 0.02, "fear": 0.01, "disgust": 0.01}
     about = {
         "start_s": 4.2, "speaker": SpeakerMatch("Ann", 0.97), "emotion": "happy", "confidence": 0.81,
-        "scores": scores | {"surprise": 0.04}, "adapted": True, "room": 0.25, "bucket_s": 2.5,
-        "provider": "CPUExecutionProvider",
+        "scores": scores | {"surprise": 0.04}, "relative": RELATIVE, "speech": 0.99, "adapted": True,
+        "room": 0.25, "bucket_s": 2.5, "provider": "CPUExecutionProvider",
     }  # fmt: skip
     stages = {"queue": 0.4, "encoder": 14.1, "speaker": 6.2, "adapt": 0.1, "head": 0.1}
     early = {"endpoint": 90.0, "capture": 0.2, **stages, "total": 111.1}

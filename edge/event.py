@@ -76,6 +76,9 @@ class Event:
     """Calibrated probability of ``emotion``."""
     scores: dict[str, float] = field(default_factory=dict)
     """Label to probability; sums to one over the bundle's labels."""
+    relative: dict[str, float] | None = None
+    """Label to how far its log-odds are above what is usual for ``speaker``, the mean of their enrolment clips; absent
+    of strangers."""
     speech: float | None = None
     """Probability that it is speech, and not a cough, a dog or a door; absent where the bundle cannot tell."""
     needs_review: bool = False
@@ -129,6 +132,7 @@ _ANSWER = (
     "emotion",
     "confidence",
     "scores",
+    "relative",
     "speech",
     "needs_review",
     "adapted",
@@ -145,15 +149,15 @@ FIELDS: dict[EventType, tuple[str, ...]] = {
     "partial": _ANSWER,
     "provisional": _ANSWER,
     "resumed": (*_OF_UTTERANCE, "end_s"),
-    "utterance": ("path", "speech", "reason", "message"),
+    "utterance": ("path", "relative", "speech", "reason", "message"),
     "skipped": (*_OF_UTTERANCE, "end_s", "dropped_s", "reason", "message"),
     "status": (*_ANY, "path", "reason", "message"),
     "error": (*_ANY, "path", "message"),
 }
 """What each type has in its JSON, besides ``type`` and ``schema``."""
 OPTIONAL_FIELDS: dict[EventType, tuple[str, ...]] = {
-    **dict.fromkeys(FIELDS, ("path", "speech")),
-    "utterance": ("path", "speech", "reason", "message"),
+    **dict.fromkeys(FIELDS, ("path", "relative", "speech")),
+    "utterance": ("path", "relative", "speech", "reason", "message"),
 }
 """Of these, what only some events of a type have."""
 

@@ -171,6 +171,7 @@ def answer_event(
         emotion=recognition.emotion,
         confidence=recognition.confidence,
         scores=recognition.scores,
+        relative=recognition.relative or None,
         speaker=recognition.speaker,
         adapted=recognition.adapted,
         room=recognition.room,

@@ -12,6 +12,10 @@ from edge.head import LEAST_SPEECH
 
 BAR_CELLS = 6
 UNFINISHED = frozenset({"speech_start", "partial", "provisional", "resumed"})
+UNUSUAL = 1.0
+"""Change of a label's log-odds from which on someone sounds other than usual."""
+MORE = {"neutral": "calmer", "happy": "happier", "sad": "sadder", "angry": "angrier"}
+"""Than usual, in a word; other labels are called ``more`` so."""
 EMOTION_STYLES = {
     "happy": "yellow",
     "surprise": "bright_yellow",
@@ -91,6 +95,10 @@ def _utterance_row(event: Event, width: int) -> Text:
         row.append(
             f"{event.room:4.0%}  {label:<8} {score:4.0%}  {event.latency_ms.get('total', 0):.0f} ms", style="dim"
         )
+    if event.relative:
+        label, change_by = max(event.relative.items(), key=lambda item: item[1])
+        change = MORE.get(label, f"more {label}") if change_by >= UNUSUAL else "as usual"
+        row.append(f"  {change}", style="dim" if change == "as usual" else "bold")
     if event.speech is not None and event.speech < LEAST_SPEECH:
         row.append(" not speech?", style="yellow")
     if event.truncated:

@@ -13,6 +13,7 @@ from edge.event import SpeakerMatch
 from edge.head import LEAST_SPEECH
 from edge.people.household import Household
 from edge.people.stranger import StrangerMemory
+from edge.people.usual import log_odds
 from edge.recognizer import Encoding
 from edge.room import Room
 from edge.speaker import Identification, Identifier
@@ -24,6 +25,8 @@ class Recognition:
 
     scores: dict[str, float]
     """Label to probability, in the bundle's order."""
+    relative: dict[str, float]
+    """Label to what its log-odds are above the person's usual; empty of strangers."""
     encoding: Encoding
     speech: float | None
     """Probability that it is speech; None: the bundle cannot tell."""
@@ -137,6 +140,7 @@ class Conversation:
             shares = bundle.head.probabilities(embedding - offset)
         return Recognition(
             scores=dict(zip(bundle.manifest.labels, shares[0].tolist(), strict=True)),
+            relative=self._relative(speaker, shares[0]),
             encoding=encoding,
             speech=bundle.head.speech.probability(encoding.embedding) if bundle.head.speech else None,
             speaker=speaker,
@@ -177,6 +181,13 @@ class Conversation:
         if household.settings.adapt_strangers and not (found and found.uncertain):
             return None, self._stranger.voice_profile(encoding, pause_s, room), True
         return None, None, False
+
+    def _relative(self, speaker: SpeakerMatch | None, shares: Matrix) -> dict[str, float]:
+        usual = self.household.usual(speaker.name) if speaker else None
+        if usual is None:
+            return {}
+        labels = self.household.bundle.manifest.labels
+        return dict(zip(labels, (log_odds(shares) - usual).tolist(), strict=True))
 
     def _identify(self, encoding: Encoding, pause_s: float) -> Identification | None:
         if encoding.voiceprint is None or not self.household.recognises:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
 from edge.bundle import Bundle
 from edge.errors import ModelError
 from edge.people.store import SpeakerStore
 from edge.people.store.person import Person, fold_name
+from edge.people.usual import usual_log_odds
 from edge.people.voice_profiles import clips_for, comparable, voice_profile_of
 from edge.settings import SpeakerSettings
 from edge.speaker import Identifier
@@ -28,6 +31,8 @@ class Member:
     """None: not enrolled with this encoder, or not by this version."""
     prints: Matrix
     """``float32[n, voiceprint_dim]``; none that another speaker encoder made."""
+    usual: Matrix | None = None
+    """``float32[labels]``, see ``usual_log_odds``; None where there are no clips of this encoder."""
 
 
 class Household:
@@ -99,6 +104,10 @@ class Household:
         """Return the voice profile of a member."""
         return self.members[name].voice_profile
 
+    def usual(self, name: str) -> Matrix | None:
+        """Return how a member sounds on the whole, see ``Member``."""
+        return self.members[name].usual
+
     def identifier(self) -> Identifier:
         """Return a fresh identifier of those who have voiceprints; raises ModelError if the bundle makes none."""
         calibration, settings = self.bundle.calibration, self.settings
@@ -145,8 +154,13 @@ class Household:
         self.version = version
 
     def _member(self, store: SpeakerStore, person: Person) -> Member:
-        prints = comparable(clips_for(store, person, self.bundle), self.bundle)[0]
+        clips = clips_for(store, person, self.bundle)
+        prints = comparable(clips, self.bundle)[0]
         try:
-            return Member(person, voice_profile_of(store, person, self.bundle), prints)
+            voice_profile = voice_profile_of(store, person, self.bundle)
         except ModelError:  # of an import, or an older version: the others must not suffer
+            voice_profile = None
+        if voice_profile is None:
             return Member(person, None, prints)
+        embeddings = np.array([clip.embedding for clip in clips], np.float32)
+        return Member(person, voice_profile, prints, usual_log_odds(self.bundle.head, voice_profile, embeddings))

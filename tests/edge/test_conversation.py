@@ -71,6 +71,27 @@ def test_people_are_named_and_adapted_to(recognizer: Recognizer, folder: Path) -
             assert 0.8 <= heard.speaker.score <= 1
 
 
+def test_a_persons_change_is_against_their_own_usual(recognizer: Recognizer, folder: Path) -> None:
+    room = Room(recognizer, folder)
+    assert room.hear(cem).relative == {}
+    usual = [room.hear(anna, seed, LOUD).relative for seed in range(8)]
+    louder = room.hear(anna, 0, 2.5 * LOUD).relative
+    assert set(louder) == set(recognizer.bundle.manifest.labels)
+    for label in louder:
+        assert np.mean([each[label] for each in usual]) == pytest.approx(0, abs=0.8)
+    assert louder["angry"] > max(each["angry"] for each in usual) + 1
+    assert louder["neutral"] < np.mean([each["neutral"] for each in usual])
+
+
+def test_someone_with_a_profile_but_no_clips_has_no_usual(recognizer: Recognizer, folder: Path) -> None:
+    room = Room(recognizer, folder, only="Anna")
+    anna_ = room.household.members["Anna"]
+    room.household.members["Anna"] = replace(anna_, usual=None)
+    heard = room.hear(anna)
+    assert heard.speaker
+    assert heard.relative == {}
+
+
 def deaf_to_speech(recognizer: Recognizer) -> Recognizer:
     """Return a recogniser whose bundle takes loud sounds for no speech: the embedding starts with the mean of |x|."""
     speech = SpeechCheck(np.array([-1e4, 0, 0], np.float32), 1e3)

@@ -23,6 +23,7 @@ EVENTS = st.builds(
     emotion=st.none() | TEXT,
     confidence=st.none() | st.floats(0, 1),
     scores=st.dictionaries(TEXT, st.floats(0, 1)),
+    relative=st.none() | st.dictionaries(TEXT, NUMBER),
     speech=st.none() | st.floats(0, 1),
     needs_review=st.booleans(),
     adapted=st.booleans(),

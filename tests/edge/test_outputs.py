@@ -72,6 +72,20 @@ def test_a_row_tells_the_speaker_what_was_cut_and_what_was_lost() -> None:
     assert row.rstrip().endswith("535 ms … 1.2 s lost")
 
 
+@pytest.mark.parametrize(
+    ("relative", "word"),
+    [
+        ({"sad": -1.0, "angry": 2.5, "fear": 1.5}, "angrier"),
+        ({"sad": -1.0, "angry": 0.5, "fear": 1.5}, "more fear"),
+        ({"sad": -1.0, "angry": 0.5, "fear": 0.9}, "as usual"),
+    ],
+)
+def test_a_row_says_in_a_word_how_else_than_usual_someone_sounds(relative: dict[str, float], word: str) -> None:
+    ann = SpeakerMatch("Ann", 0.9)
+    assert printed(utterance(speaker=ann, relative=relative), width=100).rstrip().endswith(f"535 ms  {word}")
+    assert word not in printed(utterance(speaker=ann), width=100)
+
+
 def test_a_row_doubts_what_is_no_speech() -> None:
     assert "not speech?" in printed(utterance(speech=0.2), width=100)
     assert "not speech?" in printed(utterance(speech=0.2, path="dog.wav"), width=100)
