@@ -6,6 +6,7 @@ Clips are chosen by a rule that knows nothing of any model, and joined over one 
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,8 @@ GENDERS = ("f", "m")
 """Who speaks in turn: the first test speaker of each, women first."""
 TURN_EMOTIONS = EMOTIONS[:6]
 SENTENCE, TAKE = "Kids are talking by the door", "01"
+NAMES = ("Ann", "Ben")
+"""That the people are enrolled under, in the order in which they begin."""
 PAUSES_S = (0.6, 0.9, 1.3, 0.8, 1.1, 1.4, 1.0)
 """Before the first voice, between voices, and after the last."""
 app = new_app("python examples/make_conversation.py", "Make the example conversation.", "")
@@ -48,8 +51,12 @@ def make(
     data: Annotated[Path, typer.Argument(help="Folder with ravdess/ and splits.csv.")],
     out: Annotated[Path, typer.Argument(help="Folder for conversation.flac and conversation.csv.")],
 ) -> None:
-    """Write the conversation and its script."""
+    """Write the conversation and its script, and for each person clips to enrol with."""
     utterances = choose(data)
+    for name, clips in enrolment_clips(data, utterances).items():
+        (out / "people" / name).mkdir(parents=True, exist_ok=True)
+        for clip in clips:
+            shutil.copyfile(clip.path, out / "people" / name / clip.path.name)
     samples, turns = join(utterances)
     soundfile.write(out / "conversation.flac", samples, SAMPLE_RATE_HZ, "PCM_16")
     with (out / "conversation.csv").open("w", encoding="utf-8", newline="") as file:
@@ -89,6 +96,22 @@ def choose(data: Path) -> list[Utterance]:
             raise UsageError(f"{data}: no {emotion} clip of {SENTENCE!r}, take {TAKE}, by test speaker {speaker}")
         chosen.append(max(takes, key=lambda utterance: utterance.intensity or 0))
     return chosen
+
+
+def enrolment_clips(data: Path, turns: list[Utterance]) -> dict[str, list[Utterance]]:
+    """Return name and clips of who speaks: the other sentence, first take, normal intensity, each of eight emotions."""
+    listed = read_corpus("ravdess", data / "ravdess").utterances
+    found = {}
+    for name, speaker in zip(NAMES, dict.fromkeys(turn.speaker for turn in turns), strict=True):
+        found[name] = [
+            utterance
+            for utterance in listed
+            if utterance.speaker == speaker
+            and utterance.text != SENTENCE
+            and utterance.intensity == 1
+            and utterance.path.stem.split("-")[5] == TAKE
+        ]
+    return found
 
 
 def join(utterances: list[Utterance]) -> tuple[Waveform, list[Turn]]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from edge import __version__
-from edge.cli import analyze, config, devices, doctor, enroll, profile, rooms, run, speakers
+from edge.cli import analyze, config, demo, devices, doctor, enroll, profile, rooms, run, speakers
 from edge.cli.kit.entry import examples, launch, new_app
 
 app = new_app(
@@ -25,7 +25,7 @@ app = new_app(
         "affectd profile                      where does the time go?",
     ),
 )
-for command in (run, analyze, enroll, profile, devices, doctor):
+for command in (run, analyze, enroll, demo, profile, devices, doctor):
     app.add_typer(command.app)
 app.add_typer(speakers.app, name="speakers")
 app.add_typer(rooms.app, name="rooms")
