@@ -146,7 +146,7 @@ class SpeakerSettings(Section):
     only: Names = ()
     """Enrolled people whom the source is bound to, separated by commas. Everything heard is from the only one, or from
     one of several; empty lets strangers speak too."""
-    gate: Annotated[float, Field(ge=0.5, le=1)] = 0.9
+    gate: Annotated[float, Field(ge=0.5, le=1)] = 0.8
     """What `affectd run` hears of a bound source and is from nobody of `only`, from this probability on, is left out by
     a `skipped` event; 1 takes it for theirs."""
     threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.7
