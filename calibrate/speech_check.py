@@ -12,9 +12,9 @@ from calibrate.dataset import Part
 from calibrate.run import Run
 from calibrate.training.regression import softmax_regression
 from calibrate.training.sources import FeatureSource
-from edge.analyze import find_audio
 from edge.arrays import Doubles, Matrix
 from edge.head import SpeechCheck
+from edge.recordings import find_audio
 
 PENALTY = 0.001
 """L2 penalty of the logistic regression."""

@@ -104,10 +104,10 @@ class Event:
     """File that it is about (``affectd analyze``)."""
     reason: SkipReason | StatusReason | None = None
     """Why an utterance was skipped, ``too_slow``: the encoder did not keep up, ``other_voice``: it is from nobody of
-    those whom the source is bound to; or what a ``status`` is about. From ``digital_silence`` to ``clipping`` it is why nobody is heard, until ``recovered``. Of a file or stream,
-    ``repaired``: samples that were no sound are interpolated; ``partial``: not all of it is there, or can be read;
-    ``no_speech``: it has no utterance. Where a file is one utterance (``--whole-file``) the gravest of these stands in
-    the utterance."""
+    those whom the source is bound to; or what a ``status`` is about. From ``digital_silence`` to ``clipping`` it is why
+    nobody is heard, until ``recovered``. Of a file or stream, ``repaired``: samples that were no sound are
+    interpolated; ``partial``: not all of it is there, or can be read; ``no_speech``: it has no utterance. Where a file
+    is one utterance (``--whole-file``) the gravest of these stands in the utterance."""
     message: str | None = None
     """The same for people."""
 
@@ -149,7 +149,7 @@ FIELDS: dict[EventType, tuple[str, ...]] = {
     "partial": _ANSWER,
     "provisional": _ANSWER,
     "resumed": (*_OF_UTTERANCE, "end_s"),
-    "utterance": ("path", "relative", "speech", "reason", "message"),
+    "utterance": (*_ANSWER, "reason", "message"),
     "skipped": (*_OF_UTTERANCE, "end_s", "dropped_s", "reason", "message"),
     "status": (*_ANY, "path", "reason", "message"),
     "error": (*_ANY, "path", "message"),

@@ -14,7 +14,7 @@ from calibrate.recipe import read_recipe
 from calibrate.report import Report, Table, rounded
 from calibrate.training.augment import add_noise
 from calibrate.workspace import Workspace
-from edge.analyze import analyze, find_audio
+from edge.analyze import analyze
 from edge.audio import Waveform, read_audio
 from edge.bundle import Bundle
 from edge.errors import AudioFileError, ModelError
@@ -22,6 +22,7 @@ from edge.event import Event
 from edge.head import LEAST_SPEECH
 from edge.people.household import Household
 from edge.recognizer import Recognizer
+from edge.recordings import find_audio
 from edge.settings import Settings, SpeakerSettings
 
 SNRS_DB = (None, 10.0, 0.0)
@@ -118,7 +119,8 @@ def _events(
     household = Household(recognizer.bundle, settings.speakers)
     with progress_bar() as progress:
         tracked = progress.track(waveforms, total=count, description=what)
-        return [list(analyze([waveform], recognizer, household, settings)) for waveform in tracked]
+        recordings = (analyze([waveform], recognizer, household, settings) for waveform in tracked)
+        return [[event for event in mine if event.type == "utterance"] for mine in recordings]
 
 
 def _noisy(paths: Sequence[Path], snr_db: float | None) -> Iterator[Waveform]:

@@ -66,7 +66,7 @@ def _people(folder: Path) -> dict[str, list[Path]]:
     Raises:
         UsageError: something of the demo is not there.
     """
-    from edge.analyze import find_audio
+    from edge.recordings import find_audio
 
     if not (folder / CONVERSATION).is_file():
         raise UsageError(f"{folder}: has no {CONVERSATION}: run it in a checkout of affectd, or name a folder with one")
