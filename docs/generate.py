@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import TypeAdapter
 
 import edge
+from edge.errors import ExitCode
 from edge.event import FIELDS, OPTIONAL_FIELDS, SCHEMA, Event, EventType, SkipReason, SpeakerMatch, StatusReason
 from edge.outputs.csv_table import COLUMNS
 from edge.settings.reference import settings_markdown
@@ -54,7 +55,10 @@ def _names() -> Iterator[str]:
     yield "| class | of | exit code of the commands | |\n|---|---|---|---|"
     for name, found in objects:
         if isinstance(found, type) and issubclass(found, Exception):
-            yield f"| `edge.{name}` | `{found.__bases__[0].__name__}` | {found.exit_code} | {_first(found)} |"
+            yield f"| `edge.{name}` | `{found.__bases__[0].__name__}` | {int(found.exit_code)} | {_first(found)} |"
+    yield "\n### Exit codes\n"
+    yield "| code of `affectd`, `affectd-calibrate` and `affectd-export` | |\n|---|---|"
+    yield from (f"| {int(code)} | {code.meaning} |" for code in ExitCode)
     yield ""
 
 

@@ -13,11 +13,15 @@
 Importing it is light: what a name needs is imported when the name is first used.
 """
 
+from __future__ import annotations
+
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as in ``typing``, which takes a while to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from edge.errors import AffectdError, AudioDeviceError, AudioFileError, ModelError, StoreError, UsageError
     from edge.event import Event, SpeakerMatch
     from edge.listening import Listening, listen

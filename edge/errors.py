@@ -4,39 +4,65 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from typing import TypeVar
 
 Choice = TypeVar("Choice", bound=str)
 
 
+class ExitCode(IntEnum):
+    """How a command ends; ``meaning`` says when."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> ExitCode:
+        """Return a code with its meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    FINE = 0, "done; of `run`, `enroll` and `profile --attach` also when Ctrl-C ended them"
+    FAILED = (
+        1,
+        "audio that cannot be read, an output that cannot be written (further), as on a full disk, consent or another "
+        "question that was refused, nothing to enrol, or a `doctor` that found something broken",
+    )
+    USAGE = 2, "a command, option, setting or file name that is not valid"
+    MODEL = 3, "a model that is missing or damaged, or does not run"
+    DEVICE = 4, "audio devices"
+    STORE = 5, "the speaker store"
+    INTERRUPTED = 130, "Ctrl-C"
+
+
 class AffectdError(Exception):
     """Root of every error raised on purpose. The message says what was wrong, where, and what is allowed."""
 
-    exit_code = 1
+    exit_code = ExitCode.FAILED
 
 
 class UsageError(AffectdError):
     """A command, option or setting that is not valid."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class ModelError(AffectdError):
     """A bundle or model that is missing, damaged or does not keep its contract."""
 
-    exit_code = 3
+    exit_code = ExitCode.MODEL
 
 
 class AudioDeviceError(AffectdError):
     """A microphone or sound system that is absent or failed."""
 
-    exit_code = 4
+    exit_code = ExitCode.DEVICE
 
 
 class StoreError(AffectdError):
     """The speaker store: missing key, damaged file, unknown person."""
 
-    exit_code = 5
+    exit_code = ExitCode.STORE
 
 
 class OutputError(AffectdError):
@@ -48,14 +74,20 @@ class AudioFileError(AffectdError):
 
 
 def nearest(value: str, allowed: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the closest allowed word, or an empty string when none is close."""
-    close = difflib.get_close_matches(value, list(allowed), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """Return ``" (did you mean 'x'?)"`` for the closest allowed word, in any case; empty when none is close."""
+    by_fold = {word.casefold(): word for word in allowed if word != value}
+    close = difflib.get_close_matches(value.casefold(), by_fold, n=1)
+    return f" (did you mean {by_fold[close[0]]!r}?)" if close else ""
 
 
 def printable(text: str) -> str:
     """Return text as one line, whatever is in the name of a file: what cannot be printed is escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def one_line(text: str) -> str:
+    """Return a message as one line: lines that a library made are joined, and what cannot be printed is escaped."""
+    return printable(" ".join(filter(None, map(str.strip, text.splitlines()))))
 
 
 def one_of(what: str, value: str, allowed: Sequence[Choice], *others: str) -> Choice:

@@ -1,63 +1,10 @@
-"""The ``affectd-calibrate`` command: every command is a function of its own name in a file of that name."""
+"""The entry point of ``affectd-calibrate``. It imports next to nothing before Ctrl-C is taken care of."""
 
-from calibrate.cli import (
-    adaptation,
-    batching,
-    calibrated,
-    compare,
-    corpus,
-    crossvalidate,
-    embed,
-    evaluate,
-    folds,
-    generalise,
-    household,
-    mfcc,
-    report,
-    robustness,
-    sounds,
-    strangers,
-    sweep,
-    table,
-    text_control,
-    train,
-    transfer,
-    verification,
-)
-from edge.cli.kit.entry import examples, launch, new_app
+from __future__ import annotations
 
-app = new_app(
-    "affectd-calibrate",
-    "Train and evaluate: from emotional speech corpora to a model that [bold]affectd-export[/bold] bundles.",
-    examples(
-        "affectd-calibrate corpus ravdess data/ravdess            what is in a folder, and what does not fit",
-        "affectd-calibrate train configs/default-train.toml --data data --encoder models/whisper-base",
-        "affectd-calibrate evaluate runs/default --data data      figures on the test speakers",
-    ),
-)
-features = new_app("features", "Describe what is in the recordings of a corpus.", mfcc.EXAMPLES)
-
-
-@app.callback()
-def calibrate() -> None:
-    """Options before any command."""
-
-
-@features.callback()
-def describe() -> None:
-    """Options before any feature."""
-
-
-for module in (
-    corpus, table, embed, batching, train, evaluate, report, calibrated, compare, crossvalidate, folds, generalise,
-    transfer, sweep, robustness, sounds, text_control, strangers, adaptation, verification, household,
-):  # fmt: skip
-    name = module.__name__.rpartition(".")[2]
-    app.command(name.replace("_", "-"), epilog=module.EXAMPLES)(getattr(module, name))
-features.command(epilog=mfcc.EXAMPLES)(mfcc.mfcc)
-app.add_typer(features, name="features")
+from edge.cli.kit.start import start
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    launch(app, "affectd-calibrate")
+    start("calibrate.cli.commands", "affectd-calibrate")

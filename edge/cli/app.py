@@ -1,52 +1,10 @@
-"""The ``affectd`` command as a whole.
-
-Exit codes: 0 fine; 1 audio that cannot be read, a failed ``doctor``, a refused consent or nothing to enrol; 2 usage;
-3 model; 4 audio devices; 5 store.
-"""
+"""The entry point of ``affectd``. It imports next to nothing before Ctrl-C is taken care of."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from edge import __version__
-from edge.cli import analyze, config, demo, devices, doctor, enroll, profile, rooms, run, speakers
-from edge.cli.kit.entry import examples, launch, new_app
-
-app = new_app(
-    "affectd",
-    "On-device speech emotion: who spoke and how they sounded. No audio leaves this machine.",
-    examples(
-        "affectd run                          listen to the default microphone",
-        "affectd analyze recordings/ --csv emotions.csv",
-        "affectd enroll anna                  get to know a voice, at the microphone",
-        "affectd doctor                       is everything in place?",
-        "affectd profile                      where does the time go?",
-    ),
-)
-for command in (run, analyze, enroll, demo, profile, devices, doctor):
-    app.add_typer(command.app)
-app.add_typer(speakers.app, name="speakers")
-app.add_typer(rooms.app, name="rooms")
-app.add_typer(config.app, name="config")
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(f"affectd {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def affectd(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Options before any command."""
+from edge.cli.kit.start import start
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    launch(app, "affectd")
+    start("edge.cli.commands", "affectd")

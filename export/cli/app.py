@@ -1,30 +1,10 @@
-"""The ``affectd-export`` command: every command in a file of its own, which imports its work when it is called."""
+"""The entry point of ``affectd-export``. It imports next to nothing before Ctrl-C is taken care of."""
 
 from __future__ import annotations
 
-from edge.cli.kit.entry import examples, launch, new_app
-from export.cli import bundle, check, distil, engines, replace_speaker, speaker
-
-app = new_app(
-    "affectd-export",
-    "Turn a trained run into a bundle that [bold]affectd[/bold] runs: ONNX graph, int8, checks, model card.",
-    examples("affectd-export bundle runs/default --data data --out bundles/mine"),
-)
-
-
-@app.callback()
-def export() -> None:
-    """Options before any command."""
-
-
-app.command(epilog=bundle.EXAMPLES)(bundle.bundle)
-app.command(epilog=check.EXAMPLES)(check.check)
-app.command(epilog=distil.EXAMPLES)(distil.distil)
-app.command(epilog=engines.EXAMPLES)(engines.engines)
-app.command(epilog=replace_speaker.EXAMPLES)(replace_speaker.replace_speaker)
-app.command(epilog=speaker.EXAMPLES)(speaker.speaker)
+from edge.cli.kit.start import start
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    launch(app, "affectd-export")
+    start("export.cli.commands", "affectd-export")

@@ -70,7 +70,7 @@ def test_from_a_corpus_folder_to_figures_in_a_process_of_its_own(
 
 
 def test_the_command_line_itself_waits_for_no_torch() -> None:
-    code = "import sys, calibrate.cli.app; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    code = "import sys, calibrate.cli.commands; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
 
 

@@ -19,12 +19,18 @@ def loaded_by(*modules: str) -> set[str]:
 
 
 def test_the_device_side_never_loads_the_training_side() -> None:
-    assert {"edge.cli.app", "edge.engine", "edge.recognizer", "edge.capture.microphone", "edge.cli.run"} <= set(MODULES)
+    assert {"edge.cli.commands", "edge.engine", "edge.recognizer", "edge.capture.microphone", "edge.cli.run"} <= set(
+        MODULES
+    )
     assert not loaded_by("edge", *MODULES) & FORBIDDEN
 
 
 def test_the_command_line_starts_light() -> None:
-    assert not loaded_by("edge.cli.app") & {"numpy", "onnxruntime", "pydantic", "soundfile", "pyaudio"}
+    assert not loaded_by("edge.cli.commands") & {"numpy", "onnxruntime", "pydantic", "soundfile", "pyaudio"}
+
+
+def test_ctrl_c_is_taken_care_of_before_anything_heavy_is_imported() -> None:
+    assert not loaded_by("edge.cli.app") & {"typer", "rich", "logging", "numpy"}
 
 
 def test_capture_loads_pyaudio_only_for_a_microphone_that_is_opened() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def screen() -> Console:
-    """Return standard output; names that its encoding does not have are escaped."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    """Return standard output."""
     return Console()
 
 
@@ -52,11 +49,11 @@ def say(text: str) -> None:
 
 
 def confirmed(question: str) -> bool:
-    """Ask on the terminal; the end of input and Ctrl-C are a no."""
+    """Ask on the terminal; the end of input is a no."""
     try:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline()
-    except (KeyboardInterrupt, UnicodeDecodeError):
+    except UnicodeDecodeError:
         answer = ""
     if not answer.endswith("\n"):
         print(file=sys.stderr)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import typer
 
-from edge.errors import AffectdError, ModelError
+from edge.cli.kit.streams import flush_output, open_streams
+from edge.errors import AffectdError, ExitCode, ModelError, OutputError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from click import ClickException as ClickError
+else:
+    ClickError = typer.BadParameter.__mro__[2]  # of click, or of typer's own copy of it
 
 PACKAGES = ("edge", "calibrate", "export")
 
@@ -38,18 +47,50 @@ def examples(*lines: str) -> str:
     return "\n\n".join(["[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)])
 
 
-def launch(app: typer.Typer, name: str) -> None:
-    """Run a command line and exit with its code; an error is one line on standard error, unless debugging."""
+def run(app: typer.Typer, name: str) -> int:
+    """Run a command line and return its exit code; an error is one line on standard error, unless debugging.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, while it starts or ends.
+    """
+    open_streams()
     logging.basicConfig(format=f"{name}: %(message)s", level=logging.WARNING)
     try:
         try:
-            app(prog_name=name)
-        except ModuleNotFoundError as error:
-            if error.name != "onnxruntime":
-                raise
-            raise ModelError("onnxruntime is not installed: pip install 'affectd[cpu]' (or [gpu])") from error
+            code = _called(app, name)
+        finally:
+            flush_output()
+        return code
+    except BrokenPipeError:  # the reader has gone, and does not want to know
+        return ExitCode.FAILED
     except AffectdError as error:
         if logging.getLogger(PACKAGES[0]).isEnabledFor(logging.DEBUG):
             raise
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        with suppress(OSError):  # where standard error is full, the exit code says it
+            print(f"{name}: {one_line(str(error))}", file=sys.stderr)
+        return error.exit_code
+
+
+def _called(app: typer.Typer, name: str) -> int:
+    """Run a command line and return its exit code; raises AffectdError, whatever is wrong outside of the program."""
+    try:
+        return int(app(prog_name=name, standalone_mode=False) or 0)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except ClickError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help is out
+            return ExitCode.USAGE
+        context = getattr(error, "ctx", None)
+        hint = f" ({context.command_path} --help)" if context else ""
+        raise UsageError(f"{error.format_message()}{hint}") from error
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
+        raise ModelError("onnxruntime is not installed: pip install 'affectd[cpu]' (or [gpu])") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = "standard output cannot be written" if error.filename is None else os.fsdecode(error.filename)
+        raise OutputError(f"{where}: {error.strerror}") from error

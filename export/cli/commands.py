@@ -1,0 +1,25 @@
+"""The ``affectd-export`` command: every command in a file of its own, which imports its work when it is called."""
+
+from __future__ import annotations
+
+from edge.cli.kit.entry import examples, new_app
+from export.cli import bundle, check, distil, engines, replace_speaker, speaker
+
+app = new_app(
+    "affectd-export",
+    "Turn a trained run into a bundle that [bold]affectd[/bold] runs: ONNX graph, int8, checks, model card.",
+    examples("affectd-export bundle runs/default --data data --out bundles/mine"),
+)
+
+
+@app.callback()
+def export() -> None:
+    """Options before any command."""
+
+
+app.command(epilog=bundle.EXAMPLES)(bundle.bundle)
+app.command(epilog=check.EXAMPLES)(check.check)
+app.command(epilog=distil.EXAMPLES)(distil.distil)
+app.command(epilog=engines.EXAMPLES)(engines.engines)
+app.command(epilog=replace_speaker.EXAMPLES)(replace_speaker.replace_speaker)
+app.command(epilog=speaker.EXAMPLES)(speaker.speaker)
