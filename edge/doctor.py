@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
@@ -11,14 +12,27 @@ from importlib import metadata
 import numpy as np
 
 from edge import __version__
-from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.audio import SAMPLE_RATE_HZ, Waveform, open_audio
 from edge.bundle import Bundle
-from edge.capture.devices import list_devices
-from edge.errors import AffectdError, AudioDeviceError, ModelError
-from edge.settings import EncoderSettings, LoadedSettings, VadSettings
+from edge.capture.devices import choose_device, list_devices
+from edge.errors import AffectdError, AudioDeviceError, ModelError, UsageError
+from edge.files import check_writable
+from edge.folders import expanded
+from edge.people.households import Households
+from edge.people.store import SpeakerStore
+from edge.settings import (
+    CaptureSettings,
+    EncoderSettings,
+    LoadedSettings,
+    OutputSettings,
+    Settings,
+    SpeakerSettings,
+    VadSettings,
+)
 from edge.vad import detector_name
 
 PACKAGES = ("numpy", "soundfile", "soxr", "webrtcvad-wheels", "earshot", "safetensors", "pydantic", "rich", "typer")
+TELEMETRY = "ORT_DISABLE_TELEMETRY"
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -42,18 +56,24 @@ class Check:
 
 def diagnose(loaded: LoadedSettings) -> list[Check]:
     """Return every check, in the order in which one would repair things."""
-    encoder = loaded.settings.encoder
+    settings = loaded.settings
+    encoder = settings.encoder
     return [
         Check("affectd", Verdict.GOOD, __version__),
         Check("python", Verdict.GOOD, f"{platform.python_version()} on {platform.platform()}"),
         Check("packages", Verdict.GOOD, ", ".join(f"{name} {_version(name)}" for name in PACKAGES)),
         _settings_check(loaded),
-        _attempt("voice activity", lambda: _voice_activity(loaded.settings.vad)),
+        _attempt("telemetry", _telemetry),
+        _attempt("voice activity", lambda: _voice_activity(settings.vad)),
         _attempt("onnxruntime", _onnxruntime),
         _attempt("bundle", lambda: _bundle(encoder)),
         _attempt("provider", lambda: _provider(encoder)),
         _attempt("self-test", lambda: _self_test(encoder)),
+        _attempt("speaker store", lambda: _store(settings.speakers)),
+        _attempt("people", lambda: _people(settings)),
         _attempt("microphones", _microphones, otherwise=Verdict.ABSENT),
+        _attempt("source", lambda: "; ".join(map(_source, settings.sources or (settings.capture,)))),
+        _attempt("outputs", lambda: _outputs(settings.outputs)),
     ]
 
 
@@ -83,6 +103,13 @@ def _voice_activity(settings: VadSettings) -> str:
     return (
         f"{name}: installed" if name == "earshot" else f"{name}: earshot, which hears more in noise, is not installed"
     )
+
+
+def _telemetry() -> str:
+    """Say that onnxruntime does not report to its vendor: of all that runs here only it would."""
+    if os.environ.get(TELEMETRY) != "1":
+        raise UsageError(f"{TELEMETRY} was changed after affectd set it to 1: onnxruntime may report to its vendor")
+    return f"off: {TELEMETRY}=1 before onnxruntime is loaded; affectd itself has none"
 
 
 def _onnxruntime() -> str:
@@ -141,6 +168,40 @@ def _self_test(settings: EncoderSettings) -> str:
         f"{len(waveform) / SAMPLE_RATE_HZ:.1f} s took {encoding.encoder_ms:.1f} ms{spoken} on "
         f"{recognizer.encoder.provider}, {settings.threads} thread(s)"
     )
+
+
+def _store(settings: SpeakerSettings) -> str:
+    if not settings.enabled:
+        return "off, by the settings"
+    with SpeakerStore.open(settings.store_folder, readonly=True) as store:
+        if not store.path.exists():
+            return f"none yet: {store.path} appears with the first person who is enrolled"
+        origin = store.key_origin()
+        key = f"the key {origin} opens it" if origin else "it has no key yet, as nothing is in it to encrypt"
+        return f"{store.path} is sound and {key}; {len(store.people())} enrolled"
+
+
+def _people(settings: Settings) -> str:
+    """Say who is known to each source, if they differ; raises AffectdError for a name that nobody has."""
+    known = Households(Bundle.load(settings.encoder.bundle_folder), settings.speakers)
+    households = [known.bound_to(source.speakers) for source in settings.sources] or [known.bound_to(())]
+    known.load()
+    return "; ".join(dict.fromkeys(map(str, households)))
+
+
+def _source(settings: CaptureSettings) -> str:
+    """Say what a source would read; raises AffectdError if it would not open."""
+    if settings.source == "mic":
+        return f"microphone {choose_device(list_devices(), settings.device).name!r}"
+    if settings.source == "-":
+        return "standard input"
+    open_audio(expanded(settings.source)).close()
+    return settings.source
+
+
+def _outputs(settings: Sequence[OutputSettings]) -> str:
+    check_writable(expanded(output.path) for output in settings if output.path)
+    return ", ".join(f"{output.type} {output.path}".strip() for output in settings) or "standard output"
 
 
 def _microphones() -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.errors import UsageError
+from edge.errors import OutputError, UsageError
 
 HEAD_BYTES = 4_096
 """Of a file, by which an output is known."""
+DISK_FAILURES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""That the user's words have no part in."""
 PREFIX_CHARS = 50
 """Of a file's name in that of its temporary folder; a name has at most 255 bytes, a character at most 4."""
 
@@ -47,6 +50,7 @@ def write_file(path: Path, content: bytes | str, private: bool = False, replace:
 
     Raises:
         UsageError: it cannot be written, it exists and is not to be replaced, or it is to be private and is no file.
+        OutputError: the disk is full or failed.
     """
     try:
         data = content.encode() if isinstance(content, str) else content
@@ -60,7 +64,8 @@ def write_file(path: Path, content: bytes | str, private: bool = False, replace:
     except FileExistsError:
         raise UsageError(f"{path} exists already") from None
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        kind = OutputError if error.errno in DISK_FAILURES else UsageError
+        raise kind(f"cannot write {path}: {error.strerror}") from None
     except UnicodeEncodeError:
         raise UsageError(f"cannot write {path}: it would hold a path that is not UTF-8") from None
 

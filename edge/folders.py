@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import platformdirs
 
 NAME = "affectd"
+NO_HOME = Path("/nonexistent")
+"""The home of users without one, as Debian has it: nothing is there, and nothing can be written."""
+
+logger = logging.getLogger(__name__)
 
 
 def config_folder() -> Path:
     """Return the folder of the settings file: ``$XDG_CONFIG_HOME/affectd``, by default in ``~/.config``."""
-    return _absolute(platformdirs.user_config_path(NAME), ".config")
+    return _of_the_user(platformdirs.user_config_path, ".config")
 
 
 def data_folder() -> Path:
     """Return the folder of the speaker store: ``$XDG_DATA_HOME/affectd``, by default in ``~/.local/share``."""
-    return _absolute(platformdirs.user_data_path(NAME), ".local/share")
+    return _of_the_user(platformdirs.user_data_path, ".local/share")
 
 
 def cache_folder() -> Path:
     """Return the folder of what can be computed again: ``$XDG_CACHE_HOME/affectd``, by default in ``~/.cache``."""
-    return _absolute(platformdirs.user_cache_path(NAME), ".cache")
+    return _of_the_user(platformdirs.user_cache_path, ".cache")
 
 
 def runtime_folders() -> list[Path]:
@@ -41,6 +48,24 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def _absolute(found: Path, default: str) -> Path:
-    """Ignore a relative folder, as the specification says and platformdirs before 4.11.8 (for Python 3.10) does not."""
-    return found if found.is_absolute() else Path.home() / default / NAME
+def _of_the_user(find: Callable[[str], Path], default: str) -> Path:
+    """Return a folder of the user's; of one who has no home, or whose ``HOME`` is another's, there is none."""
+    try:
+        found = find(NAME)
+        # As the specification says, and platformdirs before 4.11.8 (for Python 3.10) does not.
+        if not found.is_absolute():
+            found = Path.home() / default / NAME
+        found.stat()
+    except RuntimeError:
+        return NO_HOME / default / NAME
+    except PermissionError:
+        _say_once(found)
+        return NO_HOME / default / NAME
+    except OSError:
+        pass  # there is none yet
+    return found
+
+
+@cache
+def _say_once(folder: Path) -> None:
+    logger.warning("%s cannot be entered by this user, and is taken for empty: is HOME another's?", folder)

@@ -100,7 +100,7 @@ class RoomStore:
         """Write a room, complete or not at all, sealed and readable by its owner alone.
 
         Raises:
-            UsageError: it cannot be written.
+            UsageError, OutputError: it cannot be written.
             StoreError: the key cannot be read.
         """
         manifest = bundle.manifest

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.arrays import Matrix
 from edge.bundle import Bundle
-from edge.errors import StoreError, UsageError
+from edge.errors import AffectdError, UsageError
 from edge.room import Room
 from edge.room_store import RoomStore
 from edge.settings import Settings
@@ -37,6 +37,8 @@ class StreamRoom:
         """There was a file of this room when it was last looked for."""
         self._saved_at_s = -math.inf
         self._everyone: frozenset[str] = frozenset()
+        self._trouble = ""
+        """Why the room was not saved the last time."""
 
     def of(self, source: str) -> Room:
         """Return the room of the source by its present name: another microphone is another room."""
@@ -83,8 +85,11 @@ class StreamRoom:
         try:
             self._store.save(self._source, self._bundle, self._room)
             self._kept = True
-        except (UsageError, StoreError) as error:
-            logger.warning("the room of %s is not remembered: %s", self._source, error)
+        except AffectdError as error:
+            # Where nothing can be written, once is enough.
+            if str(error) != self._trouble:
+                logger.warning("the room of %s is not remembered: %s", self._source, error)
+            self._trouble = str(error)
 
     def _remove(self) -> None:
         """Remove the file; trouble is a line in the log."""

@@ -93,7 +93,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_licence(wheel: Path)
 
 def test_the_installed_commands_work_away_from_the_checkout(installed: Path, tmp_path: Path) -> None:
     assert run((installed / "affectd", "--version"), tmp_path).stdout == f"affectd {__version__}\n"
-    diagnosis = run((installed / "affectd", "doctor", "--json"), tmp_path)
+    diagnosis = run((installed / "affectd", "doctor", "--json", "--source", "-"), tmp_path)
     assert json.loads(diagnosis.stdout), diagnosis.stderr
     shown = run((installed / "affectd", "config", "show", "--config", "gpu", "--json"), tmp_path)
     assert '"cuda"' in shown.stdout, shown.stderr

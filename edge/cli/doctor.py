@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(epilog=examples("affectd doctor", "affectd doctor --provider cuda --json"))
-@with_settings("bundle", "provider")
+@app.command(
+    epilog=examples(
+        "affectd doctor                       will affectd run work?",
+        "affectd doctor --provider cuda --json",
+        "affectd doctor --source talk.flac    without a microphone",
+    )
+)
+@with_settings("source", "device", "speaker", "store", "bundle", "provider")
 def doctor(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> None:
-    """Try out everything a run needs, and say what is missing. Exit code 1 when something needed is broken."""
+    """Try out everything a run needs, and say what is missing.
+
+    Exit code 1 when affectd run would fail with these options and settings, for want of a microphone too.
+    """
     from edge.doctor import Verdict, diagnose
 
     checks = diagnose(loaded)

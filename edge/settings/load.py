@@ -30,6 +30,11 @@ COMMAND_LINE = "command line"
 ENTRY = re.compile(rf"(?:{'|'.join(LISTS)})[._](0|[1-9][0-9]{{0,2}})[._]", re.IGNORECASE)
 """The number in the key or the environment variable of an entry of a list."""
 
+SERVICE = re.compile(
+    r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|(?P<address>PORT(_\d+_(TCP|UDP|SCTP))?)|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))$"
+)
+"""The end of a variable that says where a service is; an address is one that has a protocol."""
+
 Layer = Iterator[tuple[str, Any, str]]
 """Key, value and origin."""
 
@@ -156,9 +161,15 @@ def _misplaced(section: str, found: object) -> str:
     return f"{section!r} stands outside of a [section]{nearest(section, keys)}"
 
 
+def _is_service(name: str, value: str) -> bool:
+    """Return whether Kubernetes, or Docker for a link, has set a variable: beside a service called affectd it has."""
+    match = SERVICE.search(name)
+    return bool(match and (not match["address"] or re.match(r"(tcp|udp|sctp)://", value)))
+
+
 def _from_environment(environment: Mapping[str, str]) -> Layer:
     for name, value in environment.items():
-        if not name.startswith(ENV_PREFIX):
+        if not name.startswith(ENV_PREFIX) or _is_service(name, value):
             continue
         known = {ENV_PREFIX + key.replace(".", "_").upper(): key for key in _keys_like(name)}
         if name not in known:

@@ -81,8 +81,8 @@ C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 @pytest.mark.parametrize(
     ("environment", "arguments"),
     [
-        ({"PYTHONIOENCODING": "latin-1"}, ("doctor", "--provider", "cpu")),
-        (C_LOCALE, ("doctor", "--provider", "cpu")),
+        ({"PYTHONIOENCODING": "latin-1"}, ("doctor", "--source", "-")),
+        (C_LOCALE, ("doctor", "--source", "-")),
         ({"PYTHONIOENCODING": "ascii:strict"}, ("config", "show")),
         ({"PYTHONIOENCODING": "cp437"}, ("profile", "--help")),
         (C_LOCALE, ("run", "--source", "\u2713\u65e5.wav")),

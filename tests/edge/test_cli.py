@@ -256,7 +256,7 @@ def test_devices_are_listed(call: Call, monkeypatch: pytest.MonkeyPatch, capsys:
 def test_the_doctor_finds_what_is_broken(
     call: Call, bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("doctor", "--json", "--bundle", bundle_folder) == 0
+    assert call("doctor", "--json", "--source", "-", "--bundle", bundle_folder) == 0
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
     assert checks["self-test"]["verdict"] == "good"
     assert call("doctor", "--bundle", tmp_path / "gone") == 1

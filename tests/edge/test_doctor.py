@@ -12,7 +12,9 @@ from edge.doctor import Check, Verdict, diagnose, self_test_waveform
 from edge.encoder import Encoder
 from edge.errors import AudioDeviceError
 from edge.settings import load_settings
+from helpers.conversation import Conversation
 from helpers.gpu import TENSORRT, PretendedGpu, gpu
+from helpers.household import anna, enrol
 
 __all__ = ["gpu"]
 
@@ -101,7 +103,10 @@ def test_microphones_may_be_absent(
     bundle_folder: Path, microphones: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     microphones.clear()
-    assert diagnosis(bundle_folder)["microphones"].verdict is Verdict.ABSENT
+    checks = diagnosis(bundle_folder)
+    assert checks["microphones"].verdict is Verdict.ABSENT
+    assert checks["source"].verdict is Verdict.BROKEN, "affectd run would have none"
+    assert diagnosis(bundle_folder, **{"capture.source": "-"})["source"].found == "standard input"
 
     def fail() -> list[Device]:
         raise AudioDeviceError("PyAudio is not installed")
@@ -133,3 +138,56 @@ def test_the_self_test_always_hears_the_same() -> None:
     assert len(waveform) == 24_000
     assert 0.01 < np.abs(waveform).max() <= 1
     assert np.array_equal(waveform, self_test_waveform())
+
+
+def test_what_would_stop_a_run_is_broken(bundle_folder: Path, conversation: Conversation, tmp_path: Path) -> None:
+    good = {"capture.source": str(conversation.path), "outputs.0.path": str(tmp_path / "events")}
+    checks = diagnosis(bundle_folder, **good)
+    assert {check.verdict for check in checks.values()} == {Verdict.GOOD}
+    assert not (tmp_path / "events").exists()
+    for name, overrides in (
+        ("source", {"capture.source": str(tmp_path / "gone.wav")}),
+        ("source", {"capture.source": str(tmp_path)}),
+        ("source", {"capture.device": "Headset"}),
+        ("source", {"sources.0.device": "USB", "sources.1.source": str(tmp_path / "gone.wav")}),
+        ("outputs", {"outputs.0.path": str(tmp_path / "gone" / "events")}),
+        ("outputs", {"outputs.0.type": "csv", "outputs.0.path": str(tmp_path)}),
+        ("people", {"speakers.only": "nobody"}),
+        ("people", {"sources.0.device": "USB", "sources.0.speakers": "nobody"}),
+    ):
+        broken = [check.name for check in diagnosis(bundle_folder, **overrides).values() if check.verdict != "good"]
+        assert broken == [name], overrides
+
+
+def test_the_state_of_the_store_and_its_key(bundle_folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+    def store() -> tuple[Verdict, str]:
+        check = diagnosis(bundle_folder, **{"speakers.store": str(tmp_path)})["speaker store"]
+        return check.verdict, check.found
+
+    key, database = tmp_path / "store.key", tmp_path / "speakers.db"
+    assert store() == (Verdict.GOOD, f"none yet: {database} appears with the first person who is enrolled")
+    assert not list(tmp_path.iterdir())
+    enrol(tmp_path, bundle, "Anna", anna, clips=1)
+    assert store() == (Verdict.GOOD, f"{database} is sound and the key {key} opens it; 1 enrolled")
+    right = key.read_text()
+    for break_key, found in (
+        (lambda: key.write_text("0" * 64), "is not the key of"),
+        (lambda: key.write_text("short"), "is no key"),
+        (lambda: key.write_text(right) and key.chmod(0o644), "others can use this key"),
+        (key.unlink, "the key of the store is missing"),
+    ):
+        break_key()
+        verdict, text = store()
+        assert verdict is Verdict.BROKEN
+        assert found in text
+        key.touch(mode=0o600)
+        key.chmod(0o600)
+        key.write_text(right)
+    database.write_bytes(b"no database at all")
+    assert store()[0] is Verdict.BROKEN
+
+
+def test_telemetry_is_off(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert diagnosis(bundle_folder)["telemetry"].found.startswith("off: ")
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    assert diagnosis(bundle_folder)["telemetry"].verdict is Verdict.BROKEN

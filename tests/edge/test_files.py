@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import UsageError
+from edge.errors import OutputError, UsageError
 from edge.files import check_writable, new_file, write_file
 
 
@@ -99,3 +99,11 @@ def test_a_file_that_could_not_be_filled_does_not_appear(tmp_path: Path) -> None
     with pytest.raises(OSError, match="disk"), new_file(tmp_path / "file"):
         raise OSError("disk")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_nobodys_wrong_usage() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full")
+    with pytest.raises(OutputError, match=r"cannot write /dev/full: No space left"):
+        write_file(full, "content")

@@ -1,4 +1,5 @@
 import os
+import pwd
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -38,3 +39,27 @@ def test_sockets_are_in_the_runtime_folder_or_a_temporary_one(monkeypatch: pytes
     for ignored in (tmp_path.name, str(tmp_path / "gone"), ""):
         monkeypatch.setenv("XDG_RUNTIME_DIR", ignored)
         assert runtime_folders() == [temporary]
+
+
+@pytest.mark.parametrize("find", [config_folder, data_folder, cache_folder])
+def test_a_user_without_a_home_has_no_folders(find: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+    assert find().is_relative_to("/nonexistent")
+
+
+def test_the_home_of_somebody_else_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    stat = Path.stat
+
+    def refused(path: Path, **options: bool) -> os.stat_result:
+        if path.is_relative_to(tmp_path):  # root may enter everywhere
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert [config_folder(), config_folder()] == [Path("/nonexistent/.config/affectd")] * 2
+    assert [f"{tmp_path}/affectd" in message for message in caplog.messages] == [True]

@@ -262,3 +262,26 @@ def test_any_file_is_valid_or_refused(tmp_path: Path, content: bytes) -> None:
 def test_any_value_in_a_file_is_valid_or_refused(tmp_path: Path, key: str, value: object) -> None:
     section, name = key.split(".")
     is_valid_or_refused(file=toml(tmp_path, f"[{section}]\n{name} = {json.dumps(value)}\n"))
+
+
+def test_variables_of_a_service_called_affectd_are_no_settings() -> None:
+    service = {
+        "AFFECTD_PORT": "tcp://10.0.0.7:8080",
+        "AFFECTD_SERVICE_HOST": "10.0.0.7",
+        "AFFECTD_SERVICE_PORT": "8080",
+        "AFFECTD_SERVICE_PORT_HTTP": "8080",
+        "AFFECTD_PORT_8080_TCP": "tcp://10.0.0.7:8080",
+        "AFFECTD_PORT_8080_TCP_PROTO": "tcp",
+        "AFFECTD_PORT_53_UDP_ADDR": "10.0.0.7",
+        "AFFECTD_CAPTURE_SERVICE_HOST": "10.0.0.8",
+        "AFFECTD_CAPTURE_PORT": "tcp://10.0.0.8:80",
+    }
+    assert load_settings(environment=service).settings == Settings()
+    for name, value in (
+        ("AFFECTD_PORT", "8080"),
+        ("AFFECTD_CAPTURE_RATE", "8000"),
+        ("AFFECTD_SERVICE", "x"),
+        ("AFFECTD_VAD_GATE_DBF", "-50"),
+    ):
+        with pytest.raises(UsageError, match=f"unknown environment variable {name}"):
+            load_settings(environment=service | {name: value})

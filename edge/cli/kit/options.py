@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
@@ -146,4 +147,10 @@ def load(config: Path | None, assignments: Sequence[str] | None, options: dict[s
     if config:
         return load_settings(find_config(config, "--config"), overrides=overrides)
     users = config_folder() / "config.toml"
-    return load_settings(users if users.exists() else None, overrides=overrides)
+    try:
+        os.lstat(users)
+    except FileNotFoundError:
+        return load_settings(overrides=overrides)
+    except OSError:
+        pass  # it is there, and reading it says what is wrong
+    return load_settings(users, overrides=overrides)

@@ -90,6 +90,15 @@ class Blobs:
         query = "SELECT encoder_hash, count(*) FROM blobs WHERE (person_id, kind) = (?, ?) GROUP BY 1 ORDER BY 1"
         return dict(db.execute(query, (person.id, KINDS[model])).fetchall())
 
+    def key_origin(self, db: sqlite3.Connection) -> Path | None:
+        """Return where the key is; None while there is nothing that it opens.
+
+        Raises:
+            StoreError: it is missing or wrong.
+        """
+        (needed,) = db.execute("SELECT key_check IS NOT NULL OR EXISTS (SELECT * FROM blobs) FROM store").fetchone()
+        return self._unlock(db).origin if needed else None
+
     def _unlock(self, db: sqlite3.Connection) -> Vault:
         query = "SELECT CAST(key_check AS BLOB), EXISTS (SELECT * FROM blobs) FROM store"
         check, in_use = db.execute(query).fetchone()

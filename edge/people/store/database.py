@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -59,6 +60,8 @@ class Database:
         self.path = path
         self._readonly = readonly
         self._connection: sqlite3.Connection | None = None
+        self._snapshot: tuple[int, ...] | None = None
+        """What the file was when it was opened without locks; None: SQLite looks itself for changes."""
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -112,7 +115,7 @@ class Database:
             raise StoreError(f"{str(self.path)!r}: a path cannot hold a null character") from None
         if status.st_size == 0:
             raise StoreError(f"{self.path}: is empty (0 bytes), so it {DAMAGED}")
-        if stat.S_IMODE(status.st_mode) & 0o077 and not self._readonly:
+        if stat.S_IMODE(status.st_mode) & 0o077 and not self._readonly and os.access(self.path, os.W_OK):
             self.path.chmod(0o600)  # SQLite gives its -wal and -shm files the same mode
         return True
 
@@ -127,16 +130,42 @@ class Database:
             connection.executescript(SCHEMA)
 
     def _connect(self) -> sqlite3.Connection:
+        if self._snapshot and self._snapshot != _snapshot(self.path):
+            self.close()
         if self._connection is None:
-            address = f"{self.path.absolute().as_uri()}?mode={'ro' if self._readonly else 'rw'}"
-            connection = sqlite3.connect(address, timeout=BUSY_S, isolation_level=None, uri=True)
             try:
-                self._verify(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+                self._connection, self._snapshot = self._open(f"mode={'ro' if self._readonly else 'rw'}"), None
+            except sqlite3.OperationalError as error:
+                if "unable to open" not in str(error) or os.access(self.path.parent, os.W_OK):
+                    raise
+                self._snapshot = _snapshot(self.path)
+                self._connection = self._open_without_locks()
         return self._connection
+
+    def _open(self, how: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?{how}", timeout=BUSY_S, isolation_level=None, uri=True
+        )
+        try:
+            self._verify(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_without_locks(self) -> sqlite3.Connection:
+        """Open the file in a folder that cannot be written, where SQLite cannot make the files that it shares.
+
+        Raises:
+            StoreError: a writer was cut off, and what it wrote last is only in the log beside the file.
+        """
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise StoreError(
+                f"{log}: holds changes that were cut off; run `affectd speakers list` once where the folder can be "
+                "written"
+            )
+        return self._open("immutable=1")
 
     def _verify(self, connection: sqlite3.Connection) -> None:
         # Without temp_store VACUUM would copy the names to a file in /tmp.
@@ -169,7 +198,10 @@ class Database:
         except UnicodeDecodeError:
             raise StoreError(f"{self.path}: {DAMAGED}") from None
         except OSError as error:
-            raise StoreError(f"{self.path}: {error.strerror}; its folder must have space and be this user's") from None
+            raise StoreError(
+                f"{self.path}: {error.strerror}; its folder must have space and be this user's, or choose another with "
+                "--store"
+            ) from None
 
 
 @contextmanager
@@ -181,6 +213,11 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3
     except BaseException:
         connection.rollback()
         raise
+
+
+def _snapshot(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _scrub(connection: sqlite3.Connection) -> bool:

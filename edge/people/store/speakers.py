@@ -62,6 +62,11 @@ class SpeakerStore:
         with self._database.reading() as db:
             return int(db.execute("SELECT version FROM store").fetchone()[0])
 
+    def key_origin(self) -> Path | None:
+        """Return the file of the key, which is the right one; None while there is nothing that it opens."""
+        with self._database.reading() as db:
+            return self._blobs.key_origin(db)
+
     def people(self) -> list[Person]:
         """Return everyone, by name."""
         with self._database.reading() as db:
