@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from edge.decoding import AUDIO_EXTENSIONS
 from edge.errors import UsageError, nearest
+from edge.spreadsheet import plain
 
 Gender = Literal["f", "m"]
 GENDERS: dict[str, Gender] = {"f": "f", "m": "m", "female": "f", "male": "m"}
@@ -153,7 +154,7 @@ def read_rows(table: Path, required: Sequence[str], delimiter: str = ",") -> lis
             reader = csv.DictReader(file, delimiter=delimiter, restkey="", restval="")
             columns = [column.strip() for column in reader.fieldnames or ()]
             reader.fieldnames = columns
-            rows = [{column: row[column].strip() for column in columns} for row in reader]
+            rows = [{column: plain(row[column].strip()) for column in columns} for row in reader]
     except OSError as error:
         raise UsageError(f"{table}: cannot be read: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.labels import LABELS, to_label
 from calibrate.progress import progress_bar
 from calibrate.report import Picture, Report, Table
+from edge.spreadsheet import CsvWriter
 
 FACTS = ("intensity", "gender", "age", "race", "ethnicity", "perceived", "valence", "arousal", "dominance", "text")
 QUANTILES = {"shortest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "longest": 1.0}
@@ -67,7 +67,7 @@ def write_table(path: Path, utterances: Sequence[Utterance], lengths_s: Sequence
     """
     labels = labels_of(utterances)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
+        writer = CsvWriter(file)
         writer.writerow(["path", "speaker", "sentence", "emotion", *labels, *FACTS, "length_s"])
         for utterance, length_s in zip(utterances, lengths_s, strict=True):
             label = to_label(utterance.emotion, LABELS)

@@ -8,7 +8,6 @@ shards become ``embeddings.npy``, ``utterances.csv`` and ``unreadable.csv``, wit
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from calibrate.cache import key_of
 from edge.bundle import sha256_of
 from edge.errors import ModelError, UsageError
 from edge.files import new_file, write_file
+from edge.spreadsheet import CsvWriter
 
 PARTIAL, JOB, MANIFEST = "partial", "job.json", "manifest.json"
 EMBEDDINGS, UTTERANCES, UNREADABLE = "embeddings.npy", "utterances.csv", "unreadable.csv"
@@ -152,7 +152,7 @@ class Store:
             (self.partial / UNREADABLE).open("w", encoding="utf-8", errors="surrogateescape", newline="") as unreadable,
         ):
             np.lib.format.write_array_header_1_0(vectors, header)
-            kept, lost = csv.writer(utterances), csv.writer(unreadable)
+            kept, lost = CsvWriter(utterances), CsvWriter(unreadable)
             kept.writerow([*columns, "seconds", "row"])
             lost.writerow(["path", "reason"])
             places, numbers = iter(rows), count()

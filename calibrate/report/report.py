@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from calibrate.report.blocks import Block, Note, Picture, Table, sentence
 from calibrate.report.page import page
+from edge.spreadsheet import CsvWriter
 
 
 @dataclass(frozen=True)
@@ -109,5 +109,5 @@ class Report:
         assert suffix == ".csv"
         assert self.sheet is not None
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([self.sheet.columns, *self.sheet.cells])
+        CsvWriter(text).writerows([self.sheet.columns, *self.sheet.cells])
         return text.getvalue()

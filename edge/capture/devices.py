@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from edge.errors import AudioDeviceError, nearest
+from edge.errors import AudioDeviceError, nearest, printable
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def list_devices() -> list[Device]:
     try:
         return input_devices(system)
     finally:
-        system.terminate()
+        end_portaudio(system)
 
 
 def choose_device(devices: list[Device], wanted: str) -> Device:
@@ -50,6 +50,7 @@ def choose_device(devices: list[Device], wanted: str) -> Device:
     Raises:
         AudioDeviceError: none or several match; the message lists what is there.
     """
+    wanted = _readable(wanted)
     listing = "; ".join(f"{device.index}: {device.name}" for device in devices) or "none"
     if not wanted:
         found = [device for device in devices if device.is_default]
@@ -87,8 +88,19 @@ def start_portaudio() -> Any:
             raise AudioDeviceError(f"PortAudio does not start: {error}") from None
 
 
+def end_portaudio(system: Any) -> None:
+    """Let go of a PortAudio, and of the streams that it has open."""
+    with quiet_stderr():
+        system.terminate()
+
+
 def input_devices(system: Any) -> list[Device]:
     """Return the devices of a PortAudio that have an input."""
+    with quiet_stderr():
+        return _input_devices(system)
+
+
+def _input_devices(system: Any) -> list[Device]:
     try:
         default = system.get_default_input_device_info()["index"]
     except OSError:
@@ -97,15 +109,24 @@ def input_devices(system: Any) -> list[Device]:
     return [
         Device(
             index=info["index"],
-            name=info["name"],
+            name=_readable(info["name"]),
             rate_hz=round(info["defaultSampleRate"]),
             channels=info["maxInputChannels"],
             is_default=info["index"] == default,
-            host_api=system.get_host_api_info_by_index(info["hostApi"])["name"],
+            host_api=_readable(system.get_host_api_info_by_index(info["hostApi"])["name"]),
         )
         for info in infos
         if info["maxInputChannels"] > 0
     ]
+
+
+def _readable(name: str | bytes) -> str:
+    r"""Return a name that can be shown, typed and written as JSON: what is not UTF-8 in it is ``\xfc`` and the like.
+
+    PyAudio hands over the bytes of a name that is not UTF-8, and surrogates where the locale is not.
+    """
+    data = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
+    return printable(data.decode("utf-8", "backslashreplace"))
 
 
 def same_device(devices: list[Device], device: Device) -> Device:
@@ -119,7 +140,8 @@ def same_device(devices: list[Device], device: Device) -> Device:
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Send file descriptor 2 to nowhere: ALSA and JACK write there about every device that is not present."""
-    sys.stderr.flush()
+    if sys.stderr:
+        sys.stderr.flush()
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

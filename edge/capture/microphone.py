@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 
 from edge.audio import mono
 from edge.capture.base import BLOCK_S, Block, BlockQueue, StreamResampler
-from edge.capture.devices import Device, choose_device, input_devices, quiet_stderr, same_device, start_portaudio
+from edge.capture.devices import (
+    Device,
+    choose_device,
+    end_portaudio,
+    input_devices,
+    quiet_stderr,
+    same_device,
+    start_portaudio,
+)
 from edge.decoding.raw import from_pcm
 from edge.errors import AudioDeviceError
 
@@ -76,7 +84,7 @@ class Microphone:
             self.name = self._device.name
             return _Stream(system, self._device, self._queue)
         except BaseException:
-            system.terminate()
+            end_portaudio(system)
             raise
 
     def _reopen(self) -> _Stream | None:
@@ -135,7 +143,8 @@ class _Stream:
         """Close the stream and its PortAudio; both may be broken already."""
         for close in (self._stream.close, self._system.terminate):
             try:
-                close()
+                with quiet_stderr():
+                    close()
             except OSError as error:
                 log.debug("while closing a microphone: %s", error)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 from collections.abc import Iterator
 
 from edge.capture.base import Block, Source
@@ -12,6 +10,7 @@ from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
 from edge.capture.pcm import PcmSource
+from edge.capture.pipe import Pipe
 from edge.folders import expanded
 from edge.settings import CaptureSettings, Settings
 
@@ -25,9 +24,7 @@ def open_source(settings: CaptureSettings) -> Source:
         return Microphone(settings.device, settings.queue_s)
     source: Source
     if settings.source == "-":
-        # Unbuffered: a thread that waits inside a buffered standard input aborts the interpreter when it exits.
-        stdin = io.FileIO(sys.stdin.fileno(), closefd=False)
-        source = PcmSource(stdin, settings.rate_hz, realtime=settings.realtime)
+        source = PcmSource(Pipe(), settings.rate_hz, realtime=settings.realtime)
     elif os.path.exists(path := expanded(settings.source)) and path.is_fifo():
         source = PcmSource(path, settings.rate_hz, path.name, settings.realtime)
     else:

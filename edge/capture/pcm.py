@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge.capture.base import BLOCK_S, Block, blocks_of
+from edge.capture.pipe import Pipe
 from edge.decoding import open_stream
 from edge.errors import AudioFileError
 
@@ -43,8 +44,11 @@ class PcmSource:
                 due_at_s = max(due_at_s, time.monotonic() - BLOCK_S) + BLOCK_S / CATCH_UP
 
         try:
-            stream = self._stream.open("rb", buffering=0) if isinstance(self._stream, Path) else self._stream
-            with open_stream(stream, self.name, self._rate_hz) as reader:
+            if isinstance(self._stream, Path):
+                self._stream = Pipe(self._stream)
+            if self._closed.is_set():
+                return
+            with open_stream(self._stream, self.name, self._rate_hz) as reader:
                 yield from blocks_of(reader, self._closed, pace)
         except AudioFileError:
             if not self._closed.is_set():  # who stops before anything has arrived is not wrong
@@ -53,5 +57,7 @@ class PcmSource:
             raise AudioFileError(f"{self.name}: cannot be read: {error.strerror}") from None
 
     def close(self) -> None:
-        """Stop after the current read."""
+        """Stop, after the current read of a stream that cannot be stopped."""
         self._closed.set()
+        if isinstance(self._stream, Pipe):
+            self._stream.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TextIO
 
 from edge.event import Event
 from edge.outputs.text import TextOutput
+from edge.spreadsheet import CsvWriter
 
 COLUMNS = (
     "path",
@@ -31,7 +31,8 @@ COLUMNS = (
 class CsvTable(TextOutput):
     """One line per utterance, error, or remark on a file, and one column per label after the others.
 
-    The columns mean what they do in events; ``note`` is the ``message`` of an utterance or a ``status``.
+    The columns mean what they do in events; ``note`` is the ``message`` of an utterance or a ``status``. Text that a
+    spreadsheet would run is marked, see ``edge.spreadsheet``.
     """
 
     kind = "CSV"
@@ -64,5 +65,5 @@ class CsvTable(TextOutput):
 
     def _write_row(self, row: Mapping[str, object]) -> None:
         line = io.StringIO()
-        csv.DictWriter(line, self._columns).writerow(row)
+        CsvWriter(line).writerow(row.get(column, "") for column in self._columns)
         self._write(line.getvalue())

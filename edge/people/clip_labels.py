@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.errors import UsageError, nearest
+from edge.spreadsheet import plain
 
 COLUMNS = ("path", "emotion")
 
@@ -27,7 +28,7 @@ def read_labels(file: Path, allowed: Sequence[str]) -> dict[str, str]:
     """
     labels: dict[str, str] = {}
     for number, row in _rows(file):
-        path, emotion = (row[column].strip() for column in COLUMNS)
+        path, emotion = (plain(row[column].strip()) for column in COLUMNS)
         place = f"{file}: line {number}"
         found = next((str(option) for option in (file.parent / path, path) if path and os.path.isfile(option)), None)
         if found is None:

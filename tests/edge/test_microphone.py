@@ -30,7 +30,7 @@ Callback = Callable[[bytes, int, object, int], tuple[None, int]]
 class FakePortAudio:
     """A PortAudio whose device list is fixed when it starts, as the real one's; the test calls the callback."""
 
-    plugged: tuple[tuple[str, int, int], ...] = (("USB Mic: Audio (hw:1,0)", 48_000, 2), ("Webcam", 16_000, 1))
+    plugged: tuple[tuple[str | bytes, int, int], ...] = (("USB Mic: Audio (hw:1,0)", 48_000, 2), ("Webcam", 16_000, 1))
     mono = True
     running = 0
     callback: Callback | None = None
@@ -55,6 +55,7 @@ class FakePortAudio:
         }
 
     def get_default_input_device_info(self) -> dict[str, Any]:
+        os.write(2, b"PortAudio chatter\n")
         if not self._devices:
             raise OSError("No Default Input Device Available")
         return self.get_device_info_by_index(0)
@@ -70,9 +71,11 @@ class FakePortAudio:
         return SimpleNamespace(close=self._forget)
 
     def _forget(self) -> None:
+        os.write(2, b"chatter to the last\n")
         FakePortAudio.callback = None
 
     def terminate(self) -> None:
+        os.write(2, b"more chatter\n")
         FakePortAudio.running -= 1
 
 
@@ -294,3 +297,36 @@ def test_real_portaudio_hears_speech_and_survives_unplugging(
         assert segment.end_s - segment.start_s == pytest.approx(1.5, abs=0.3)
     lost_s = sum(block.lost_s for block in received if block.restarted)
     assert segments[1].dropped_s >= lost_s > 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"m\xfcller", r"m\xfcller"),
+        ("m\udcfcller", r"m\xfcller"),
+        ("m\udcc3\udcbcller", "m\xfcller"),
+        ("a\nb", r"a\nb"),
+    ],
+)
+def test_a_name_that_is_not_utf_8_can_be_shown_and_typed(
+    name: str | bytes, shown: str, portaudio: type[FakePortAudio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portaudio, "plugged", ((name, 16_000, 1),))
+    (device,) = list_devices()
+    assert device.name == shown
+    assert shown.encode()
+    assert choose_device([device], shown) == device
+    assert choose_device([device], name if isinstance(name, str) else "ller") == device
+
+
+def test_nothing_of_portaudio_is_on_standard_error(
+    portaudio: type[FakePortAudio], capfd: pytest.CaptureFixture[str]
+) -> None:
+    list_devices()
+    mic = Microphone()
+    blocks = mic.blocks()
+    threading.Timer(0.1, mic.close).start()
+    assert list(blocks) == []
+    with pytest.raises(AudioDeviceError):
+        next(Microphone("nothing like it").blocks())
+    assert capfd.readouterr().err == ""

@@ -132,8 +132,9 @@ def test_a_signal_ends_a_run_cleanly(number: int, start: Start, bundle_folder: P
     assert "utterances in" in summary
 
 
-def test_a_signal_ends_a_run_whose_standard_input_is_silent(start: Start, bundle_folder: Path) -> None:
-    process = start("run", "--source", "-", "--json", "--bundle", bundle_folder)
+@pytest.mark.parametrize("speed", ["--fast", "--realtime"])
+def test_a_signal_ends_a_run_whose_standard_input_is_silent(speed: str, start: Start, bundle_folder: Path) -> None:
+    process = start("run", "--source", "-", speed, "--json", "--bundle", bundle_folder)
     process.stdin.write(bytes(16_000))
     process.stdin.flush()
     assert events_of(process.stdout.readline())[0]["message"].startswith("ready")
