@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from edge.cli.kit.display import confirmed, new_table, say, screen
@@ -139,7 +140,7 @@ def _newcomer(name: str, yes: bool, may_refine: bool, store: Path) -> Person | N
     if not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(f"{name} must agree first: run this on a terminal, or with --yes if they have agreed")
-        print(f"{consent_text(name, store)}\n", file=sys.stderr)
+        Console(stderr=True).print(Text(consent_text(name, store)), end="\n\n")
         if not confirmed(f"Does {name} agree?"):
             return None
     consent = Consent(text_version=CONSENT_VERSION, how="--yes" if yes else "asked")

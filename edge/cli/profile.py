@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from edge.cli.kit.display import new_table, say, screen
@@ -186,6 +188,21 @@ def _print(found: Profile, comparison: Comparison | None, as_json: bool) -> None
 
 
 def _print_table(text: TextTable, console: Console) -> None:
+    """Print a table; on a narrow terminal without what the rows mean, or else as a list, so that every figure is there.
+
+    Without heads it is a list already.
+    """
+    for fitting in (text, text.without_meanings()):
+        table = _table(fitting)
+        natural = Measurement.get(console, console.options.update(max_width=10 * console.width), table).maximum
+        if not any(text.heads) or natural <= console.width:
+            break
+    else:
+        table = _table(text.as_list())
+    console.print(table)
+
+
+def _table(text: TextTable) -> Table:
     table = new_table(*text.heads)
     table.title, table.title_justify = text.title, "left"
     table.show_header = any(text.heads)
@@ -194,4 +211,4 @@ def _print_table(text: TextTable, console: Console) -> None:
         column.no_wrap = True
     for index, row in enumerate(text.rows):
         table.add_row(*map(Text, row), style="bold" if index in text.bold else "")
-    console.print(table)
+    return table

@@ -11,6 +11,9 @@ from edge.event import Event
 from edge.head import LEAST_SPEECH
 
 BAR_CELLS = 6
+BAR_WIDTH, WHOLE_WIDTH = 50, 80
+"""Columns of a terminal that the bar and what follows the confidence need; on fewer they are left out, and a file is
+named above its rows."""
 UNFINISHED = frozenset({"speech_start", "partial", "provisional", "resumed"})
 UNUSUAL = 1.0
 """Change of a label's log-odds from which on someone sounds other than usual."""
@@ -37,6 +40,8 @@ class LiveTable:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._headed = False
+        self._path: str | None = None
+        """File of the latest row."""
         self._can_erase = console.is_terminal and not console.is_dumb_terminal
         self._unfinished: dict[int, Text] = {}
         """Rows of the utterances that are not over, by id; the latest is on the terminal."""
@@ -67,7 +72,10 @@ class LiveTable:
     def _print_row(self, row: Text, event: Event, end: str = "\n") -> None:
         if not self._headed:
             self._headed = True
-            self.console.print(_heading(event), no_wrap=True, overflow="ellipsis", crop=True)
+            self.console.print(_heading(event, self.console.width), no_wrap=True, overflow="ellipsis", crop=True)
+        if event.path and event.path != self._path and self.console.width < WHOLE_WIDTH:
+            self.console.print(Text(_end_of(event.path, self.console.width), style="dim"))
+        self._path = event.path
         self.console.print(row, no_wrap=True, overflow="ellipsis", crop=True, end=end)
 
     def _erase(self) -> None:
@@ -75,25 +83,35 @@ class LiveTable:
             self.console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
 
 
-def _heading(event: Event) -> Text:
-    last = " file" if event.path else f"room  {'then':<13}  latency"
+def _heading(event: Event, width: int) -> Text:
+    if width < BAR_WIDTH:
+        return Text(f"{'time':<15} {'speaker':<8} {'emotion':<8} conf", style="bold")
+    last = "" if width < WHOLE_WIDTH else " file" if event.path else f"room  {'then':<13}  latency"
     return Text(f"{'time':<15}  {'speaker':<8}  {'emotion':<9} {'confidence':<13} {last}", style="bold")
 
 
 def _utterance_row(event: Event, width: int) -> Text:
     emotion, confidence = event.emotion or "", event.confidence or 0.0
     style = EMOTION_STYLES.get(emotion, "")
-    row = Text(f"{_span(event):<15}  {event.speaker.name if event.speaker else '—':<8.8}  ")
+    speaker = event.speaker.name if event.speaker else "—"
+    if width < BAR_WIDTH:
+        row = Text(f"{_span(event):<15} {speaker:<8.8} ")
+        row.append(f"{emotion:<8} ", style=f"bold {style}")
+        row.append(f"{confidence:4.0%}{'?' if event.needs_review else ''}")
+        return row
+    row = Text(f"{_span(event):<15}  {speaker:<8.8}  ")
     row.append(f"{emotion:<9} ", style=f"bold {style}")
     row.append(_bar(confidence), style=style)
-    row.append(f" {confidence:4.0%}{' ?' if event.needs_review else '  '} ")
+    row.append(f" {confidence:4.0%}{' ?' if event.needs_review else '  '}")
+    if width < WHOLE_WIDTH:
+        return row
     if event.path:
-        row.append(" ")
+        row.append("  ")
         row.append(_end_of(event.path, width - row.cell_len), style="dim")
     else:
         (label, score), *_ = sorted(event.scores.items(), key=lambda item: -item[1])[1:] or [("", 0.0)]
         row.append(
-            f"{event.room:4.0%}  {label:<8} {score:4.0%}  {event.latency_ms.get('total', 0):.0f} ms", style="dim"
+            f" {event.room:4.0%}  {label:<8} {score:4.0%}  {event.latency_ms.get('total', 0):.0f} ms", style="dim"
         )
     if event.relative:
         label, change_by = max(event.relative.items(), key=lambda item: item[1])

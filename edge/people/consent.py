@@ -7,21 +7,20 @@ from pathlib import Path
 
 CONSENT_VERSION = "1"
 
-_TEXT = """\
-affectd is about to remember how {name} sounds.
-
-What is kept: the name, and for every clip of speech a few hundred numbers: how it sounds, a voiceprint by which the
-voice can be recognised (biometric data), its length and, where told, its emotion. The recording itself is not kept.
-
-Where: in {store}, encrypted; the key lies beside it unless systemd provides one. Nothing is sent anywhere.
-
-What for: on this device, affectd will say when it is {name} who speaks, and judge how that sounds by how {name}
-usually sounds. It can be wrong in both.
-
-How it ends: whenever {name} wants, "affectd speakers forget {quoted}" removes every trace. Until then
-"affectd speakers show {quoted}" tells what is kept, and "affectd speakers export {quoted}" hands it out."""
+# A paragraph a line, for a terminal of any width.
+_TEXT = (
+    "affectd is about to remember how {name} sounds.",
+    "What is kept: the name, and for every clip of speech a few hundred numbers: how it sounds, a voiceprint by which "
+    "the voice can be recognised (biometric data), its length and, where told, its emotion. The recording itself is "
+    "not kept.",
+    "Where: in {store}, encrypted; the key lies beside it unless systemd provides one. Nothing is sent anywhere.",
+    "What for: on this device, affectd will say when it is {name} who speaks, and judge how that sounds by how {name} "
+    "usually sounds. It can be wrong in both.",
+    'How it ends: whenever {name} wants, "affectd speakers forget {quoted}" removes every trace. Until then "affectd '
+    'speakers show {quoted}" tells what is kept, and "affectd speakers export {quoted}" hands it out.',
+)
 
 
 def consent_text(name: str, store: Path) -> str:
-    """Return what to agree to, for a terminal."""
-    return _TEXT.format(name=name, store=store, quoted=shlex.quote(name))
+    """Return what to agree to, a paragraph a line."""
+    return "\n\n".join(_TEXT).format(name=name, store=store, quoted=shlex.quote(name))

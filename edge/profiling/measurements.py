@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from edge.errors import UsageError
 from edge.profiling.facts import Machine, ModelFacts
@@ -16,6 +16,7 @@ from edge.records import Record, first_problem
 
 SCHEMA = 1
 
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 Part = Literal["pipeline", "direct", "start", "sweep", "overhead"]
 """From a replayed or attached pipeline, from the stages called directly, from fresh processes, of a candidate setting,
 or of the profiler itself."""
@@ -67,6 +68,18 @@ class Row(Record):
     def quantile(self, share: float) -> float:
         """Return a quantile, interpolated between samples."""
         return float(np.quantile(self.samples, share))
+
+    @model_serializer(mode="wrap")
+    def _with_summary(self, as_fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Put the quantiles and ``n`` of the samples beside them, for programs and people who read the report."""
+        quantiles = rounded(self.quantile(share) for share in QUANTILES.values())
+        return {**as_fields(self), **dict(zip(QUANTILES, quantiles, strict=True)), "n": self.n}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_summary(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read a row with them, which are computed again, or without, as earlier reports are."""
+        return {key: value for key, value in values.items() if key not in {*QUANTILES, "n"}}
 
 
 class Sensor(Record):

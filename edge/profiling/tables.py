@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.profiling.compare import LEVEL, Change, Comparison, Verdict
-from edge.profiling.measurements import Profile, Row
+from edge.profiling.measurements import QUANTILES, Profile, Row
 
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 TITLES = {
     "start": "Start: fresh processes of affectd run",
     "pipeline": "Pipeline: from the end of speech to the event",
@@ -45,6 +44,24 @@ class TextTable:
     """Rows that matter most."""
     numbers_from: int = 1
     """The columns before are names."""
+
+    def without_meanings(self) -> TextTable:
+        """Return it without a last column that has no head."""
+        if self.heads[-1]:
+            return self
+        return replace(self, heads=self.heads[:-1], rows=tuple(row[:-1] for row in self.rows))
+
+    def as_list(self) -> TextTable:
+        """Return it in two columns: the name of each row, and what the other columns say with their heads."""
+        rows = [
+            (
+                row[0],
+                ", ".join(f"{head} {cell}".strip() for head, cell in zip(self.heads[1:], row[1:], strict=True) if cell),
+            )
+            for row in self.rows
+        ]
+        title = f"{self.title}: {self.heads[0]}" if self.heads[0] else self.title
+        return replace(self, title=title, heads=("", ""), rows=tuple(rows), numbers_from=2)
 
 
 def facts_table(profile: Profile) -> TextTable:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -10,10 +11,12 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
+from rich.text import Text
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
-from edge.people.consent import CONSENT_VERSION
+from edge.people.consent import CONSENT_VERSION, consent_text
 from edge.people.store import SpeakerStore
 from edge.people.store.person import fold_name
 from helpers.signals import bright, deep, silence, speech_like
@@ -319,3 +322,15 @@ def test_damaged_audio_loses_no_profile(
         assert "Traceback" not in capsys.readouterr().err
         with SpeakerStore.open(store) as opened:
             assert opened.person("Anna").name == "Anna"
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_what_to_agree_to_fits_any_terminal(width: int) -> None:
+    console = Console(width=width, file=io.StringIO())
+    console.print(Text(consent_text("Ann O'Hara", Path("/store"))))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    paragraphs = " ".join(" ".join(lines).split())
+    for words in ("biometric data", "Where: in /store", "Ann O'Hara usually sounds", "removes every trace"):
+        assert words in paragraphs
+    assert len([line for line in lines if len(line) > 0.6 * width]) > len(consent_text("Ann", Path("/"))) / width / 2

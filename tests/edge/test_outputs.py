@@ -244,3 +244,19 @@ def test_what_is_no_terminal_gets_final_rows_only() -> None:
     heading, row = text.splitlines()
     assert heading.startswith("time")
     assert "angry" in row
+
+
+@pytest.mark.parametrize("width", [40, 50, 79, 80, 120])
+@pytest.mark.parametrize("path", [None, "recordings/of/a/long/winter/interview.wav"])
+def test_the_answer_fits_any_terminal(width: int, path: str | None) -> None:
+    heading, *rows = printed(utterance(speaker=SpeakerMatch("Ann", 0.9), path=path), width=width).splitlines()
+    assert max(map(len, (heading, *rows))) <= width
+    assert {"1:01.2-1:03.0", "Ann", "angry", "72%"} <= set(rows[-1].replace("?", "").split())
+    assert "…" not in rows[-1].replace("…", "", 1 if path else 0)
+    assert heading.split()[:3] == ["time", "speaker", "emotion"]
+    assert ("interview.wav" in "".join(rows)) is (path is not None)
+
+
+def test_a_file_is_named_once_above_its_rows_on_a_narrow_terminal() -> None:
+    text = printed(*(utterance(path=path) for path in ("a.wav", "a.wav", "b.wav")), width=40)
+    assert [line for line in text.splitlines() if line.endswith(".wav")] == ["a.wav", "b.wav"]

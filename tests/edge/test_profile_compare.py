@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -5,14 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from edge.arrays import percentile_interval
+from edge.cli.profile import _print_table
 from edge.errors import UsageError
 from edge.profiling.compare import LEVEL, Verdict, change_of, compare, medians, rounds_of
 from edge.profiling.facts import Machine, ModelFacts
 from edge.profiling.measurements import Profile, Row, read_profile, rounded
 from edge.profiling.stages import pipeline_rows
-from edge.profiling.tables import comparison_table
+from edge.profiling.tables import comparison_table, profile_tables
 from edge.timing import STAGES, Timing
 
 MACHINE = Machine(cpu="a core", cores=2, governor=None, memory_mb=None, system="Linux", versions={"numpy": "2"})
@@ -178,3 +181,41 @@ def test_rows_hold_every_utterance_once_for_all_lengths_and_once_for_its_own(mea
             assert found.real_time_factor == pytest.approx(sum(found.samples) / 1e3 / speech_s)
         if found.stage in ("endpoint", "queue", "provisional", "answer"):
             assert found.real_time_factor is None
+
+
+@given(rounds)
+def test_the_report_has_quantiles_beside_the_samples(measured: list[list[float]]) -> None:
+    text = report(row(*measured)).to_json()
+    (written,) = json.loads(text)["rows"]
+    every = [sample for samples in measured for sample in samples]
+    for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
+        assert written[name] == pytest.approx(np.quantile(every, share), abs=1e-4)
+    assert written["n"] == len(every)
+    assert written["rounds"] == measured
+    assert Profile.model_validate_json(text) == report(row(*measured))
+
+
+def test_a_report_without_quantiles_is_still_read(tmp_path: Path) -> None:
+    values = json.loads(report(row([1.0, 2.0])).to_json())
+    for name in ("p50", "p90", "p99", "max", "n"):
+        del values["rows"][0][name]
+    (tmp_path / "old.json").write_text(json.dumps(values))
+    assert read_profile(tmp_path / "old.json") == report(row([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 100, 120, 200])
+def test_every_figure_is_shown_on_any_terminal(width: int) -> None:
+    stages = [row([1.2345, 12.345, 123.4], stage=stage) for stage in ("encoder", "speaker", "adapt")]
+    start = Row(part="start", stage="cold start", rounds=((4321.0, 5432.0),))
+    profile = report(*stages, start)
+    tables = [*profile_tables(profile, every_length=True), comparison_table(compare(profile, profile), True)]
+    for table in tables:
+        console = Console(width=width, file=io.StringIO())
+        _print_table(table, console)
+        text = console.file.getvalue()
+        assert max(map(len, text.splitlines())) <= width
+        shown = {word.strip(",") for word in text.split()}
+        meanings = table.heads[-1] == ""
+        assert set(table.heads[0].split()) <= {word.strip(":,") for word in text.split()}
+        for cells in table.rows:
+            assert {word for cell in cells[: len(cells) - meanings] for word in cell.split()} <= shown
