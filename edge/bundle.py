@@ -186,8 +186,8 @@ def _located(folder: Path) -> Path:
     shipped = shipped_bundles()
     if str(folder) in shipped:
         return shipped[str(folder)]
-    siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-    near = nearest(folder.name, [*shipped, *siblings])
+    beside = [str(folder.parent / path.parent.name) for path in folder.parent.glob(f"*/{MANIFEST_NAME}")]
+    near = nearest(str(folder), [*(shipped if folder.name == str(folder) else ()), *beside])
     raise ModelError(f"no bundle folder {folder}, and the package has {', '.join(shipped) or 'none'}{near}")
 
 

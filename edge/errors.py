@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import TypeVar
@@ -74,10 +75,13 @@ class AudioFileError(AffectdError):
 
 
 def nearest(value: str, allowed: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the closest allowed word, in any case; empty when none is close."""
-    by_fold = {word.casefold(): word for word in allowed if word != value}
-    close = difflib.get_close_matches(value.casefold(), by_fold, n=1)
-    return f" (did you mean {by_fold[close[0]]!r}?)" if close else ""
+    """Return ``" (did you mean 'x'?)"`` for the closest allowed word, in any case; empty when none is close.
+
+    Of paths only the last part counts: what they have in common makes none of them close.
+    """
+    by_name = {os.path.basename(word).casefold(): word for word in allowed if word != value}
+    close = difflib.get_close_matches(os.path.basename(value).casefold(), by_name, n=1)
+    return f" (did you mean {by_name[close[0]]!r}?)" if close else ""
 
 
 def printable(text: str) -> str:

@@ -64,9 +64,9 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _neighbours(place: Path, path: str) -> list[str]:
-    """Return paths that may have been meant, written as ``path`` is."""
+    """Return files that may have been meant, written as ``path`` is."""
     folder = os.path.dirname(path)
     try:
-        return [os.path.join(folder, name) for name in os.listdir(place.parent)]
+        return [os.path.join(folder, entry.name) for entry in os.scandir(place.parent) if entry.is_file()]
     except (OSError, ValueError):
         return []

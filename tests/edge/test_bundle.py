@@ -105,7 +105,7 @@ def test_files_outside_of_the_folder_are_refused(name: str, copy: Path) -> None:
 
 
 def test_a_missing_folder_suggests_the_nearest(copy: Path) -> None:
-    with pytest.raises(ModelError, match=r"no bundle folder .*cpoy, .*\(did you mean 'copy'\?\)"):
+    with pytest.raises(ModelError, match=r"no bundle folder .*cpoy, .*\(did you mean '.*copy'\?\)"):
         Bundle.load(copy.with_name("cpoy"))
     for absent in (copy / MANIFEST_NAME, copy.with_name("x" * 300)):
         with pytest.raises(ModelError, match="no bundle folder"):

@@ -142,7 +142,7 @@ def test_a_bound_person_who_is_forgotten_leaves_strangers(folder: Path, bundle: 
 
 
 def test_binding_to_nobody_names_the_nearest(folder: Path, bundle: Bundle) -> None:
-    with pytest.raises(StoreError, match=r"nobody is called 'Ana' .*did you mean 'anna'"):
+    with pytest.raises(StoreError, match=r"nobody is called 'Ana' .*did you mean 'Anna'"):
         household(folder, bundle, only="Ana")
 
 

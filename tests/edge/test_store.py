@@ -205,7 +205,7 @@ def test_an_unknown_name_suggests_the_nearest(store: SpeakerStore, anna: Person)
         lambda name: store.rename(name, "Bo"),
     ]
     for call in calls:
-        with pytest.raises(StoreError, match=r"nobody is called 'ANNE' in .*\(did you mean 'anna'\?\)"):
+        with pytest.raises(StoreError, match=r"nobody is called 'ANNE' in .*\(did you mean 'Anna'\?\)"):
             call("ANNE")
     assert store.people() == [anna]
 

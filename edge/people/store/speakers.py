@@ -225,7 +225,7 @@ class SpeakerStore:
     def _person(self, db: sqlite3.Connection, name: str) -> Person:
         person = self._find(db, name)
         if person is None:
-            hint = nearest(name.casefold(), (person.name.casefold() for person in self._people(db)))
+            hint = nearest(name, (person.name for person in self._people(db)))
             raise StoreError(f"nobody is called {name!r} in {self.path}{hint}")
         return person
 
