@@ -9,24 +9,24 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio, read_recording
+from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.capture import Block, FileSource
-from edge.decoding import Note
 from edge.errors import AudioFileError, printable
 from edge.event import Event, StatusReason, wall_clock
 from edge.hearing import SoundMeter, Window, why_unheard
-from edge.high_pass import high_passed
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
 from edge.room import Room
 from edge.segment import Segment
-from edge.segmenter import segmented, spoken, voiced
+from edge.segmenter import segmented, spoken
 from edge.settings import RoomSettings, Settings
 from edge.stream import answer_event, new_segmenter
+from edge.whole_file import joined, read_whole
 
 CHUNK_UTTERANCES = 64
 CHUNK_S = 300.0
+READ_SAMPLES = SAMPLE_RATE_HZ
 ROOM_ROUNDS = 2
 """Answers with what is known of the room, and the room from these answers; a third changes nothing of note."""
 GRAVEST: tuple[StatusReason, ...] = ("partial", "no_speech", "repaired")
@@ -47,6 +47,8 @@ class Found:
     """What else there is to say about it."""
     message: str | None = None
     """That, for people."""
+    earlier: tuple[Encoding, ...] = ()
+    """Of the stretches before the utterance's samples, if it is a long recording."""
 
 
 Encoded = tuple[Found, Encoding | None]
@@ -104,30 +106,31 @@ def whole_file_waveform(path: Path) -> Waveform:
     return spoken(read_audio(path))
 
 
-def _whole(recording: Path | Waveform) -> Iterator[Found]:
+def _whole(recording: Path | Waveform, recognizer: Recognizer, household: Household) -> Iterator[Found]:
     path = recording if isinstance(recording, Path) else None
-    notes: tuple[Note, ...] = ()
+
+    def encode(samples: Waveform) -> Encoding:
+        (encoding,) = recognizer.encode([samples], household.wants_voiceprints)
+        return encoding
+
     try:
-        waveform, notes = read_recording(recording) if isinstance(recording, Path) else (recording, ())
+        whole = read_whole(_blocks(recording), encode, str(path or SAMPLES_NAME))
     except AudioFileError as error:
         yield Found(path, error)
     else:
-        duration_s = len(waveform) / SAMPLE_RATE_HZ
-        speech = voiced(waveform)
-        segment = Segment(high_passed(waveform) if speech is None else speech, 0.0, duration_s, duration_s)
-        said: list[tuple[StatusReason, str]] = [(note.reason, note.message) for note in notes]
-        if speech is None:
+        segment = Segment(whole.samples, 0.0, whole.duration_s, whole.duration_s)
+        said: list[tuple[StatusReason, str]] = [(note.reason, note.message) for note in whole.notes]
+        if not whole.has_voice:
             said.append(("no_speech", "no voice in it"))
         gravest = min((reason for reason, _ in said), key=GRAVEST.index, default=None)
-        yield Found(path, segment, gravest, "; ".join(message for _, message in said) or None)
+        yield Found(path, segment, gravest, "; ".join(message for _, message in said) or None, whole.earlier)
 
 
 def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Settings) -> Iterator[Found]:
     path = recording if isinstance(recording, Path) else None
-    blocks = FileSource(recording).blocks() if isinstance(recording, Path) else [Block(recording, 0.0)]
     meter, windows, voices = SoundMeter(), list[Window](), 0
     try:
-        for block, segments in segmented(blocks, new_segmenter(recognizer, settings)):
+        for block, segments in segmented(_blocks(recording), new_segmenter(recognizer, settings)):
             windows += [] if voices else meter.windows(block)
             for segment in segments:
                 voices += 1
@@ -141,6 +144,12 @@ def _utterances(recording: Path | Waveform, recognizer: Recognizer, settings: Se
             yield Found(path, None, "no_speech", f"no utterance: {why}")
 
 
+def _blocks(recording: Path | Waveform) -> Iterable[Block]:
+    if isinstance(recording, Path):
+        return FileSource(recording).blocks()
+    return (Block(recording[start : start + READ_SAMPLES], 0.0) for start in range(0, len(recording), READ_SAMPLES))
+
+
 def _encoded(
     recordings: Iterable[Path | Waveform],
     recognizer: Recognizer,
@@ -152,7 +161,8 @@ def _encoded(
     chunk: list[Found] = []
     waiting_s = 0.0
     for recording in recordings:
-        for found in _whole(recording) if whole_file else _utterances(recording, recognizer, settings):
+        whole = whole_file and _whole(recording, recognizer, household)
+        for found in whole or _utterances(recording, recognizer, settings):
             chunk.append(found)
             if isinstance(found.content, Segment):
                 waiting_s += len(found.content.samples) / SAMPLE_RATE_HZ
@@ -168,7 +178,7 @@ def _encoded_chunk(chunk: Sequence[Found], recognizer: Recognizer, household: Ho
     for found in chunk:
         if isinstance(found.content, Segment):
             silent = replace(found.content, samples=np.zeros(0, np.float32))
-            yield replace(found, content=silent), next(encodings)
+            yield replace(found, content=silent, earlier=()), joined([*found.earlier, next(encodings)])
         else:
             yield found, None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,15 +46,19 @@ class Buckets:
                 return bucket
         raise ValueError(f"{samples} samples exceed the longest bucket of {self.longest}")
 
-    def plan(self, lengths: Sequence[int], max_batch: int) -> list[Batch]:
-        """Group utterances by bucket into batches of at most ``max_batch``, shortest bucket first."""
+    def plan(self, lengths: Sequence[int], max_batch: int, max_samples: int | None = None) -> list[Batch]:
+        """Group utterances by bucket into batches of at most ``max_batch``, shortest bucket first.
+
+        Of ``max_samples`` a batch has no more, padding included, unless it is a single utterance.
+        """
+        most = {bucket: max(1, min(max_batch, (max_samples or sys.maxsize) // bucket)) for bucket in self.samples}
         members: dict[int, list[int]] = {bucket: [] for bucket in self.samples}
         for index, length in enumerate(lengths):
             members[self.fit(length)].append(index)
         return [
-            Batch(tuple(indices[start : start + max_batch]), bucket)
+            Batch(tuple(indices[start : start + most[bucket]]), bucket)
             for bucket, indices in members.items()
-            for start in range(0, len(indices), max_batch)
+            for start in range(0, len(indices), most[bucket])
         ]
 
 

@@ -12,9 +12,10 @@ from importlib import metadata
 import numpy as np
 
 from edge import __version__
-from edge.audio import SAMPLE_RATE_HZ, Waveform, open_audio
+from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.capture.devices import choose_device, list_devices
+from edge.decoding import open_audio
 from edge.errors import AffectdError, AudioDeviceError, ModelError, UsageError
 from edge.files import check_writable
 from edge.folders import expanded

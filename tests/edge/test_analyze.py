@@ -161,7 +161,8 @@ def test_files_share_batches_of_their_length(
     )
     files = [write(tmp_path / f"{index}.wav", duration_s=2.5 if index % 2 else 0.2) for index in range(12)]
     list(analyze(files, recognizer, nobody(recognizer), SETTINGS, whole_file=True))
-    assert batches == [(4, 16_000), (2, 16_000), (4, 64_000), (2, 64_000)]
+    # On a CPU a batch has no more audio than the longest bucket, 4 s.
+    assert batches == [(4, 16_000), (2, 16_000), *[(1, 64_000)] * 6]
 
 
 def by_path(events: Sequence[Event]) -> dict[str, list[float]]:

@@ -43,3 +43,13 @@ def test_padding_adds_only_zeros_behind(lengths: list[int], samples: int) -> Non
     for row, waveform in zip(padded, waveforms, strict=True):
         assert (row[: len(waveform)] == waveform).all()
         assert not row[len(waveform) :].any()
+
+
+@given(st.lists(st.integers(1, 48_000), max_size=40), st.integers(1, 16))
+def test_a_batch_holds_no_more_audio_than_allowed(lengths: list[int], max_batch: int) -> None:
+    buckets = Buckets((1, 2, 3))
+    plan = buckets.plan(lengths, max_batch, 48_000)
+    assert sorted(index for batch in plan for index in batch.indices) == list(range(len(lengths)))
+    for batch in plan:
+        assert len(batch.indices) <= max_batch
+        assert len(batch.indices) * batch.samples <= 48_000
