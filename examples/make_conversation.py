@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.labels import EMOTIONS, to_label
 from calibrate.splits import read_splits
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
-from edge.cli.kit.entry import launch, new_app
+from edge.cli.kit.entry import new_app, run
 from edge.errors import UsageError
 from export.measure.recordings import MARGIN_S, room_tone, voiced_span
 
@@ -144,4 +145,4 @@ def join(utterances: list[Utterance]) -> tuple[Waveform, list[Turn]]:
 
 
 if __name__ == "__main__":
-    launch(app, "python examples/make_conversation.py")
+    sys.exit(run(app, "python examples/make_conversation.py"))

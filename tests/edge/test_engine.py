@@ -135,7 +135,7 @@ def test_what_waits_runs_as_one_batch_and_is_said_in_order(bundle: Bundle, monke
 
     batches = batches[len(recognizer.buckets.samples) :]
     assert sum(batches) == 4
-    assert len(batches) <= 2, "the first may be in the encoder; the others wait, and all are of one bucket"
+    assert max(batches) == 2, "the others wait, all are of one bucket of 2 s, and a CPU takes 4 s at a time"
     starts = [event.start_s for event in recorder.of("utterance")]
     assert starts == sorted(starts)
     assert all(min(event.latency_ms.values()) >= 0 for event in recorder.of("utterance"))
