@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from edge.recordings import find_audio
 
 PENALTY = 0.001
 """L2 penalty of the logistic regression."""
+SPEECH_ODDS = 50.0
+"""How much likelier than another sound speech is, before anything is known of what a detector took for a voice."""
 
 
 def speech_check_of(run: Run, train: Part, data: Path, source: FeatureSource) -> SpeechCheck | None:
@@ -42,13 +45,13 @@ def speech_check_of(run: Run, train: Part, data: Path, source: FeatureSource) ->
 def fit_speech_check(speech: Matrix, weights: Doubles, other: Matrix, other_weights: Doubles) -> SpeechCheck:
     """Fit a logistic regression of speech, ``float32[n, dim]``, against other sounds, ``float32[m, dim]``.
 
-    The weights, ``float64[n]`` and ``float64[m]``, sum to one each.
+    The weights, ``float64[n]`` and ``float64[m]``, sum to one each; ``SPEECH_ODDS`` come on top.
     """
     embeddings = np.concatenate([other, speech])
     is_speech = np.repeat([0, 1], [len(other), len(speech)])
     weights = np.concatenate([other_weights, weights]) / 2
     weight, bias = softmax_regression(embeddings, is_speech, weights, 2, PENALTY)
-    return SpeechCheck((weight[1] - weight[0]).numpy(), float(bias[1] - bias[0]))
+    return SpeechCheck((weight[1] - weight[0]).numpy(), float(bias[1] - bias[0]) + math.log(SPEECH_ODDS))
 
 
 def _views(run: Run, part: Part, source: FeatureSource) -> tuple[Matrix, Doubles]:

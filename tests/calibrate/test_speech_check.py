@@ -9,7 +9,7 @@ import pytest
 from calibrate.dataset import read_parts
 from calibrate.recipe import Recipe
 from calibrate.run import build_run
-from calibrate.speech_check import fit_speech_check, speech_check_of
+from calibrate.speech_check import SPEECH_ODDS, fit_speech_check, speech_check_of
 from edge.errors import UsageError
 
 
@@ -21,13 +21,15 @@ def even(count: int) -> np.ndarray:
     return np.full(count, 1 / count)
 
 
-def test_both_sides_weigh_the_same_however_many_there_are() -> None:
+def test_both_sides_weigh_the_same_however_many_there_are_and_speech_is_likelier() -> None:
     few, many = cloud(40, -1, 0), cloud(4_000, 1, 1)
     check = fit_speech_check(many, even(4_000), few, even(40))
-    caught = np.mean([check.probability(each) < 0.5 for each in cloud(500, -1, 2)])
-    kept = np.mean([check.probability(each) >= 0.5 for each in cloud(500, 1, 3)])
+    least = SPEECH_ODDS / (1 + SPEECH_ODDS)
+    caught = np.mean([check.probability(each) < least for each in cloud(500, -1, 2)])
+    kept = np.mean([check.probability(each) >= least for each in cloud(500, 1, 3)])
     assert caught == pytest.approx(kept, abs=0.05)
     assert min(caught, kept) > 0.9
+    assert np.mean([check.probability(each) >= 0.5 for each in cloud(500, 1, 3)]) > kept
 
 
 def test_the_weight_of_an_utterance_counts() -> None:

@@ -10,6 +10,7 @@ from calibrate.dataset import Part, read_parts
 from calibrate.run import Run
 from calibrate.speakers.factor_model import device_head, population_of
 from calibrate.speakers.verifier import SpeakerModel
+from calibrate.speech_check import SPEECH_ODDS
 from edge.audio import SAMPLE_RATE_HZ, read_audio
 from edge.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edge.errors import ModelError, UsageError
@@ -97,10 +98,11 @@ def test_a_bundle_tells_speech_from_the_sounds_of_its_recipe(exported: Any, test
     recognizer = loaded(exported.folder)
     check = recognizer.bundle.head.speech
     assert check is not None
+    least = SPEECH_ODDS / (1 + SPEECH_ODDS)
     heard = recognizer.encode([high_passed(read_audio(path)) for path in test_part.paths])
-    assert min(check.probability(encoding.embedding) for encoding in heard) > 0.5
+    assert min(check.probability(encoding.embedding) for encoding in heard) > least
     hisses = recognizer.encode([high_passed(hiss(seed)) for seed in range(100, 110)])
-    assert max(check.probability(encoding.embedding) for encoding in hisses) < 0.5
+    assert max(check.probability(encoding.embedding) for encoding in hisses) < least
     assert "twelve hisses, CC0" in (exported.folder / CARD_NAME).read_text()
 
 
