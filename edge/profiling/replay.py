@@ -39,8 +39,9 @@ def recordings(paths: Sequence[Path]) -> Iterator[list[Path]]:
         UsageError: there is no audio at ``paths``, or a pipe.
         AudioFileError: a file cannot be read; better now than after minutes.
     """
-    if paths or any(file.suffix in AUDIO_EXTENSIONS for file in EXAMPLES.glob("*")):
-        files = find_audio(paths or [EXAMPLES])
+    own = sorted(file for file in EXAMPLES.glob("*") if file.suffix in AUDIO_EXTENSIONS)
+    if paths or own:
+        files = find_audio(paths) if paths else own
         for file in files:
             if os.path.exists(file) and file.is_fifo():
                 raise UsageError(f"{file}: is a pipe, which cannot be played twice")
