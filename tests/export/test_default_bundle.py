@@ -12,6 +12,7 @@ from edge.bundle import Bundle
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
 from export.graph.parity import padding_error
+from helpers.signals import silence
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +86,15 @@ def test_silence_and_a_click_are_numbers(recognizer: Recognizer) -> None:
     click[800] = 1
     shares = recognizer.probabilities([np.zeros(16_000, np.float32), click, click[800:801]])
     assert shares.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_speech_is_told_from_noise(recognizer: Recognizer, turns: list[Waveform]) -> None:
+    check = recognizer.bundle.head.speech
+    assert check
+    heard = [check.probability(encoding.embedding) for encoding in recognizer.encode(turns)]
+    assert min(heard) > 0.5
+    hisses = [silence(length_s, level_dbfs=-20, seed=seed) for seed, length_s in enumerate((0.5, 1.0, 2.0, 4.0))]
+    assert max(check.probability(encoding.embedding) for encoding in recognizer.encode(hisses)) < 0.5
 
 
 def test_unseen_speakers_are_still_heard_rightly(recognizer: Recognizer, shared: Path) -> None:
