@@ -53,3 +53,11 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no ../shared folder with corpora and weights beside this checkout")
     return SHARED
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``field_case`` is each script of the shared folder that tries a situation which users ran into."""
+    if "field_case" in metafunc.fixturenames:
+        skip = pytest.mark.skip(reason="no ../shared folder with cases beside this checkout")
+        scripts = sorted(SHARED.glob("cases/*/case.sh")) or [pytest.param(None, marks=skip)]
+        metafunc.parametrize("field_case", scripts, ids=lambda script: script.parent.name if script else "none")

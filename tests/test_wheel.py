@@ -35,6 +35,9 @@ with edge.listen(sys.argv[1], model=model, settings={"capture.realtime": False})
     print(*(event.emotion for event in events if event.type == "utterance"))
 print(len(model.probabilities(numpy.random.default_rng(0).normal(0, 0.1, 16_000).astype(numpy.float32))))
 """
+MINUTES = ("gain",)
+"""Cases that take minutes; ``ALL_CASES=1 make test`` tries them, too."""
+CANNOT_BE_TRIED = 77
 NO_INDEX = re.compile(r"connection|timed out|name resolution|network is unreachable|no matching distribution", re.I)
 
 pytestmark = pytest.mark.slow
@@ -111,6 +114,16 @@ def test_the_installed_library_works_away_from_the_checkout(installed: Path, tmp
     assert Path(place).is_relative_to(installed.parent)
     assert analyzed == listened
     assert int(count) == 7
+
+
+def test_what_users_ran_into_does_not_come_back(field_case: Path, installed: Path, tmp_path: Path) -> None:
+    if field_case.parent.name in MINUTES and not os.environ.get("ALL_CASES"):
+        pytest.skip("takes minutes: ALL_CASES=1 tries it")
+    result = run(("sh", field_case), tmp_path, AFFECTD=str(installed / "affectd"))
+    said = (result.stdout + result.stderr).strip()
+    if result.returncode == CANNOT_BE_TRIED:
+        pytest.skip(said or f"{field_case.parent.name} cannot be tried on this machine")
+    assert result.returncode == 0, said
 
 
 def test_an_installed_training_side_finds_its_recipes_and_heads(wheel: Path, tmp_path: Path) -> None:
