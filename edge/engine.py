@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, repeat
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from edge.answers import Answers
 from edge.capture import Source, is_recording
 from edge.event import EARLY, Event, status, wall_clock
 from edge.hearing import Hearing
-from edge.outputs import Output, Outputs
+from edge.meter import Meter
+from edge.outputs import Output, Outputs, can_refresh
 from edge.people.households import Households
 from edge.recognizer import Recognizer
 from edge.settings import Settings
@@ -60,6 +61,7 @@ class Engine:
         ids = count(1)
         self._recorded = [is_recording(source) for source in sources]
         self._households = Households(recognizer.bundle, settings.speakers)
+        meters = [Meter() for _ in sources] if any(map(can_refresh, outputs)) else []
         self._streams = [
             Stream(
                 source,
@@ -68,16 +70,18 @@ class Engine:
                 StreamRoom(recognizer.bundle, settings, is_recording(source)) if settings.room.enabled else None,
                 ids,
                 Hearing(wait_s, settings.vad.gate_dbfs) if wait_s else None,
+                meter,
             )
-            for source, names, wait_s in zip(
+            for source, names, wait_s, meter in zip(
                 sources,
                 bound_to or [()] * len(sources),
                 report_s or [settings.capture.report_s] * len(sources),
+                meters or repeat(None, len(sources)),
                 strict=True,
             )
         ]
         self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch)
-        self._outputs = Outputs(outputs, all(source.can_wait for source in sources), self._report)
+        self._outputs = Outputs(outputs, all(source.can_wait for source in sources), self._report, meters=meters)
         self._answers = Answers(recognizer, self._households, self._streams, settings, observers)
         self._listening = len(self._streams)
         self._failure: BaseException | None = None

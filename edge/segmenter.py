@@ -38,6 +38,10 @@ class Segmenter:
     def __init__(
         self, vad_settings: VadSettings, settings: SegmenterSettings, partials: PartialSettings | None = None
     ) -> None:
+        self.hears_voice = False
+        """In the last frame."""
+        self.too_short = 0
+        """Bursts of voice so far that were none of an utterance."""
         self._high_pass = HighPass(vad_settings.high_pass_hz)
         self._vad = voice_activity(vad_settings)
         self._start_frames = _frames(settings.start_s)
@@ -50,7 +54,7 @@ class Segmenter:
         self._pending = np.zeros(0, np.float32)
         self._frames: list[_Frame] = []
         """The current utterance with its pre-roll; while nobody speaks, what may become the next pre-roll."""
-        self._open = self._started = self._continued = False
+        self._open = self._started = False
         self._voiced = self._silent = 0
         """Voiced frames of the current utterance, and frames since the last of them."""
         self._between = math.inf
@@ -91,7 +95,8 @@ class Segmenter:
         frames, self._pending = self._pending[:whole], self._pending[whole:].copy()
         for arrived in frames.reshape(-1, FRAME_SAMPLES):
             samples = self._high_pass(arrived)
-            steps += self._take(_Frame(samples, self._vad.is_voiced(samples), _clipped(arrived)))
+            self.hears_voice = self._vad.is_voiced(samples)
+            steps += self._take(_Frame(samples, self.hears_voice, _clipped(arrived)))
         return steps
 
     def last_steps(self) -> list[Step]:
@@ -162,17 +167,18 @@ class Segmenter:
         cut = min(range(oldest, newest + 1), key=lambda index: level(self._frames[index].samples))
         steps = self._start() + self._finish(cut, truncated=True)
         del self._frames[:cut]
-        self._continued, self._started = True, False
+        self._started = False
         self._voiced = sum(frame.voiced for frame in self._frames)
         return steps + self._start()
 
     def _close(self) -> list[Step]:
         end = self._end
         steps = self._finish(end) if self._started else []
+        self.too_short += not self._started
         # What follows may be the pre-roll of the next utterance, so that no sample is in two segments.
         del self._frames[:end]
         self._between = self._silent
-        self._open = self._started = self._continued = False
+        self._open = self._started = False
         return steps
 
     def _finish(self, end: int, truncated: bool = False) -> list[Step]:

@@ -11,6 +11,7 @@ from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Source
 from edge.event import Event, EventType, SkipReason, status, wall_clock
 from edge.hearing import Hearing
+from edge.meter import Meter
 from edge.people.conversation import Conversation, Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
@@ -56,8 +57,9 @@ class Stream:
         room: StreamRoom | None = None,
         ids: Iterator[int] | None = None,
         hearing: Hearing | None = None,
+        meter: Meter | None = None,
     ) -> None:
-        """Prepare; ``ids`` are those of the utterances, from 1 on unless streams share them."""
+        """Prepare; ``ids`` are those of the utterances, from 1 on unless streams share them; ``meter`` is to follow."""
         self.household = household
         self.room = room
         """That the source is in, for the thread that recognises; None: none is estimated."""
@@ -71,7 +73,7 @@ class Stream:
         self._captured_at_s = 0.0
         self._segmented_s = self._vad_ms = 0.0
         self._ids, self._id = ids or count(1), 0
-        self._hearing = hearing
+        self._hearing, self._meter = hearing, meter
         self._news: list[Event] = []
 
     @property
@@ -108,6 +110,9 @@ class Stream:
                 started_s = time.perf_counter()
                 steps = self._segmenter.steps(block.samples, block.lost_s, block.restarted)
                 self._vad_ms += (time.perf_counter() - started_s) * 1e3
+                if self._meter:
+                    self._meter.name, self._meter.too_short = self.name, self._segmenter.too_short
+                    self._meter.follow(block.samples, self._segmenter.hears_voice)
                 yield [self._utterance(step) for step in steps]
         except Exception as error:
             failure = error

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from edge.audio import Waveform
 from edge.cli.kit.display import say
+from edge.meter import Meter
+from edge.outputs.meter_line import bar, level_bar
 from edge.people.enrolment import Enrolment, Take
 from edge.people.quality import QUIET_DBFS, recording_doubts
-from edge.segment import FULL_SCALE
-from edge.vad import level
 
 METER_CELLS, COUNT_CELLS = 40, 8
-METER_DBFS = -70.0
-"""The meter's left end; its right end is full scale."""
-FALL_DB = 2.0
-"""The meter falls this much a block, so that a glance sees the peaks."""
 
 ENDING = " · Ctrl-C ends it and keeps what there is"
 PROMPTS = (
@@ -57,7 +52,7 @@ class Guide:
 
     def __init__(self, console: Console, enrolment: Enrolment, clips: int, seconds: float, neutral: bool) -> None:
         self._enrolment, self._clips, self._seconds, self._neutral = enrolment, clips, seconds, neutral
-        self._level_dbfs, self._clipping, self._utterances = METER_DBFS, False, 0
+        self._level, self._utterances = Meter(), 0
         self._last = Text("listening …", style="dim")
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=10, transient=True)
 
@@ -69,10 +64,8 @@ class Guide:
         self._live.stop()
 
     def follow_level(self, samples: Waveform) -> None:
-        """Move the meter: up at once, down slowly."""
-        if len(samples):
-            self._level_dbfs = max(level(samples), self._level_dbfs - FALL_DB, METER_DBFS)
-            self._clipping = bool(np.abs(samples).max() >= FULL_SCALE)
+        """Move the meter."""
+        self._level.follow(samples)
 
     def show(self, take: Take) -> None:
         """Go on to the next sentence, or say what was wrong."""
@@ -91,26 +84,20 @@ class Guide:
             self._meter(),
             Text.assemble(
                 ("heard  ", "dim"),
-                _bar(min(1.0, len(self._enrolment.added) / self._clips), COUNT_CELLS),
+                bar(min(1.0, len(self._enrolment.added) / self._clips), COUNT_CELLS),
                 f" {len(self._enrolment.added)} of {self._clips} utterances, {said:.0f} of {self._seconds:.0f} s",
             ),
             Text.assemble(("last   ", "dim"), self._last),
         )
 
     def _meter(self) -> Text:
-        loud_enough = self._level_dbfs > QUIET_DBFS
-        style = "red" if self._clipping else "green" if loud_enough else "yellow"
-        bar = _bar(1 - self._level_dbfs / METER_DBFS, METER_CELLS)
-        note = " too loud" if self._clipping else ""
-        return Text.assemble(("level  ", "dim"), (bar, style), f" {self._level_dbfs:3.0f} dBFS", (note, style))
+        level_dbfs = self._level.level_dbfs
+        drawn = level_bar(self._level, METER_CELLS, "green" if level_dbfs > QUIET_DBFS else "yellow")
+        note = " too loud" if self._level.is_clipping else ""
+        return Text.assemble(("level  ", "dim"), drawn, f" {level_dbfs:3.0f} dBFS", (note, "red"))
 
 
 def _outcome(take: Take) -> str:
     if take.fault:
         return f"left out, {take.fault}"
     return "; ".join([f"kept {take.duration_s:.1f} s", *recording_doubts([take.sound])])
-
-
-def _bar(share: float, cells: int) -> str:
-    full = round(share * cells)
-    return "━" * full + "╌" * (cells - full)

@@ -6,6 +6,16 @@ from edge.outputs.iterator import EventIterator
 from edge.outputs.json_lines import JsonLines
 from edge.outputs.live_table import LiveTable
 from edge.outputs.open import open_output, open_outputs
-from edge.outputs.queued import Outputs
+from edge.outputs.queued import Outputs, can_refresh
 
-__all__ = ["CsvTable", "EventIterator", "JsonLines", "LiveTable", "Output", "Outputs", "open_output", "open_outputs"]
+__all__ = [
+    "CsvTable",
+    "EventIterator",
+    "JsonLines",
+    "LiveTable",
+    "Output",
+    "Outputs",
+    "can_refresh",
+    "open_output",
+    "open_outputs",
+]

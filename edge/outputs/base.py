@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from edge.event import Event
+from edge.meter import Meter
 
 
 class Output(Protocol):
@@ -24,3 +26,14 @@ class Output(Protocol):
 
     def close(self) -> None:
         """Let go of what ``open`` took; called after an error as well."""
+
+
+@runtime_checkable
+class Display(Output, Protocol):
+    """An output that somebody looks at between events, too."""
+
+    can_refresh: bool
+    """Somebody does; otherwise nothing is measured for it."""
+
+    def refresh(self, meters: Sequence[Meter]) -> None:
+        """Show what the sources hear now; called on the same thread as ``write``, while no event comes."""

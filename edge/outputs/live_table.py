@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType
@@ -9,6 +13,8 @@ from rich.text import Text
 
 from edge.event import Event
 from edge.head import LEAST_SPEECH
+from edge.meter import Meter
+from edge.outputs.meter_line import bar, meter_line
 
 BAR_CELLS = 6
 BAR_WIDTH, WHOLE_WIDTH = 50, 80
@@ -19,6 +25,7 @@ UNUSUAL = 1.0
 """Change of a label's log-odds from which on someone sounds other than usual."""
 MORE = {"neutral": "calmer", "happy": "happier", "sad": "sadder", "angry": "angrier"}
 """Than usual, in a word; other labels are called ``more`` so."""
+UNREPORTED = {"too_slow": "too slow", "other_voice": "by others"}
 EMOTION_STYLES = {
     "happy": "yellow",
     "surprise": "bright_yellow",
@@ -32,54 +39,92 @@ EMOTION_STYLES = {
 class LiveTable:
     """A row per event under one heading. Colours only where the terminal has them and ``NO_COLOR`` is not set.
 
-    On a terminal the last line shows who is speaking, and then the provisional answer, until the final row replaces it.
+    On a terminal the last line shows what the sources hear and who is speaking, and then the provisional answer, until
+    the final row replaces it.
     """
 
     name = "table"
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._headed = False
+        self.can_refresh = console.is_terminal and not console.is_dumb_terminal
+        """The terminal can erase its last line."""
+        self._headed = self._has_last_line = False
         self._path: str | None = None
         """File of the latest row."""
-        self._can_erase = console.is_terminal and not console.is_dumb_terminal
-        self._unfinished: dict[int, Text] = {}
-        """Rows of the utterances that are not over, by id; the latest is on the terminal."""
+        self._unfinished: dict[int, Event] = {}
+        """The latest of each utterance that is not over, by id; the last one is on the terminal."""
+        self._meters: Sequence[Meter] = ()
+        self._unreported: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Name of a source to why there was no answer, or a doubtful one, to how often."""
 
     def open(self) -> None:
         """Nothing is to prepare."""
 
     def write(self, event: Event) -> None:
         """Print the event's row."""
-        if self._can_erase:
+        with self.console:  # all at once, so that the line does not flicker
             self._erase()
             if event.id is not None:
                 self._unfinished.pop(event.id, None)
-        if event.type in UNFINISHED:
-            if event.id is not None and self._can_erase:
-                self._unfinished[event.id] = _unfinished_row(event, self.console.width)
-        elif event.type == "utterance":
-            self._print_row(_utterance_row(event, self.console.width), event)
-        else:
-            self.console.print(_message_row(event))
-        if self._unfinished:
-            self._print_row(list(self._unfinished.values())[-1], event, end="")
+            if event.type in UNFINISHED:
+                if event.id is not None and self.can_refresh:
+                    self._unfinished[event.id] = event
+            elif event.type == "utterance":
+                self._print_heading(event)
+                self._print(_utterance_row(event, self.console.width))
+                self._unreported[event.source]["not speech"] += _is_no_speech(event)
+            else:
+                self.console.print(_message_row(event))
+                if event.reason in UNREPORTED:
+                    self._unreported[event.source][UNREPORTED[event.reason]] += 1
+            self._print_last_line()
+
+    def refresh(self, meters: Sequence[Meter]) -> None:
+        """Show what the sources hear, unless the terminal is somebody else's: a shell's that it runs behind."""
+        is_ours = _in_foreground(self.console)
+        self._meters = meters if is_ours else ()
+        if is_ours:
+            with self.console:
+                self._erase()
+                self._print_last_line()
 
     def close(self) -> None:
         """Leave the terminal's last line to what comes next."""
         self._erase()
 
-    def _print_row(self, row: Text, event: Event, end: str = "\n") -> None:
+    def _print_heading(self, event: Event) -> None:
+        width = self.console.width
         if not self._headed:
             self._headed = True
-            self.console.print(_heading(event, self.console.width), no_wrap=True, overflow="ellipsis", crop=True)
-        if event.path and event.path != self._path and self.console.width < WHOLE_WIDTH:
-            self.console.print(Text(_end_of(event.path, self.console.width), style="dim"))
+            self._print(_heading(event, width))
+        if event.path and event.path != self._path and width < WHOLE_WIDTH:
+            self.console.print(Text(_end_of(event.path, width), style="dim"))
         self._path = event.path
+
+    def _print(self, row: Text, end: str = "\n") -> None:
         self.console.print(row, no_wrap=True, overflow="ellipsis", crop=True, end=end)
 
+    def _print_last_line(self) -> None:
+        width = self.console.width - 1  # a full line would wrap
+        event = list(self._unfinished.values())[-1] if self._unfinished else None
+        if event is None:
+            row = meter_line(self._meters, self._unreported, width)
+        elif event.type in ("speech_start", "resumed"):
+            row = Text(f"{_clock(event.start_s or 0.0)}-{'…':<8}", style="dim")
+            row = Text("  ").join([row, meter_line(self._meters, self._unreported, width - row.cell_len - 2)])
+        else:
+            row = _utterance_row(event, self.console.width)
+            row.stylize("dim")
+        self._has_last_line = bool(row)
+        if event:
+            self._print_heading(event)
+        if row:
+            self._print(row, end="")
+
     def _erase(self) -> None:
-        if self._unfinished:
+        if self._has_last_line:
+            self._has_last_line = False
             self.console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
 
 
@@ -101,7 +146,7 @@ def _utterance_row(event: Event, width: int) -> Text:
         return row
     row = Text(f"{_span(event):<15}  {speaker:<8.8}  ")
     row.append(f"{emotion:<9} ", style=f"bold {style}")
-    row.append(_bar(confidence), style=style)
+    row.append(bar(confidence, BAR_CELLS), style=style)
     row.append(f" {confidence:4.0%}{' ?' if event.needs_review else '  '}")
     if width < WHOLE_WIDTH:
         return row
@@ -117,7 +162,7 @@ def _utterance_row(event: Event, width: int) -> Text:
         label, change_by = max(event.relative.items(), key=lambda item: item[1])
         change = MORE.get(label, f"more {label}") if change_by >= UNUSUAL else "as usual"
         row.append(f"  {change}", style="dim" if change == "as usual" else "bold")
-    if event.speech is not None and event.speech < LEAST_SPEECH:
+    if _is_no_speech(event):
         row.append(" not speech?", style="yellow")
     if event.truncated:
         row.append(" …", style="dim")
@@ -126,19 +171,15 @@ def _utterance_row(event: Event, width: int) -> Text:
     return row
 
 
-def _unfinished_row(event: Event, width: int) -> Text:
-    if event.type in ("speech_start", "resumed"):
-        return Text(f"{_clock(event.start_s or 0.0)}-{'…':<8}", style="dim")
-    row = _utterance_row(event, width)
-    row.stylize("dim")
-    return row
-
-
 def _message_row(event: Event) -> Text:
     style = {"skipped": "yellow", "error": "red"}.get(event.type, "dim")
     span = f"{_span(event):<15}  " if event.start_s is not None else ""
     kind = "" if event.type == "status" else f"{event.type}: "
     return Text(f"{span}{kind}{event.message}", style=style)
+
+
+def _is_no_speech(event: Event) -> bool:
+    return event.speech is not None and event.speech < LEAST_SPEECH
 
 
 def _span(event: Event) -> str:
@@ -150,10 +191,12 @@ def _clock(time_s: float) -> str:
     return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
-def _bar(share: float) -> str:
-    full = round(share * BAR_CELLS)
-    return "━" * full + "╌" * (BAR_CELLS - full)
-
-
 def _end_of(path: str, width: int) -> str:
     return path if len(path) <= width else "…" + path[max(0, len(path) - width + 1) :]
+
+
+def _in_foreground(console: Console) -> bool:
+    try:
+        return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
+    except OSError:  # no terminal of a shell
+        return True

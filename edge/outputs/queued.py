@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
+from typing import TypeGuard
 
 from edge.errors import AffectdError, OutputError
 from edge.event import Event
-from edge.outputs.base import Output
+from edge.meter import Meter
+from edge.outputs.base import Display, Output
 
 MAX_EVENTS = 1_000
 FLUSH_S = 5.0
 """What is queued at the end is written within this time, or lost."""
+REFRESH_S = 0.2
+"""A display is refreshed when no event has come for this long."""
 
 
 class Outputs:
@@ -26,6 +30,7 @@ class Outputs:
         wait: bool = False,
         report: Callable[[str], None] = lambda message: None,
         max_events: int = MAX_EVENTS,
+        meters: Sequence[Meter] = (),
     ) -> None:
         """Prepare.
 
@@ -34,8 +39,9 @@ class Outputs:
             wait: a full queue makes ``write`` wait, and nothing is lost; otherwise the oldest event in it is dropped.
             report: called, from any thread, with what is wrong when an output fails or begins to lose events.
             max_events: that may wait for each output.
+            meters: of the sources, for displays; without any, they are not refreshed.
         """
-        self._queues = [_OutputQueue(output, wait, max_events, report) for output in outputs]
+        self._queues = [_OutputQueue(output, wait, max_events, report, meters) for output in outputs]
 
     def open(self) -> None:
         """Start to open the outputs, each in its own thread."""
@@ -112,13 +118,17 @@ class Outputs:
 class _OutputQueue:
     """One output behind a queue that its own thread empties."""
 
-    def __init__(self, output: Output, wait: bool, max_events: int, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, output: Output, wait: bool, max_events: int, report: Callable[[str], None], meters: Sequence[Meter]
+    ) -> None:
         self.name = output.name
         self.lost = 0
         self.error: BaseException | None = None
         self.opened = threading.Event()
         """It is open, or has failed."""
         self._output, self._wait, self._max_events, self._report = output, wait, max_events, report
+        self._display = output if meters and can_refresh(output) else None
+        self._meters = meters
         self._events: deque[Event] = deque()
         self._in_hand = 0
         """Events that are being written: 0 or 1."""
@@ -177,8 +187,11 @@ class _OutputQueue:
         try:
             self._output.open()
             self.opened.set()
-            while (event := self._next()) is not None:
-                self._output.write(event)
+            for event in self._arriving():
+                if event:
+                    self._output.write(event)
+                elif self._display:
+                    self._display.refresh(self._meters)
         except BaseException as error:  # SystemExit too: who waits for the thread is to know
             self._fail(error)
         try:
@@ -189,16 +202,19 @@ class _OutputQueue:
             self._closed = True
             self._changed.notify_all()
 
-    def _next(self) -> Event | None:
-        """Wait for the next event; None at the end."""
-        with self._changed:
-            self._in_hand = 0
-            self._changed.wait_for(lambda: self._events or self._ended)
-            if not self._events:
-                return None
-            self._in_hand = 1
-            self._changed.notify_all()
-            return self._events.popleft()
+    def _arriving(self) -> Iterator[Event | None]:
+        """Yield events as they come, until the end; for a display also None whenever none has come for a while."""
+        while True:
+            event = None
+            with self._changed:
+                self._in_hand = 0
+                self._changed.wait_for(lambda: self._events or self._ended, REFRESH_S if self._display else None)
+                if self._events:
+                    self._in_hand, event = 1, self._events.popleft()
+                    self._changed.notify_all()
+                elif self._ended:
+                    return
+            yield event
 
     def _fail(self, error: BaseException) -> None:
         """Count what is queued as lost, as everything that follows; the first error is the reason."""
@@ -212,6 +228,11 @@ class _OutputQueue:
             self._changed.notify_all()
         self.opened.set()
         self._report(f"output {self.name} failed: {_reason(error)}")
+
+
+def can_refresh(output: Output) -> TypeGuard[Display]:
+    """Return whether somebody looks at an output between events."""
+    return isinstance(output, Display) and output.can_refresh
 
 
 def _reason(error: BaseException) -> str:

@@ -2,13 +2,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from edge.errors import OutputError, UsageError
 from edge.event import Event
+from edge.meter import Meter
 from edge.outputs import Outputs
+from edge.outputs.queued import REFRESH_S
 
 HANGS_S = 10.0
 STUCK = """
@@ -73,6 +75,21 @@ def failing(error: Exception) -> Callable[[], None]:
         raise error
 
     return fail
+
+
+class FakeDisplay(Fake):
+    """An output that keeps what it is to show, too."""
+
+    def __init__(self, can_refresh: bool = True, on_refresh: Callable[[], None] = nothing) -> None:
+        super().__init__()
+        self.can_refresh, self.on_refresh = can_refresh, on_refresh
+        self.seen: list[Sequence[Meter]] = []
+        self.refreshed = threading.Event()
+
+    def refresh(self, meters: Sequence[Meter]) -> None:
+        self.seen.append(meters)
+        self.refreshed.set()
+        self.on_refresh()
 
 
 def event(number: int) -> Event:
@@ -220,3 +237,48 @@ def test_a_process_ends_although_nobody_reads_what_it_writes() -> None:
     process = subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.wait(60) == 0
     assert process.communicate()[1].splitlines()[-1] == "True"
+
+
+def test_a_display_is_refreshed_while_no_event_comes_and_nothing_else_is() -> None:
+    display, other, meters = FakeDisplay(), Fake(), [Meter()]
+    with Outputs([display, other], meters=meters) as outputs:
+        for number in range(3):
+            display.refreshed.clear()
+            assert display.refreshed.wait(HANGS_S)
+            outputs.write(event(number))
+    assert display.calls == other.calls == ["open", *numbers(range(3)), "close"]
+    assert all(seen is meters for seen in display.seen)
+
+
+@pytest.mark.parametrize("can_refresh", [True, False])
+def test_a_display_that_nobody_looks_at_is_left_alone(can_refresh: bool) -> None:
+    display = FakeDisplay(can_refresh)
+    with Outputs([display], meters=[] if can_refresh else [Meter()]):
+        assert not display.refreshed.wait(3 * REFRESH_S)
+    assert display.calls == ["open", "close"]
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_display_that_is_stuck_delays_nobody(wait: bool) -> None:
+    gate = Gate()
+    display, other = FakeDisplay(on_refresh=gate), Fake()
+    outputs = Outputs([display, other], wait, meters=[Meter()])
+    outputs.open()
+    assert gate.reached.wait(HANGS_S)
+    write(outputs, 100)
+    outputs.stop_waiting()
+    outputs.close(flush_s=0.2)
+    assert outputs.lost == {"fake": 100}
+    assert other.calls == ["open", *numbers(range(100)), "close"]
+    gate.open()
+
+
+def test_a_display_that_fails_is_an_output_that_fails() -> None:
+    troubles: list[str] = []
+    display = FakeDisplay(on_refresh=failing(OSError(5, "Input/output error")))
+    with Outputs([display, Fake()], report=troubles.append, meters=[Meter()]) as outputs:
+        assert display.refreshed.wait(HANGS_S)
+        while not troubles:
+            time.sleep(0.001)
+        write(outputs, 3)
+    assert (outputs.lost, troubles) == ({"fake": 3}, ["output fake failed: Input/output error"])

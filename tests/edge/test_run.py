@@ -2,9 +2,11 @@ import csv
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,30 @@ def test_a_terminal_gets_a_table(start: Start, conversation: Conversation, bundl
     assert "speaker   emotion" in text
     assert "━" in text
     assert "{" not in text
+
+
+def test_a_terminal_shows_that_the_microphone_hears_somebody(
+    start: Start, conversation: Conversation, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, side = pty.openpty()
+    process = start("run", "--source", conversation.path, "--realtime", "--bundle", bundle_folder, stdout=side)
+    os.close(side)
+    text = b""
+    with suppress(OSError):  # the other side is closed
+        while data := os.read(terminal, 10_000):
+            text += data
+    os.close(terminal)
+    _, stderr = process.communicate()
+    assert process.returncode == 0
+    assert b"3 utterances" in stderr
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).split("\r\x1b[2K")
+    meters = [row for row in shown if re.fullmatch(r"(\S+… +)?[━╌]{10} (voice|     ) *-\d+ dBFS *", row)]
+    before, speaking = ([row for row in meters if ("…" in row) == begun] for begun in (False, True))
+    assert any("voice" not in row for row in before)
+    assert any("voice" in row for row in speaking)
+    assert sum(bool(re.search(r" ms.*\r\n", row)) for row in shown) == 3, "final rows stay"
+    assert shown[-1] == "", "and the meter does not"
 
 
 @pytest.mark.slow

@@ -51,6 +51,27 @@ def position(segment: Segment, samples: Waveform) -> int:
     raise AssertionError(f"{segment.start_s:.2f} s: not a slice of the source")
 
 
+@pytest.mark.parametrize("lengths", [(480,), (100, 4000), (16_000,)])
+def test_bursts_too_short_for_an_utterance_are_counted(lengths: tuple[int, ...]) -> None:
+    for bursts, expected in ((0, 0), (1, 1), (4, 4)):
+        pattern_s = (2.0, *(1.0, 1.0), *(0.15, 1.0) * bursts)
+        samples, stage, start, turn, ended = conversation(*pattern_s), segmenter(), 0, 0, 0
+        while start < len(samples):
+            length = lengths[turn % len(lengths)]
+            ended += len(stage.push(samples[start : start + length]))
+            start, turn = start + length, turn + 1
+        assert (stage.too_short, ended) == (expected, 1)
+
+
+def test_the_last_frame_tells_whether_there_is_a_voice() -> None:
+    stage = segmenter()
+    heard = []
+    for second in conversation(1.0, 1.0, 1.0).reshape(3, -1):
+        stage.push(second)
+        heard.append(stage.hears_voice)
+    assert heard == [False, True, False]
+
+
 def steps(samples: Waveform, lengths: Sequence[int] = (800,), partial_s: float = 0, **values: float) -> list[Step]:
     """The same as ``run``, with every step."""
     found = SegmenterSettings.model_validate({"max_s": 10.0} | values)
