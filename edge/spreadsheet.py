@@ -35,8 +35,9 @@ class CsvWriter:
 
 
 def harmless(cell: object) -> object:
-    """Return a cell as a spreadsheet shows it and does not run it. Numbers, as text too, stay as they are."""
-    return MARK + cell if isinstance(cell, str) and MARKED.match(cell) and not _is_number(cell) else cell
+    """Return a cell as a spreadsheet shows it and does not run it. Numbers, as text too, and a dash stay as they are."""
+    is_formula = isinstance(cell, str) and cell != "-" and MARKED.match(cell) and not _is_number(cell)
+    return f"{MARK}{cell}" if is_formula else cell
 
 
 def plain(cell: str) -> str:

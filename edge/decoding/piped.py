@@ -30,17 +30,17 @@ class Pump:
         threading.Thread(target=self._run, name=f"pump {tape.name}", daemon=True).start()
 
     def _run(self) -> None:
-        try:
-            with os.fdopen(self._writing_end, "wb", buffering=0) as pipe:
+        with os.fdopen(self._writing_end, "wb", buffering=0) as pipe:
+            try:
                 while data := self._tape.read_some(65_536):
                     self.passed += len(data)
                     self.tail = (self.tail + data)[-65_536:]
                     while data:
                         data = data[pipe.write(data) :]
-        except AudioFileError as error:
-            self.failure = error
-        except OSError:  # nobody reads any longer
-            pass
+            except AudioFileError as error:  # known before the pipe ends, which its reader asks about
+                self.failure = error
+            except OSError:  # nobody reads any longer
+                pass
 
 
 class PipedDecoder(SndfileDecoder):
