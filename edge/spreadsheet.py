@@ -35,7 +35,7 @@ class CsvWriter:
 
 
 def harmless(cell: object) -> object:
-    """Return a cell as a spreadsheet shows it and does not run it. Numbers, as text too, and a dash stay as they are."""
+    """Return a cell as a spreadsheet shows it and does not run it. Numbers, as text too, and a dash stay."""
     is_formula = isinstance(cell, str) and cell != "-" and MARKED.match(cell) and not _is_number(cell)
     return f"{MARK}{cell}" if is_formula else cell
 
