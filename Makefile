@@ -61,7 +61,7 @@ check: .venv-dev/installed ## Lint, check the format, the types and who imports 
 	.venv-dev/bin/mypy
 	.venv-dev/bin/lint-imports --no-logo
 
-docs: .venv-dev/installed ## Write docs/api.md and docs/events.schema.json from the code.
+docs: .venv-dev/installed ## Write docs/api.md, docs/recipe.md and docs/events.schema.json from the code.
 	@.venv-dev/bin/python -m docs.generate
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".

@@ -60,8 +60,9 @@ def train_recipe(
         _report_training(before, parts["validation"], folder / FROZEN_NAME, workspace.cache)
     if parts["validation"].paths:
         _report_training(run, parts["validation"], folder, workspace.cache)
-    else:
-        print(f"run written to {folder}; nobody is left to validate on: affectd-calibrate generalise has the figures")
+    elif processes.is_main():
+        figures = f"evaluate {folder}" if parts["test"].paths else "generalise"
+        print(f"run written to {folder}; nobody is left to validate on: affectd-calibrate {figures} has the figures")
     processes.leave()
 
 

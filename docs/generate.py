@@ -1,4 +1,4 @@
-"""Write ``docs/api.md`` and ``docs/events.schema.json`` from the code: ``make docs``. A test holds both to it."""
+"""Write ``api.md``, ``recipe.md`` and ``events.schema.json`` from the code: ``make docs``. A test holds them to it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from pydantic import TypeAdapter
 
 import edge
 from edge.errors import ExitCode
+from calibrate.recipe.reference import recipe_markdown
 from edge.event import FIELDS, OPTIONAL_FIELDS, SCHEMA, Event, EventType, SkipReason, SpeakerMatch, StatusReason
 from edge.outputs.csv_table import COLUMNS
 from edge.settings.reference import settings_markdown
 
 PAGE = Path(__file__).with_name("api.md")
+RECIPE_PAGE = Path(__file__).with_name("recipe.md")
 EVENT_SCHEMA = Path(__file__).with_name("events.schema.json")
 REASONS = {
     "skipped": get_args(SkipReason),
@@ -34,6 +36,19 @@ HEADER = """\
 
 Generated from the code by `make docs`. `import edge` is light: what a name needs is imported when it is first used.
 """
+RECIPE_HEADER = """\
+# A training recipe
+
+Generated from the code by `make docs`. A recipe is one TOML file: which corpora, encoder, head and schedule make a
+model. `affectd-calibrate init FOLDER` writes one that fits a folder of recordings; [that of the default
+bundle](../configs/default-train.toml) is another. Keys that are left out have their default; all that is missing or
+wrong is reported at once.
+"""
+
+
+def recipe_page() -> str:
+    """Return the reference of a training recipe as Markdown."""
+    return f"{RECIPE_HEADER}\n{recipe_markdown()}"
 
 
 def page() -> str:
@@ -230,6 +245,6 @@ def _first(found: Any) -> str:
 
 
 if __name__ == "__main__":
-    for file, text in ((PAGE, page()), (EVENT_SCHEMA, event_schema())):
+    for file, text in ((PAGE, page()), (RECIPE_PAGE, recipe_page()), (EVENT_SCHEMA, event_schema())):
         file.write_text(text, encoding="utf-8")
         print(f"{file.name} written", file=sys.stderr)

@@ -34,7 +34,10 @@ def test_a_snippet_of_the_readme_runs_as_written(
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("function", "name"), [("page", "api.md"), ("event_schema", "events.schema.json")])
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [("page", "api.md"), ("recipe_page", "recipe.md"), ("event_schema", "events.schema.json")],
+)
 def test_the_reference_is_generated_from_this_code(function: str, name: str) -> None:
     program = f"import sys; from docs.generate import {function}; sys.stdout.write({function}())"
     page = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True).stdout.decode()

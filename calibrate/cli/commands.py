@@ -12,6 +12,7 @@ from calibrate.cli import (
     folds,
     generalise,
     household,
+    init,
     mfcc,
     report,
     robustness,
@@ -30,6 +31,7 @@ app = new_app(
     "affectd-calibrate",
     "Train and evaluate: from emotional speech corpora to a model that [bold]affectd-export[/bold] bundles.",
     examples(
+        "affectd-calibrate init my-corpus/                        what is in your folder, and a recipe that fits it",
         "affectd-calibrate corpus ravdess data/ravdess            what is in a folder, and what does not fit",
         "affectd-calibrate train configs/default-train.toml --data data --encoder models/whisper-base",
         "affectd-calibrate evaluate runs/default --data data      figures on the test speakers",
@@ -49,8 +51,8 @@ def describe() -> None:
 
 
 for module in (
-    corpus, table, embed, batching, train, evaluate, report, calibrated, compare, crossvalidate, folds, generalise,
-    transfer, sweep, robustness, sounds, text_control, strangers, adaptation, verification, household,
+    init, corpus, table, embed, batching, train, evaluate, report, calibrated, compare, crossvalidate, folds,
+    generalise, transfer, sweep, robustness, sounds, text_control, strangers, adaptation, verification, household,
 ):  # fmt: skip
     name = module.__name__.rpartition(".")[2]
     app.command(name.replace("_", "-"), epilog=module.EXAMPLES)(getattr(module, name))

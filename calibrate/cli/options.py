@@ -67,6 +67,7 @@ OptionalOut = Annotated[
         "--out", help="Folder for the report.", file_okay=False, metavar="DIR", show_default="none is written"
     ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is finished there.", is_eager=True)]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=set_debug, help="Log details and show tracebacks.")]
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.labels import LABELS, to_label
-from calibrate.progress import progress_bar
+from calibrate.corpora.lengths import measure_lengths
 from calibrate.report import Picture, Report, Table
 from edge.spreadsheet import CsvWriter
 
@@ -28,7 +27,7 @@ QUANTILES = {"shortest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "longest
 def tabulate_corpus(name: str, folder: Path, strict: bool = False) -> Report:
     """Return a corpus's table, its summary and its plots: ``<corpus>.csv``, ``summary.json`` and three pictures."""
     utterances = read_corpus(name, folder, strict).utterances
-    lengths_s = measure_lengths(utterances)
+    lengths_s = measure_lengths([utterance.path for utterance in utterances])
     summary = summarise(utterances, lengths_s)
     table = f"{utterances[0].corpus}.csv"
     return Report(
@@ -45,18 +44,6 @@ def tabulate_corpus(name: str, folder: Path, strict: bool = False) -> Report:
         attachments=(lambda out: write_table(out / table, utterances, lengths_s),),
         closing=f"table written to {{out}}/{table}",
     )
-
-
-def measure_lengths(utterances: Sequence[Utterance]) -> list[float | None]:
-    """Return the duration of each file in seconds, None for what cannot be opened."""
-    lengths_s: list[float | None] = []
-    with progress_bar() as progress:
-        for utterance in progress.track(utterances, description="measuring"):
-            try:
-                lengths_s.append(float(soundfile.info(utterance.path).duration))
-            except (soundfile.LibsndfileError, OSError):
-                lengths_s.append(None)
-    return lengths_s
 
 
 def write_table(path: Path, utterances: Sequence[Utterance], lengths_s: Sequence[float | None]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from calibrate.corpora.labels import EMOTIONS, LABELS
 from calibrate.recipe.sections import (
@@ -19,6 +19,7 @@ from calibrate.recipe.sections import (
     ScheduleRecipe,
     SoundsRecipe,
     SplitRecipe,
+    accepted,
 )
 from edge.errors import UsageError, nearest
 from edge.records import Record
@@ -32,12 +33,29 @@ else:
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
+def known_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Validate labels: each is one of ``LABELS``, and none comes twice."""
+    wrong = [
+        f"label {label!r} is not one of {', '.join(LABELS)}{nearest(label, LABELS)}"
+        for label in labels
+        if label not in LABELS
+    ]
+    if len(set(labels)) < len(labels):
+        wrong.append(f"labels {', '.join(labels)} name one twice")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return labels
+
+
 class Recipe(Record):
     """Everything that makes a model, besides the folders."""
 
     name: str
+    """Of the run and of the bundle."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    labels: Annotated[tuple[str, ...], Field(min_length=2)] = EMOTIONS
+    """Of splits, augmentation and training: the same recipe makes the same model."""
+    labels: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(known_labels)] = EMOTIONS
+    """What the model tells apart, in the order of its answers; utterances of another emotion are left out."""
     corpora: tuple[CorpusRecipe, ...]
     sounds: SoundsRecipe | None = None
     """None: what is made of this takes whatever it hears for speech."""
@@ -55,29 +73,23 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
+        wrong, encoder, layers = [], self.encoder, self.encoder.layers
         if not self.training_corpora:
-            raise ValueError('at least one [[corpora]] is needed with role = "train"')
-        for label in self.labels:
-            if label not in LABELS:
-                raise ValueError(f"label {label!r} is not one of {', '.join(LABELS)}{nearest(label, LABELS)}")
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels {', '.join(self.labels)} name one twice")
-        if max(self.encoder.pooled) > self.encoder.layers:
-            raise ValueError(f"encoder.pooled {self.encoder.pooled} exceeds encoder.layers = {self.encoder.layers}")
-        if self.encoder.finetune > self.encoder.layers:
-            raise ValueError(
-                f"encoder.finetune = {self.encoder.finetune} exceeds encoder.layers = {self.encoder.layers}"
-            )
-        if self.encoder.finetune and self.head.kind == "logistic":
-            raise ValueError("encoder.finetune needs a head that learns by gradient, not head.kind = 'logistic'")
-        if self.finetune.front and 0 < self.encoder.finetune < self.encoder.layers:
-            raise ValueError(f"finetune.front needs encoder.finetune = {self.encoder.layers}, all of encoder.layers")
-        batches = [self.schedule.batch, self.finetune.batch] if self.encoder.finetune else [self.schedule.batch]
+            wrong.append('at least one [[corpora]] is needed with role = "train"')
+        if max(encoder.pooled) > layers:
+            wrong.append(f"encoder.pooled {encoder.pooled} exceeds encoder.layers = {layers}")
+        if encoder.finetune > layers:
+            wrong.append(f"encoder.finetune = {encoder.finetune} exceeds encoder.layers = {layers}")
+        if encoder.finetune and self.head.kind == "logistic":
+            wrong.append("encoder.finetune needs a head that learns by gradient, not head.kind = 'logistic'")
+        if self.finetune.front and 0 < encoder.finetune < layers:
+            wrong.append(f"finetune.front needs encoder.finetune = {layers}, all of encoder.layers")
+        batches = [self.schedule.batch, self.finetune.batch] if encoder.finetune else [self.schedule.batch]
         if self.head.kind == "stack" and min(batches) < 2:
-            raise ValueError("head.kind = 'stack' normalises over the batch, which needs two utterances or more")
-        if not self.schedule.epochs and not self.encoder.finetune:
-            raise ValueError("schedule.epochs = 0 trains nothing while encoder.finetune = 0")
-        return self
+            wrong.append("head.kind = 'stack' normalises over the batch, which needs two utterances or more")
+        if not self.schedule.epochs and not encoder.finetune:
+            wrong.append("schedule.epochs = 0 trains nothing while encoder.finetune = 0")
+        return accepted(self, wrong)
 
     def with_finetune(self, layers: int) -> Recipe:
         """Return the recipe with as many layers to fine-tune; 0 is its frozen stage.
@@ -120,7 +132,7 @@ class Recipe(Record):
         try:
             return Recipe.model_validate(described)
         except ValidationError as error:
-            raise UsageError(f"{reason}: {error.errors()[0]['msg']}") from None
+            raise UsageError(f"{reason}: {_problems(error, ())}") from None
 
     def leave_out(self, names: Collection[str]) -> Recipe:
         """Return the recipe without these corpora.
@@ -162,10 +174,22 @@ def read_toml(path: Path, kind: type[Kind]) -> Kind:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {path} is not valid TOML: {error}") from None
     except ValidationError as error:
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        where = ".".join(str(part) for part in first["loc"])
-        hint = nearest(str(first["loc"][-1]), _known_keys(kind)) if first["type"] == "extra_forbidden" else ""
-        raise UsageError(f"recipe {path}: {where or 'recipe'}: {first['msg']}{hint}") from None
+        raise UsageError(f"recipe {path}: {_problems(error, _known_keys(kind))}") from None
+
+
+def _problems(error: ValidationError, keys: Collection[str]) -> str:
+    """Return all that is wrong, unknown keys first; a key is not missing that an unknown one was meant to be."""
+    found, meant = [], set()
+    for each in sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden"):
+        *above, key = each["loc"] or ("recipe",)
+        where = ".".join(map(str, [*above, key]))
+        if each["type"] == "extra_forbidden":
+            hint = nearest(str(key), keys)
+            meant |= {(*above, name) for name in keys if repr(name) in hint}
+            found.append(f"{where}: {each['msg']}{hint}")
+        elif each["type"] != "missing" or (*above, key) not in meant:
+            found.append(f"{where}: {each['msg']}")
+    return "; ".join(found)
 
 
 def _known_keys(kind: type[BaseModel]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -24,6 +25,16 @@ def ascending(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
+Checked = TypeVar("Checked", bound=Record)
+
+
+def accepted(record: Checked, wrong: Sequence[str]) -> Checked:
+    """Return a record whose keys fit each other; all that does not is one error."""
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return record
+
+
 def _symmetric(limits: object) -> object:
     """Take a number as the range from minus to plus that."""
     return (-limits, limits) if isinstance(limits, (int, float)) and not isinstance(limits, bool) else limits
@@ -39,6 +50,7 @@ class CorpusRecipe(Record):
     licence: str
     """Goes into the model card: it binds the weights."""
     licence_verified: bool = True
+    """Whether somebody has read it; the model card says so where not."""
     role: Literal["train", "test"] = "train"
     """``test``: it is only tested on, whatever the splits; nothing ever learns from it."""
     weight: Positive = 1.0
@@ -60,6 +72,7 @@ class SplitRecipe(Record):
     file: str = ""
     """CSV of ``corpus,speaker,split`` relative to the data folder; empty draws speakers by ``fractions``."""
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Shares of the speakers that train, validate and test."""
 
     @property
     def origin(self) -> str:
@@ -101,11 +114,15 @@ class AugmentationRecipe(Record):
     gain_db: Annotated[tuple[float, float], BeforeValidator(_symmetric), AfterValidator(ascending)] = (-12.0, 12.0)
     """Gain is uniform within this range; a number is plus or minus that."""
     noise_probability: Probability = 0.5
+    """Share of copies with noise, white to brown."""
     snr_db: Annotated[tuple[float, float], AfterValidator(ascending)] = (5.0, 30.0)
+    """How far the voice is above that noise."""
     room_probability: Probability = 0.3
+    """Share of copies in a simulated room."""
     decay_s: Annotated[tuple[Decay, Decay], AfterValidator(ascending)] = (0.1, 0.5)
     """Reverberation time (60 dB) of the simulated room."""
     telephone_probability: Probability = 0.15
+    """Share of copies on a telephone line, 300 to 3,400 Hz."""
     trim_probability: Probability = 0.7
     """Share of copies whose leading and trailing silence is cut, as the runtime's segmenter does."""
     crop_probability: Probability = 0.0
@@ -115,6 +132,7 @@ class AugmentationRecipe(Record):
     tempo: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """The same at the same pitch."""
     codec_probability: Probability = 0.0
+    """Share of copies that a lossy codec has been through."""
     mask: Share = 0.0
     """SpecAugment: longest share of time and of the mel scale that a mask covers, two masks each."""
 
@@ -151,6 +169,7 @@ class HeadRecipe(Record):
     rank: Number = 0
     """Of the weights from features to embedding, which are then stored as two thin matrices (dense); 0: full."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Of the embedding, and of what goes into learned layers, while a head learns by gradient."""
     speaker: Literal["none", "id", "mfcc"] = "none"
     """What is added to the features about who speaks: nothing, a learned vector, or their mean MFCC, by a dense layer.
     Somebody who was not trained on gets the mean of all; no bundle can be made of such a head."""
@@ -167,13 +186,14 @@ class HeadRecipe(Record):
 
     @model_validator(mode="after")
     def _learns(self) -> HeadRecipe:
+        wrong = []
         if self.kind == "logistic" and (self.mix == "weighted" or self.speaker != "none"):
-            raise ValueError("kind = 'logistic' is fitted at once; mix = 'weighted' and speakers have to be learned")
+            wrong.append("kind = 'logistic' is fitted at once; mix = 'weighted' and speakers have to be learned")
         if self.rank and self.kind not in ("dense", "logistic"):
-            raise ValueError(f"rank needs kind = 'dense', not '{self.kind}'")
+            wrong.append(f"rank needs kind = 'dense', not '{self.kind}'")
         if self.hidden and self.kind != "stack":
-            raise ValueError(f"hidden needs kind = 'stack'; a {self.kind} head has no layers below its embedding")
-        return self
+            wrong.append(f"hidden needs kind = 'stack'; a {self.kind} head has no layers below its embedding")
+        return accepted(self, wrong)
 
 
 class ScheduleRecipe(Record):
@@ -184,16 +204,19 @@ class ScheduleRecipe(Record):
     batch: Count = 256
     """Utterances a step, over all processes together."""
     learning_rate: Positive = 1e-3
+    """Of the head."""
     encoder_learning_rate: Positive = 2e-5
     """Of the encoder's last layer, where it learns: speech encoders do by ``[finetune]``."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the encoder's learning rate from each layer to the one below."""
     weight_decay: Weight = 0.1
+    """Of AdamW (Loshchilov & Hutter 2019)."""
     warmup: Share = 0.05
     """Share of the steps in which the learning rate rises."""
     decay: Literal["cosine", "none"] = "cosine"
     """How the learning rate falls after that."""
     label_smoothing: Share = 0.0
+    """Share of the target that all labels have in common."""
     average: Share = 0.0
     """Decay a step of the moving average of the weights that is validated and kept; 0 keeps the last weights."""
     evaluate_every: Number = 0
@@ -211,7 +234,10 @@ class ScheduleRecipe(Record):
 
 
 class FinetuneRecipe(ScheduleRecipe):
-    """Optimisation of the head and the last layers of the encoder together, after ``[schedule]``."""
+    """Optimisation of the head and the last layers of the encoder together, after ``[schedule]``.
+
+    Without ``[finetune.augmentation]`` its ``speed``, ``tempo``, ``codec_probability`` and ``mask`` are 0.1.
+    """
 
     epochs: Count = 3
     batch: Count = 32

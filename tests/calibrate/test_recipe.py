@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calibrate.recipe import AugmentationRecipe, Recipe, read_recipe
+from calibrate.recipe.reference import meaning, recipe_markdown
 from calibrate.training.augment import augment
 from edge.errors import UsageError
 from edge.shipped import CONFIGS
@@ -110,6 +111,64 @@ def test_a_mistake_in_a_section_of_a_section_is_told(recipe_file: Write) -> None
     path.write_text(path.read_text() + "[finetune.augmentation]\nspeeed = 0.1\n")
     with pytest.raises(UsageError, match=r"finetune\.augmentation\.speeed: .*did you mean 'speed'"):
         read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "messages"),
+    [
+        (
+            {"sed": 1, "encoder": {"layer": 3, "max_s": 31}, "head": {"kind": "quadratic", "dropout": 2}},
+            ("sed:", "encoder.layer:", "encoder.max_s:", "head.kind:", "head.dropout:"),
+        ),
+        (
+            {"corpora": [{"name": "csv", "license": "MIT"}, {"folder": ".", "role": "tset", "licence": "own"}]},
+            ("corpora.0.license: ", "corpora.0.folder: ", "corpora.1.name: ", "corpora.1.role: "),
+        ),
+        (
+            {"encoder": {"pooled": [3], "finetune": 3}, "schedule": {"batch": 1}, "head": {"kind": "stack"}},
+            ("encoder.pooled (3,) exceeds", "encoder.finetune = 3 exceeds", "normalises over the batch"),
+        ),
+        (
+            {"labels": ["angy", "happy", "hapy", "happy"], "head": {"kind": "logistic", "mix": "weighted", "rank": 1}},
+            ("label 'angy'", "label 'hapy'", "name one twice", "kind = 'logistic' is fitted at once"),
+        ),
+        (
+            {"head": {"kind": "linear", "rank": 8, "hidden": [4]}, "augmentation": {"mask": 2, "copies": -1}},
+            ("rank needs kind", "hidden needs kind", "augmentation.mask:", "augmentation.copies:"),
+        ),
+    ],
+)
+def test_all_mistakes_are_reported_at_once(
+    recipe_file: Write, changes: dict[str, Any], messages: tuple[str, ...]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        read_recipe(recipe_file(**changes))
+    assert [message for message in messages if message not in str(error.value)] == []
+    assert "\n" not in str(error.value)
+
+
+def test_a_misspelt_key_is_not_missing_too(recipe_file: Write) -> None:
+    path = recipe_file()
+    path.write_text(path.read_text().replace("layers = ", "layer = ").replace("pooled = ", "poled = "))
+    with pytest.raises(UsageError) as error:
+        read_recipe(path)
+    assert str(error.value).count("did you mean") == 2
+    assert "required" not in str(error.value)
+
+
+def test_an_empty_recipe_lacks_all_that_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "empty.toml").touch()
+    with pytest.raises(UsageError, match=r"name: Field required; corpora: Field required; encoder: Field required"):
+        read_recipe(tmp_path / "empty.toml")
+
+
+@pytest.mark.parametrize("section", ["", *SECTIONS])
+def test_the_reference_says_what_every_key_means(section: str) -> None:
+    kind = Recipe.model_fields[section].annotation if section else Recipe
+    keys = [key for key, field in kind.model_fields.items() if key not in (*SECTIONS, "corpora", "augmentation")]
+    assert [key for key in keys if not meaning(kind, key)] == []
+    text = recipe_markdown()
+    assert [key for key in keys if f"| `{key}` |" not in text] == []
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
