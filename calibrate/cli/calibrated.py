@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Cache, Data, Debug, EncoderName, EvaluationRecipe, Json, Model, Out, Threads
+from calibrate.cli.options import (
+    Cache,
+    Data,
+    Debug,
+    EncoderName,
+    EvaluationRecipe,
+    Force,
+    Json,
+    Model,
+    Threads,
+    finished_out,
+)
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -18,12 +29,13 @@ def calibrated(
     model: Model,
     *,
     data: Data,
-    out: Out,
+    out: Annotated[Path, finished_out("calibration.md")],
     accuracy: Annotated[float, typer.Option(min=0, max=1, help="Wanted of the answers that nobody reviews.")] = 0.8,
     recipe: EvaluationRecipe = None,
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

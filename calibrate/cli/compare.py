@@ -11,10 +11,11 @@ from calibrate.cli.options import (
     Debug,
     EncoderName,
     EvaluationRecipe,
+    Force,
     Json,
-    OptionalOut,
     SplitName,
     Threads,
+    finished_out,
 )
 from edge.cli.kit.entry import examples
 
@@ -33,7 +34,7 @@ def compare(
     data: Data,
     recipe: EvaluationRecipe = None,
     split: SplitName = "test",
-    out: OptionalOut = None,
+    out: Annotated[Path | None, finished_out("comparison.md", is_optional=True)] = None,
     encoder: EncoderName = None,
     encoder_b: Annotated[
         str | None, typer.Option(help="Where B's encoder is loaded from.", show_default="as --encoder")
@@ -41,6 +42,7 @@ def compare(
     folds: Annotated[int, typer.Option(min=2, help="Of encoders: each speaker is held out once.")] = 5,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -1,6 +1,7 @@
 """``affectd-calibrate evaluate``."""
 
 from pathlib import Path
+from typing import Annotated
 
 from calibrate.cli.options import (
     Cache,
@@ -8,11 +9,12 @@ from calibrate.cli.options import (
     Debug,
     EncoderName,
     EvaluationRecipe,
+    Force,
     Json,
     Model,
-    OptionalOut,
     SplitName,
     Threads,
+    finished_out,
 )
 from edge.cli.kit.entry import examples
 
@@ -28,10 +30,11 @@ def evaluate(
     data: Data,
     split: SplitName = "test",
     recipe: EvaluationRecipe = None,
-    out: OptionalOut = None,
+    out: Annotated[Path | None, finished_out("report.md", is_optional=True)] = None,
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

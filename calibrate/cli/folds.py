@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Cache, Data, Debug, EncoderName, HeadName, Json, Out, RecipeFile, Threads
+from calibrate.cli.options import (
+    Cache,
+    Data,
+    Debug,
+    EncoderName,
+    Force,
+    HeadName,
+    Json,
+    RecipeFile,
+    Threads,
+    finished_out,
+)
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -20,7 +31,7 @@ def folds(
     recipe: RecipeFile,
     *,
     data: Data,
-    out: Out,
+    out: Annotated[Path, finished_out("folds.md")],
     split: Annotated[
         str,
         typer.Option(
@@ -43,6 +54,7 @@ def folds(
     head: HeadName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Cache, Data, Debug, EncoderName, Json, Out, RecipeFile, Threads
+from calibrate.cli.options import Cache, Data, Debug, EncoderName, Force, Json, RecipeFile, Threads, finished_out
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -19,7 +19,7 @@ def generalise(
     recipe: RecipeFile,
     *,
     data: Data,
-    out: Out,
+    out: Annotated[Path, finished_out("generalisation.md")],
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 3,
     streams: Annotated[int, typer.Option(min=1, help="Streams of each kind, and of each label raised.")] = 5,
     folds: Annotated[int, typer.Option(min=2, help="Over the speakers; each is held out once.")] = 5,
@@ -30,6 +30,7 @@ def generalise(
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

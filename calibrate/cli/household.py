@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Data, Debug, Json, OptionalOut, SplitName, Threads
+from calibrate.cli.options import Data, Debug, Force, Json, SplitName, Threads, finished_out
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples("affectd-calibrate household edge/bundles/default --data data --recipe configs/default-train.toml")
@@ -17,8 +17,9 @@ def household(
     data: Data,
     recipe: Annotated[Path, typer.Option(help="Corpora and splits to evaluate on.")],
     split: SplitName = "test",
-    out: OptionalOut = None,
+    out: Annotated[Path | None, finished_out("household.md", is_optional=True)] = None,
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Debug, Folder, Json, Reader
+from calibrate.cli.options import Debug, Folder, Force, Json, Reader, finished_out
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -18,12 +18,13 @@ def mfcc(
     corpus: Reader,
     folder: Folder,
     *,
-    out: Annotated[Path, typer.Option(help="Folder for what is written.", file_okay=False, metavar="DIR")],
+    out: Annotated[Path, finished_out("mfcc.json", help="Folder for what is written.")],
     coefficients: Annotated[int, typer.Option(help="Cepstral coefficients, the first of them energy.")] = 40,
     clips: Annotated[
         int | None, typer.Option(min=1, help="Clips of each speaker, drawn at random.", show_default="all")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of that draw.")] = 0,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -1,10 +1,11 @@
 """The options and arguments that several commands of ``affectd-calibrate`` share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from calibrate.finished import keep_finished
 from edge.cli.kit.entry import set_debug
 from edge.errors import UsageError
 
@@ -60,16 +61,27 @@ ANY_ENCODER = "Hub name or folder of a HuBERT, wav2vec 2.0, XLSR, WavLM or Whisp
 Cache = Annotated[Path, typer.Option(help="Folder for features of the frozen encoder.", file_okay=False, metavar="DIR")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of torch.")]
 Device = Annotated[str, typer.Option(help="torch device: cpu, cuda, cuda:1; many processes on cuda take one GPU each.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder for the report.", file_okay=False, metavar="DIR")]
-OptionalOut = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", help="Folder for the report.", file_okay=False, metavar="DIR", show_default="none is written"
-    ),
-]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is finished there.", is_eager=True)]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=set_debug, help="Log details and show tracebacks.")]
+
+
+def finished_out(*names: str, help: str = "Folder for the report.", is_optional: bool = False) -> Any:
+    """Return the option ``--out`` of a command, which also takes ``force: Force``.
+
+    Args:
+        names: files that the folder holds once the command is done; where they are, ``--force`` is needed.
+        help: what the folder is for.
+        is_optional: whether nothing may be written.
+    """
+
+    def check(context: typer.Context, out: Path | None) -> Path | None:
+        if out is not None:
+            keep_finished(out, bool(context.params.get("force")), *names)
+        return out
+
+    default = "none is written" if is_optional else True
+    return typer.Option("--out", help=help, file_okay=False, metavar="DIR", show_default=default, callback=check)
 
 
 def layer_numbers(layers: str | None) -> list[int] | None:

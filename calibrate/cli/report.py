@@ -1,6 +1,7 @@
 """``affectd-calibrate report``."""
 
 from pathlib import Path
+from typing import Annotated
 
 from calibrate.cli.options import (
     Cache,
@@ -8,11 +9,12 @@ from calibrate.cli.options import (
     Debug,
     EncoderName,
     EvaluationRecipe,
+    Force,
     Json,
     Model,
-    Out,
     SplitName,
     Threads,
+    finished_out,
 )
 from edge.cli.kit.entry import examples
 
@@ -26,12 +28,13 @@ def report(
     model: Model,
     *,
     data: Data,
-    out: Out,
+    out: Annotated[Path, finished_out("report.md")],
     split: SplitName = "test",
     recipe: EvaluationRecipe = None,
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

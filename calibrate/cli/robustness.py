@@ -1,10 +1,22 @@
 """``affectd-calibrate robustness``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Data, Debug, EncoderName, EvaluationRecipe, HeldOutSplit, Json, Model, Out, Threads
+from calibrate.cli.options import (
+    Data,
+    Debug,
+    EncoderName,
+    EvaluationRecipe,
+    Force,
+    HeldOutSplit,
+    Json,
+    Model,
+    Threads,
+    finished_out,
+)
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -18,7 +30,7 @@ def robustness(
     model: Model,
     *,
     data: Data,
-    out: Out,
+    out: Annotated[Path, finished_out("robustness.md")],
     recipe: EvaluationRecipe = None,
     split: HeldOutSplit = "test",
     corpus: Annotated[
@@ -37,6 +49,7 @@ def robustness(
     seed: Annotated[int, typer.Option(min=0, help="Of noise, rooms and babble.")] = 0,
     encoder: EncoderName = None,
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

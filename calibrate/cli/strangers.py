@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Cache, Data, Debug, EncoderName, Json, Out, RecipeFile, Threads
+from calibrate.cli.options import Cache, Data, Debug, EncoderName, Force, Json, RecipeFile, Threads, finished_out
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -18,12 +18,13 @@ def strangers(
     recipe: RecipeFile,
     *,
     data: Data,
-    out: Out,
+    out: Annotated[Path, finished_out("strangers.md")],
     head: Annotated[str, typer.Option(help="Head of configs/heads that takes the speaker in three ways.")] = "base",
     folds: Annotated[int, typer.Option(min=2, help="Of the speakers; each is held out once.")] = 5,
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Cache, Data, Debug, EncoderName, HeadName, Json, Out, RecipeFile, Threads
+from calibrate.cli.options import (
+    Cache,
+    Data,
+    Debug,
+    EncoderName,
+    Force,
+    HeadName,
+    Json,
+    RecipeFile,
+    Threads,
+    finished_out,
+)
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -19,7 +30,7 @@ def sweep(
     recipe: RecipeFile,
     *,
     data: Data,
-    out: Out,
+    out: Annotated[Path, finished_out("sweep.md")],
     rate: Annotated[
         list[float] | None, typer.Option(min=1e-9, help="Learning rate. Repeatable.", show_default="the recipe's")
     ] = None,
@@ -41,6 +52,7 @@ def sweep(
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from calibrate.cli.options import Debug, Folder, Json, Reader, Strict
+from calibrate.cli.options import Debug, Folder, Force, Json, Reader, Strict, finished_out
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -18,8 +16,9 @@ def table(
     corpus: Reader,
     folder: Folder,
     *,
-    out: Annotated[Path, typer.Option(help="Folder for what is written.", file_okay=False, metavar="DIR")],
+    out: Annotated[Path, finished_out("summary.json", help="Folder for what is written.")],
     strict: Strict = False,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Debug, Folder, Json, OptionalOut, Threads
+from calibrate.cli.options import Debug, Folder, Force, Json, Threads, finished_out
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -29,8 +29,9 @@ def text_control(
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="At most, of speakers, sentences and texts.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of folds and heads.")] = 0,
-    out: OptionalOut = None,
+    out: Annotated[Path | None, finished_out("text-control.md", is_optional=True)] = None,
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip

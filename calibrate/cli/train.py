@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Cache, Data, Debug, Device, EncoderName, HeadName, RecipeFile, Strict, Threads
+from calibrate.cli.options import Cache, Data, Debug, Device, EncoderName, Force, HeadName, RecipeFile, Strict, Threads
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -43,6 +43,7 @@ def train(
         typer.Option(min=0, help="Last encoder layers to train after the head.", show_default="the recipe's"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    force: Force = False,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
     device: Device = "cpu",
@@ -58,7 +59,9 @@ def train(
 
     The run folder gets the model, the training log with its picture, and a report with confusion matrices.
     """
+    from calibrate.finished import keep_finished
     from calibrate.recipe import read_recipe
+    from calibrate.run import RUN_NAME
     from calibrate.train import train_recipe
     from calibrate.workspace import Workspace
 
@@ -67,4 +70,5 @@ def train(
     if finetune is not None:
         chosen = chosen.with_finetune(finetune)
     folder = out or Path("runs") / (chosen.name if head is None else f"{chosen.name}-{Path(head).stem}")
+    keep_finished(folder, force or resume, RUN_NAME)
     train_recipe(workspace, chosen, folder, encoder=encoder, strict=strict, resume=resume)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Cache, Data, Debug, EncoderName, Json, Out, RecipeFile, Threads
+from calibrate.cli.options import Cache, Data, Debug, EncoderName, Force, Json, RecipeFile, Threads, finished_out
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -24,7 +24,7 @@ def transfer(
     ],
     target: Annotated[str, typer.Option(help="The same of what is transferred to.", metavar="CORPUS")],
     data: Data,
-    out: Out,
+    out: Annotated[Path, finished_out("transfer.md")],
     target_speakers: Annotated[
         str, typer.Option(help="How many of the target's speakers to train on: numbers, separated by commas, or all.")
     ] = "all",
@@ -39,6 +39,7 @@ def transfer(
     encoder: EncoderName = None,
     cache: Cache = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip

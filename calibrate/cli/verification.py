@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Data, Debug, Json, Threads
+from calibrate.cli.options import Data, Debug, Force, Json, Threads, finished_out
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -18,9 +18,7 @@ def verification(
     recipe: Annotated[Path, typer.Argument(help="Training recipe: its corpora and splits are used.")],
     *,
     data: Data,
-    out: Annotated[
-        Path, typer.Option(help="Folder for the report and the verifier.", file_okay=False, metavar="DIR")
-    ],
+    out: Annotated[Path, finished_out("verification.md", help="Folder for the report and the verifier.")],
     encoder: Annotated[
         Path | None,
         typer.Option(
@@ -47,6 +45,7 @@ def verification(
     ] = "corpora",
     cache: Annotated[Path, typer.Option(help="Folder for voiceprints.", file_okay=False)] = Path("cache"),
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from calibrate.discovery.findings import FEW_SPEAKERS, Findings
+from calibrate.finished import keep_finished
 from calibrate.recipe import CorpusRecipe, Recipe, read_recipe
 from calibrate.recipe.reference import meaning
 from edge.errors import UsageError
@@ -87,8 +88,7 @@ def write_recipe(findings: Findings, out: Path, encoder: str | None, licence: st
     table = out.with_suffix(".csv")
     source = findings.found.source or table
     for path in {out, *([table] if source == table else [])}:
-        if path.exists() and not force:
-            raise UsageError(f"{path} exists already; --force replaces it, --out writes elsewhere")
+        keep_finished(path, force)
         if path.exists() and path.resolve() == findings.folder.resolve():
             raise UsageError(f"{path} is what was examined; --out writes elsewhere")
     out.parent.mkdir(parents=True, exist_ok=True)

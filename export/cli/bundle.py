@@ -9,7 +9,7 @@ import typer
 
 from edge.cli.kit.entry import examples
 from edge.errors import one_of
-from export.cli.options import Debug, EncoderName, Threads
+from export.cli.options import Debug, EncoderName, Force, Threads
 
 EXAMPLES = examples(
     "affectd-export bundle runs/default --data data --out bundles/mine",
@@ -22,7 +22,7 @@ def bundle(
     run: Annotated[Path, typer.Argument(help="Folder that affectd-calibrate train wrote.")],
     *,
     data: Annotated[Path, typer.Option(help="Folder of the corpora, for checks and figures.", metavar="DIR")],
-    out: Annotated[Path, typer.Option(help="Bundle folder, replaced when all checks pass.", metavar="DIR")],
+    out: Annotated[Path, typer.Option(help="Bundle folder, written when all checks pass.", metavar="DIR")],
     name: Annotated[str | None, typer.Option(help="Name of the bundle.", show_default="the recipe's name")] = None,
     version: Annotated[str, typer.Option(help="Version of the bundle.")] = "1",
     precision: Annotated[str, typer.Option(help="int8 (CPU), fp16 (GPU) or fp32.")] = "int8",
@@ -56,6 +56,7 @@ def bundle(
     cache: Annotated[Path, typer.Option(help="Folder for features of the frozen encoder.", metavar="DIR")] = Path(
         "cache"
     ),
+    force: Force = False,
     threads: Threads = 2,
     debug: Debug = False,
 ) -> None:
@@ -65,11 +66,13 @@ def bundle(
     import torch
 
     from calibrate.dataset import read_parts
+    from calibrate.finished import keep_finished
     from calibrate.report import figures_report
     from calibrate.run import load_run
     from calibrate.speakers.factor_model import population_of
     from calibrate.speakers.verifier import SpeakerModel
     from calibrate.speech_check import speech_check_of
+    from edge.bundle import MANIFEST_NAME
     from edge.errors import UsageError
     from export.bundle.card import read_left_out
     from export.bundle.contents import Identity, Model
@@ -79,6 +82,7 @@ def bundle(
 
     chosen = one_of("precision", precision, get_args(Precision))
     way = None if quantisation == "auto" else one_of("quantisation", quantisation, get_args(Quantisation), "auto")
+    keep_finished(out, force, MANIFEST_NAME)
     torch.set_num_threads(threads)
     trained = load_run(run, encoder)
     recipe = trained.recipe

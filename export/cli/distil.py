@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edge.cli.kit.entry import examples
-from export.cli.options import Debug, Threads
+from export.cli.options import Debug, Force, Threads
 
 EXAMPLES = examples(
     "affectd-export distil runs/teacher configs/distil-nano.toml --data data --out runs/nano",
@@ -34,6 +34,7 @@ def distil(
         typer.Option(help="Hub name or folder of the encoder that the student starts from, over the recipe's."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the student's checkpoint.")] = False,
+    force: Force = False,
     cache: Annotated[
         Path, typer.Option(help="Folder for the answers of encoders, kept for the next time.", metavar="DIR")
     ] = Path("cache"),
@@ -48,15 +49,17 @@ def distil(
 
     from calibrate.dataset import read_parts
     from calibrate.evaluate import evaluate_run
+    from calibrate.finished import keep_finished
     from calibrate.recipe import read_toml
     from calibrate.report import figures_report
-    from calibrate.run import load_run
+    from calibrate.run import RUN_NAME, load_run
     from calibrate.splits import Split
     from export.distil.student_recipe import DistilRecipe
     from export.distil.train import distil as train_student
     from export.distil.unlabelled import as_speech, readable, watched, with_unlabelled
 
     described = read_toml(recipe, DistilRecipe)
+    keep_finished(out, force or resume, RUN_NAME)
     torch.set_num_threads(threads)
     teacher = load_run(run, encoder)
     parts = read_parts(teacher.recipe, data)

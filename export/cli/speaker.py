@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edge.cli.kit.entry import examples
-from export.cli.options import Debug
+from export.cli.options import Debug, Force
 
 EXAMPLES = examples(
     "affectd-export speaker campplus.onnx --out speaker.onnx --licence Apache-2.0",
@@ -31,6 +31,7 @@ def speaker(
             exists=True, file_okay=False, metavar="DIR", show_default="float32",
         ),
     ] = None,
+    force: Force = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip
     """Adapt a published speaker encoder (CAM++, ERes2Net, ECAPA, ResNet): front end inside, waveform to voiceprint.
@@ -41,9 +42,11 @@ def speaker(
     from rich.console import Console
     from rich.table import Table
 
+    from calibrate.finished import keep_finished
     from export.speaker.foreign import adapt_speaker_encoder
     from export.speaker.speech import speech_of_folder
 
+    keep_finished(out, force)
     adapted = adapt_speaker_encoder(model, out, licence, speech_of_folder(speech) if speech else ())
     table = Table("check", "figure", title=f"{model.name}, {adapted.framework}")
     table.add_row("voiceprint", f"{adapted.dim} values")
