@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from calibrate.bootstrap import Tally
+
 Probabilities = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
@@ -44,6 +46,15 @@ class Figures:
     """Rows are true labels, columns predicted ones."""
     gender_ua: dict[str, float] = field(default_factory=dict)
     """UA of the utterances of each known gender, ``f`` and ``m``."""
+    ua_interval: tuple[float, float] | None = None
+    """95 % interval of UA over speakers; None for one speaker."""
+    worst_utterances: int | None = None
+    """Of the speakers behind ``worst_decile``."""
+
+    @property
+    def never_recognised(self) -> list[str]:
+        """Labels none of whose utterances is recognised."""
+        return [label for label, row in self.classes.items() if row.recall == 0]
 
     @property
     def mean_speaker_ua(self) -> float:
@@ -102,7 +113,7 @@ def figures(
     present = np.unique(true)
     precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=present, zero_division=0)
     speaker_ua = ua_by(speakers, predicted, true)
-    worst = sorted(speaker_ua.values())[: max(1, round(len(speaker_ua) / 10))]
+    worst = sorted(speaker_ua, key=speaker_ua.__getitem__)[: max(1, round(len(speaker_ua) / 10))]
     return Figures(
         utterances=len(true),
         speakers=len(speaker_ua),
@@ -111,13 +122,15 @@ def figures(
         macro_f1=float(f1.mean()),
         ece=calibration_error(probabilities, true),
         speaker_ua=speaker_ua,
-        worst_decile=float(np.mean(worst)),
+        worst_decile=float(np.mean([speaker_ua[name] for name in worst])),
         classes={
             labels[label]: ClassFigures(float(precision[row]), float(recall[row]), float(f1[row]), int(support[row]))
             for row, label in enumerate(present)
         },
         confusion=confusion_matrix(true, predicted, labels=range(len(labels))).tolist(),
         gender_ua=ua_by([gender or "" for gender in genders or ()], predicted, true),
+        ua_interval=Tally.of(predicted == true, true, np.asarray(speakers, np.str_)).interval(),
+        worst_utterances=sum(name in worst for name in speakers),
     )
 
 

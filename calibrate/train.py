@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from calibrate.report import figures_report, training_picture
 from calibrate.run import FROZEN_NAME, Run, build_run, load_run
 from calibrate.splits import SPLITS, Split
 from calibrate.training.clip_mfcc import clip_mfcc
+from calibrate.training.convergence import find_undertrained
 from calibrate.training.regression import Examples, fit_logistic
 from calibrate.training.sources import LiveFeatures
 from calibrate.training.temperature import fit_temperature
 from calibrate.training.trainer import train_classifier
 from calibrate.workspace import Workspace
 from edge.bundle import CorpusRecord
+
+logger = logging.getLogger(__name__)
 
 
 def train_recipe(
@@ -111,6 +115,10 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
     else:
         source = run.source(cache)
         train_classifier(run.classifier, source, (train, validation), recipe.schedule, folder, seed=seed, resume=resume)
+        spoken = source.clean(validation, spoken_only=True)
+        lacking = find_undertrained(run.classifier, recipe, source.clean(train), spoken)
+        if lacking and processes.is_main():
+            logger.warning("%s; raise schedule.epochs (%d) or schedule.learning_rate", lacking, recipe.schedule.epochs)
     if recipe.head.kind != "logistic":
         readable, features = run.source(cache).clean(validation, spoken_only=True)
         run.temperature = fit_temperature(run.logits(features, readable), readable)

@@ -22,6 +22,8 @@ from edge.spreadsheet import CsvWriter
 FACTS = ("intensity", "gender", "age", "race", "ethnicity", "perceived", "valence", "arousal", "dominance", "text")
 QUANTILES = {"shortest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "longest": 1.0}
 """Of the clip lengths, as the summary names them."""
+FEW_CLIPS = 5
+"""Fewer have no percentiles but the median."""
 
 
 def tabulate_corpus(name: str, folder: Path, strict: bool = False) -> Report:
@@ -86,7 +88,11 @@ def summarise(utterances: Sequence[Utterance], lengths_s: Sequence[float | None]
         "utterances": len(utterances),
         "unreadable": len(lengths_s) - len(known_s),
         "hours": round(sum(known_s) / 3600, 3),
-        "length_s": {name: round(float(np.quantile(known_s or [0.0], at)), 3) for name, at in QUANTILES.items()},
+        "length_s": {
+            name: round(float(np.quantile(known_s or [0.0], at)), 3)
+            for name, at in QUANTILES.items()
+            if at in (0.0, 0.5, 1.0) or len(known_s) >= FEW_CLIPS
+        },
         "emotions": _counts(to_label(utterance.emotion, LABELS) for utterance in utterances),
         "intensity": _counts(_cell(utterance.intensity) for utterance in utterances),
         "sentences": len(sentences.keys() - {None}),

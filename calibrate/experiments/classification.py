@@ -7,7 +7,17 @@ from pathlib import Path
 
 from calibrate.evaluate import evaluate_model
 from calibrate.metrics import Figures
-from calibrate.report import Note, Report, Table, confusion_picture, rounded, summary, training_picture
+from calibrate.report import (
+    Note,
+    Report,
+    Table,
+    confusion_picture,
+    interval,
+    remarks,
+    rounded,
+    summary,
+    training_picture,
+)
 from calibrate.report.blocks import Block
 from calibrate.report.cells import Cell
 from calibrate.workspace import Workspace
@@ -39,8 +49,9 @@ def classification_report(
     blocks: list[Block] = [Note(ABSENT, medium="file")]
     for name, figure in corpora.items():
         title = f"{name}: {figure.utterances} utterances of {figure.speakers} speakers"
-        blocks.append(Table(COLUMNS, rows(figure), title, f"UA {figure.ua:.3f}, ECE {figure.ece:.3f}"))
+        blocks.append(Table(COLUMNS, rows(figure), title, _caption(figure)))
         blocks.append(confusion_picture(name, figure, labels))
+    blocks += remarks(corpora)
     if log is not None:
         blocks += [Note("Training:", medium="file"), training_picture(log)]
     return Report(
@@ -55,6 +66,11 @@ def classification_report(
         ),
         closing="report written to {out}/report.html",
     )
+
+
+def _caption(figure: Figures) -> str:
+    ua = f"{figure.ua:.3f}" if figure.ua_interval is None else interval(figure.ua, *figure.ua_interval)
+    return f"UA {ua}, ECE {figure.ece:.3f}"
 
 
 def averages(figure: Figures) -> dict[str, tuple[float, float, float]]:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from matplotlib.figure import Figure
 
+from calibrate.bootstrap import Interval, Tally, mean_interval
 from calibrate.dataset import Part, Rows
 from calibrate.metrics import unweighted_accuracy
 from calibrate.report import Note, Picture, Report, Table, points
@@ -52,6 +53,8 @@ class Gain:
     condition: Condition
     clips: int
     ua: dict[Method, float]
+    interval: Interval | None = None
+    """Of UA with the profile, over speakers; None for one speaker, and for a mean over folds."""
 
 
 WeightedGain = tuple[int, Gain]
@@ -73,12 +76,23 @@ class Answer:
     """What was predicted for one speaker's test clips in one draw."""
 
     corpus: str
+    speaker: str
     key: tuple[int, int]
     """Of the draw."""
     true: Rows
     """``int64[tested]``."""
     predicted: Mapping[str, Rows]
     """Method to ``int64[tested]``."""
+
+
+def tally_of(answers: Sequence[Answer], method: str) -> Tally:
+    """Count the answers of a method by draw and speaker."""
+    keys = {key: number for number, key in enumerate(dict.fromkeys(answer.key for answer in answers))}
+    lengths = [len(answer.true) for answer in answers]
+    true = np.concatenate([answer.true for answer in answers])
+    right = np.concatenate([answer.predicted[method] for answer in answers]) == true
+    speakers = np.repeat([answer.speaker for answer in answers], lengths)
+    return Tally.of(right, true, speakers, np.repeat([keys[answer.key] for answer in answers], lengths))
 
 
 def ua_of_draws(answers: Sequence[Answer], method: str) -> list[float]:
@@ -123,7 +137,7 @@ def measure(
                     rows = mine[part.speakers[mine] == speaker]
                     own = [
                         Answer(
-                            str(corpus), draw.key, part.labels[rows[draw.tested]],
+                            str(corpus), str(speaker), draw.key, part.labels[rows[draw.tested]],
                             _predict(model, embeddings[rows], part.labels[rows], draw, condition, rooms[draw.key[0]]),
                         )
                         for draw in enrolments(part.labels[rows], condition, count, draws, str(speaker))
@@ -133,7 +147,8 @@ def measure(
                         speaker_gains[str(speaker)] = float(np.mean(gained))
                     answers += own
                 ua = {method: float(np.mean(ua_of_draws(answers, method))) for method in METHODS}
-                gains.append(Gain(str(corpus), condition, count, ua))
+                interval = tally_of(answers, "profile").interval()
+                gains.append(Gain(str(corpus), condition, count, ua, interval))
     return gains, speaker_gains
 
 
@@ -152,7 +167,7 @@ def mean_gains(gains: Sequence[WeightedGain]) -> list[Gain]:
     for key, same in rows.items():
         weights = [count for count, _ in same]
         ua = {method: float(np.average([gain.ua[method] for _, gain in same], weights=weights)) for method in METHODS}
-        pooled.append(Gain(*key, ua))
+        pooled.append(Gain(*key, ua, same[0][1].interval if len(same) == 1 else None))
     return pooled
 
 
@@ -223,6 +238,14 @@ def enrolment_report(gains: Sequence[Gain], speakers: dict[str, float], protocol
     if speakers:
         worse = sum(gain < -MUCH for gain in speakers.values())
         name, least = min(speakers.items(), key=lambda item: item[1])
+        low, high = mean_interval(np.array(list(speakers.values())))
+        over = f"(95 % over {len(speakers)} speakers: {100 * low:+.1f} to {100 * high:+.1f})"
+        blocks.append(
+            Note(
+                f"8 unlabelled clips gain a speaker {points(float(np.mean(list(speakers.values()))))} points of UA "
+                + (f"{over}." if len(speakers) > 1 else "(one speaker, so there is no interval).")
+            )
+        )
         blocks.append(
             Note(
                 f"With 8 unlabelled clips {worse} of {len(speakers)} speakers lose more than 3 points of UA; "

@@ -18,7 +18,7 @@ from calibrate.experiments.selection import corpus_names, join_parts, only, part
 from calibrate.metrics import Figures, Probabilities
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
-from calibrate.report import Note, Report, Table, deviation, figures_report, rounded, summary
+from calibrate.report import Note, Report, Table, deviation, figures_report, rounded, span, summary
 from calibrate.report.cells import Cell
 from calibrate.splits import PROTOCOLS, Fold, Protocol, protocol_folds
 from calibrate.workspace import Workspace
@@ -38,7 +38,7 @@ MEANING: dict[Protocol, str] = {
 }
 FIXED: tuple[Protocol, ...] = ("loso", "emosuperb")
 """Their folds are the same whatever the seed."""
-COLUMNS = ("training", "folds", "UA", "±", "worst fold", "WA", "macro F1", "UA, pooled")
+COLUMNS = ("training", "folds", "UA", "±", "worst fold", "WA", "macro F1", "UA, pooled", "95 %")
 FOLD_COLUMNS = ("training", "seed", "fold", "held out", "genders", "clips", "trained", "both", "UA")
 FOLD_CAPTION = (
     "trained: speakers trained on, of all corpora; both: of the speakers held out, those who are also trained on"
@@ -224,7 +224,8 @@ def rows(result: FoldsResult) -> list[Sequence[Cell]]:
         folds = result.of(training)
         ua = [fold.ua for fold in folds]
         means = (float(np.mean([fold.wa for fold in folds])), float(np.mean([fold.macro_f1 for fold in folds])))
-        cells.append((training, len(ua), float(np.mean(ua)), deviation(ua), min(ua), *means, pooled.ua))
+        whole = (pooled.ua, span(pooled.ua_interval))
+        cells.append((training, len(ua), float(np.mean(ua)), deviation(ua), min(ua), *means, *whole))
     return cells
 
 

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from calibrate.bootstrap import Interval, Tally
 from calibrate.dataset import Part, Rows, read_parts, require_speakers
 from calibrate.experiments.household_setup import HOUSEHOLD, HOUSEHOLD_CLIPS, STAYS, TURNS
-from calibrate.metrics import unweighted_accuracy
 from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
-from calibrate.report import Report, Table
+from calibrate.report import Report, Table, points
 from calibrate.workspace import Workspace
 from edge.adapt import VoiceProfile
 from edge.analyze import whole_file_waveform
+from edge.arrays import Integers
 from edge.bundle import Bundle
 from edge.people.conversation import Conversation
 from edge.people.household import Household, Member
@@ -29,7 +30,9 @@ DRAWS = 20
 LEAST_GAIN = 0.01
 PAUSE_S = 2.0
 """Between two utterances of a conversation."""
-COLUMNS = ("corpus", "speakers", "UA, strangers", "UA, own profile", "UA, identified", "kept", "attributed", "right")
+COLUMNS = (
+    "corpus", "speakers", "UA, strangers", "UA, own profile", "UA, identified", "gain", "kept", "attributed", "right",
+)  # fmt: skip
 PROTOCOL = (
     f"the bundle through the device's code; mean of {DRAWS} seeded draws; households of up to {HOUSEHOLD} speakers of "
     f"a corpus, each enrolled with {HOUSEHOLD_CLIPS} random clips, unlabelled; their other clips as conversations of "
@@ -54,6 +57,8 @@ class HouseholdFigures:
     """Share of the utterances with a name."""
     right: float
     """Share of the names that are right."""
+    gain: Interval | None = None
+    """What identification adds to UA, 95 % interval over speakers; None for one."""
 
     @property
     def kept(self) -> float:
@@ -97,16 +102,22 @@ def evaluate_households(
     for corpus in dict.fromkeys(part.corpora.tolist()):
         rows = np.flatnonzero(part.corpora == corpus)
         drawn = [_draw(bundle, part, encodings, rows, np.random.default_rng(seed)) for seed in range(draws)]
-        values = {key: float(np.mean([one[key] for one in drawn])) for key in drawn[0]}
         found[corpus] = HouseholdFigures(
-            speakers=len(np.unique(part.speakers[rows])), utterances=round(values.pop("utterances")), **values
+            speakers=len(np.unique(part.speakers[rows])),
+            utterances=round(float(np.mean([len(one["true"]) for one in drawn]))),
+            **{f"ua_{how}": _tally(drawn, how).ua for how in ("none", "bound", "identified")},
+            attributed=float(np.mean([one["attributed"].mean() for one in drawn])),
+            right=float(np.mean([one["right"].sum() / max(1, one["attributed"].sum()) for one in drawn])),
+            gain=_tally(drawn, "identified").gain_interval(_tally(drawn, "none")),
         )
     return found
 
 
 def _draw(
     bundle: Bundle, part: Part, encodings: Sequence[Encoding], rows: Rows, rng: np.random.Generator
-) -> dict[str, float]:
+) -> dict[str, Integers]:
+    """Return what came of each utterance, ``int64[utterances]`` a column; its speaker is a row of all speakers."""
+    everyone = np.unique(part.speakers).tolist()
     speakers = rng.permutation(np.unique(part.speakers[rows])).tolist()
     columns: dict[str, list[int]] = defaultdict(list)
     for start in range(0, len(speakers), HOUSEHOLD):
@@ -126,19 +137,22 @@ def _draw(
                 recognition = conversation.recognize(encoding, start_s, now_s)
                 conversation.follow(recognition)
                 labels = bundle.manifest.labels
+                columns["speaker"].append(everyone.index(name))
                 columns["true"].append(int(part.labels[row]))
                 columns["identified"].append(labels.index(recognition.emotion))
                 columns["none"].append(int(bundle.head.probabilities(encoding.embedding[None]).argmax()))
                 columns["bound"].append(_bound(household, name, encoding))
                 columns["attributed"].append(int(recognition.speaker is not None))
                 columns["right"].append(int(recognition.speaker is not None and recognition.speaker.name == name))
-    found = {key: np.array(values, np.int64) for key, values in columns.items()}
-    return {
-        **{f"ua_{how}": unweighted_accuracy(found[how], found["true"]) for how in ("none", "bound", "identified")},
-        "utterances": float(len(found["true"])),
-        "attributed": float(found["attributed"].mean()),
-        "right": float(found["right"].sum() / max(1, found["attributed"].sum())),
-    }
+    return {key: np.array(values, np.int64) for key, values in columns.items()}
+
+
+def _tally(drawn: Sequence[dict[str, Integers]], how: str) -> Tally:
+    """Count the answers of all draws by draw and speaker."""
+    true = np.concatenate([one["true"] for one in drawn])
+    right = np.concatenate([one[how] for one in drawn]) == true
+    speakers = np.concatenate([one["speaker"] for one in drawn]).astype(np.str_)
+    return Tally.of(right, true, speakers, np.repeat(np.arange(len(drawn)), [len(one["true"]) for one in drawn]))
 
 
 def _household(bundle: Bundle, enrolments: dict[str, list[Encoding]]) -> Household:
@@ -177,11 +191,12 @@ def household_report(found: dict[str, HouseholdFigures], protocol: str) -> Repor
     """Return the report that is ``household.md`` and ``.json``."""
     rows = [
         (
-            corpus, row.speakers, row.ua_none, row.ua_bound, row.ua_identified, row.kept, row.attributed, row.right,
+            corpus, row.speakers, row.ua_none, row.ua_bound, row.ua_identified,
+            points(row.ua_identified - row.ua_none, *(row.gain or ())), row.kept, row.attributed, row.right,
         )
         for corpus, row in found.items()
     ]  # fmt: skip
-    caption = "kept: of the gain that everyone's own profile gives"
+    caption = "gain: of identified over strangers, in points, 95 % over speakers; kept: of what one's own profile gains"
     content = {"corpora": {name: asdict(row) for name, row in found.items()}}
     table = Table(COLUMNS, rows, caption=caption)
     return Report(("household.md", "household.json"), "Households", protocol, content, [table])

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from calibrate.dataset import Part, Rows, read_parts
-from calibrate.experiments.enrolment import DRAWS, Answer, enrolments, ua_of_draws
+from calibrate.experiments.enrolment import DRAWS, Answer, enrolments, tally_of, ua_of_draws
 from calibrate.experiments.retraining import Retrainer
 from calibrate.experiments.selection import held_out_folds
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
-from calibrate.report import Note, Report, Table, deviation, rounded
+from calibrate.report import Note, Report, Table, deviation, interval, rounded
 from calibrate.run import Run
 from calibrate.speakers.factor_model import device_head, embed_part, fit_population
 from calibrate.training.clip_mfcc import speaker_mfcc
@@ -39,8 +39,8 @@ SPEAKERS = {"untold": "none", "learned": "id", "MFCC": "mfcc"}
 
 Predictions = dict[str, Rows]
 """Way of informing the head to predicted labels ``int64[tested]``."""
-Spread = dict[str, float]
-"""Mean and deviation."""
+Spread = dict[str, Any]
+"""Mean and deviation over draws, and interval over speakers."""
 
 
 def measure_strangers(workspace: Workspace, recipe_path: Path, *, head: str, folds: int, encoder: str | None) -> Report:
@@ -57,7 +57,8 @@ def measure_strangers(workspace: Workspace, recipe_path: Path, *, head: str, fol
         f"recipe {recipe.name} with head {head}; {folds} folds over the {len(np.unique(whole.speakers))} training and "
         f"validation speakers of {recipe.splits.origin}, each heard by heads that were trained without them; "
         f"{CLIPS} unlabelled clips of each, drawn {DRAWS} times, tested on the speaker's other clips; UA of the "
-        "corpus's speakers pooled, mean and deviation over the draws; what is spoken in each file; temperatures 1"
+        "corpus's speakers pooled, mean over the draws with its 95 % interval over speakers; what is spoken in each "
+        "file; temperatures 1"
     )
     return strangers_report(_ua(answers), protocol)
 
@@ -69,10 +70,7 @@ def strangers_report(found: Mapping[str, Mapping[str, Spread]], protocol: str) -
         found: corpus to way of informing the head to UA.
         protocol: how the figures came about.
     """
-    rows = [
-        [way, *(f"{ways[way]['mean']:.3f} ± {ways[way]['deviation']:.3f}" for ways in found.values())]
-        for way in MEANING
-    ]
+    rows = [[way, *(_cell(ways[way]) for ways in found.values())] for way in MEANING]
     meaning = "\n".join(f"- {way}: {meaning}" for way, meaning in MEANING.items())
     return Report(
         ("strangers.md", "strangers.json"),
@@ -81,6 +79,10 @@ def strangers_report(found: Mapping[str, Mapping[str, Spread]], protocol: str) -
         {"ua": found},
         [Table(("", *found), rows), Note(meaning, medium="file")],
     )
+
+
+def _cell(found: Spread) -> str:
+    return interval(found["mean"], *found["interval"]) if found["interval"] else f"{found['mean']:.3f}"
 
 
 def _answers(trainer: Retrainer, train: Part, held: Part) -> list[Answer]:
@@ -100,7 +102,7 @@ def _answers(trainer: Retrainer, train: Part, held: Part) -> list[Answer]:
         for draw in enrolments(part.labels, "unlabelled", CLIPS, DRAWS, str(speaker)):
             predicted = heads.informed(features[draw.tested], clips[draw.enrolled].mean(axis=0))
             predicted["untold, enrolled"] = heads.enrolled(embeddings, draw.enrolled, draw.tested)
-            found.append(Answer(str(part.corpora[0]), draw.key, part.labels[draw.tested], predicted))
+            found.append(Answer(str(part.corpora[0]), str(speaker), draw.key, part.labels[draw.tested], predicted))
     return found
 
 
@@ -154,6 +156,9 @@ def _ua(answers: Sequence[Answer]) -> dict[str, dict[str, Spread]]:
     found: dict[str, dict[str, Spread]] = defaultdict(dict)
     for corpus in sorted({answer.corpus for answer in answers}):
         for way in MEANING:
-            values = ua_of_draws([answer for answer in answers if answer.corpus == corpus], way)
-            found[corpus][way] = rounded({"mean": float(np.mean(values)), "deviation": deviation(values)})
+            mine = [answer for answer in answers if answer.corpus == corpus]
+            values, over = ua_of_draws(mine, way), tally_of(mine, way).interval()
+            found[corpus][way] = rounded(
+                {"mean": float(np.mean(values)), "deviation": deviation(values), "interval": over}
+            )
     return found

@@ -199,8 +199,8 @@ class HeadRecipe(Record):
 class ScheduleRecipe(Record):
     """Optimisation of the head, on features of the frozen encoder."""
 
-    epochs: Number = 30
-    """0 leaves the head to ``[finetune]``, untrained."""
+    epochs: Number = 300
+    """At most, see ``stop_after``; 0 leaves the head to ``[finetune]``, untrained."""
     batch: Count = 256
     """Utterances a step, over all processes together."""
     learning_rate: Positive = 1e-3
@@ -223,8 +223,9 @@ class ScheduleRecipe(Record):
     """Steps between evaluations on validation speakers; 0: once an epoch."""
     patience: Number = 0
     """Evaluations without a better loss, beyond which the learning rates fall to a tenth; 0: never."""
-    stop_after: Number = 0
-    """Evaluations without a better loss that end training, which keeps the best weights; 0: never."""
+    stop_after: Number = 20
+    """Evaluations without a better loss on validation speakers that end training, which keeps the best weights; 0:
+    never, and the last weights are kept."""
     mixup: Weight = 0.0
     """Both parameters of the beta distribution by which pairs of features are mixed (Zhang et al. 2018)."""
     adversarial: Weight = 0.0
@@ -245,6 +246,7 @@ class FinetuneRecipe(ScheduleRecipe):
     encoder_learning_rate: Positive = 2e-4
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
     warmup: Share = 0.1
+    stop_after: Number = 0
     label_smoothing: Share = 0.1
     average: Share = 0.99
     rank: Number = 8

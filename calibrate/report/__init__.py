@@ -1,8 +1,8 @@
 """Reports: one description, written as Markdown, CSV, JSON and HTML, and shown on the terminal."""
 
 from calibrate.report.blocks import Note, Picture, Table
-from calibrate.report.cells import deviation, interval, points, rounded, spread
-from calibrate.report.figures import confusion_picture, figures_report, headline, summary, training_picture
+from calibrate.report.cells import deviation, interval, points, rounded, span, spread
+from calibrate.report.figures import confusion_picture, figures_report, headline, remarks, summary, training_picture
 from calibrate.report.report import Report
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "headline",
     "interval",
     "points",
+    "remarks",
     "rounded",
+    "span",
     "spread",
     "summary",
     "training_picture",

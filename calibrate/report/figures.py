@@ -13,10 +13,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from calibrate.metrics import Figures
-from calibrate.report.blocks import Block, Picture, Table
-from calibrate.report.cells import rounded
+from calibrate.report.blocks import Block, Note, Picture, Table
+from calibrate.report.cells import rounded, span
 from calibrate.report.report import Report
 
+FEW = 5
+"""Utterances behind a percentile, below which it says nothing."""
 GENDERS = {"f": "female", "m": "male"}
 
 
@@ -41,6 +43,7 @@ def figures_report(
             genders = [(GENDERS[gender], ua) for gender, ua in figure.gender_ua.items()]
             blocks.append(Table(("gender", "UA"), genders, medium="file"))
         blocks.append(confusion_picture(name, figure, labels))
+    blocks += remarks(corpora)
     content = {"corpora": {name: summary(figure) for name, figure in corpora.items()}}
     return Report(("report.md", "metrics.json"), "", protocol, content, blocks)
 
@@ -51,16 +54,16 @@ def summary(figure: Figures) -> dict[str, Any]:
 
 
 def headline(corpora: Mapping[str, Figures]) -> Table:
-    """Return the headline figures, a row a corpus.
+    """Return the headline figures, a row a corpus; 95 % is the interval of UA over speakers.
 
     The worst decile is the mean UA of the worst tenth of the speakers; Gini is that coefficient of the speakers' UA.
     """
-    columns = ("corpus", "utterances", "speakers", "UA", "WA", "macro F1", "ECE")
+    columns = ("corpus", "utterances", "speakers", "UA", "95 %", "WA", "macro F1", "ECE")
     means = ("mean speaker UA", "worst decile", "Gini")
     rows = [
         (
-            name, row.utterances, row.speakers, row.ua, row.wa, row.macro_f1, row.ece, row.mean_speaker_ua,
-            row.worst_decile, row.gini,
+            name, row.utterances, row.speakers, row.ua, span(row.ua_interval), row.wa, row.macro_f1, row.ece,
+            row.mean_speaker_ua, row.worst_decile, row.gini,
         )
         for name, row in corpora.items()
     ]  # fmt: skip
@@ -68,12 +71,40 @@ def headline(corpora: Mapping[str, Figures]) -> Table:
 
 
 def _short_headline(corpora: Mapping[str, Figures], title: str) -> Table:
-    columns = ("corpus", "clips", "speakers", "UA", "WA", "F1", "ECE", "worst 10 %")
+    columns = ("corpus", "clips", "speakers", "UA", "95 %", "WA", "F1", "ECE", "worst 10 %")
     rows = [
-        (name, row.utterances, row.speakers, row.ua, row.wa, row.macro_f1, row.ece, row.worst_decile)
+        (
+            name,
+            row.utterances,
+            row.speakers,
+            row.ua,
+            span(row.ua_interval),
+            row.wa,
+            row.macro_f1,
+            row.ece,
+            row.worst_decile,
+        )
         for name, row in corpora.items()
     ]
     return Table(columns, rows, title, medium="terminal")
+
+
+def remarks(corpora: Mapping[str, Figures]) -> list[Note]:
+    """Return what a reader of the figures has to know: labels never recognised, and too few people or clips."""
+    notes = []
+    for name, row in corpora.items():
+        for label in row.never_recognised:
+            notes.append(
+                f"{name}: none of {row.classes[label].support} utterances of {label} is recognised: too few to learn "
+                "from, or trained too briefly."
+            )
+        if row.speakers == 1:
+            notes.append(f"{name}: one speaker, so there is no interval: anyone else may be far from these figures.")
+        elif row.worst_utterances is not None and row.worst_utterances < FEW:
+            notes.append(
+                f"{name}: the worst 10 % of the speakers have {row.worst_utterances} utterances, too few to tell."
+            )
+    return [Note(text) for text in notes]
 
 
 def confusion_picture(name: str, figure: Figures, labels: Sequence[str]) -> Picture:

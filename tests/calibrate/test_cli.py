@@ -290,5 +290,5 @@ def test_adaptation_measures_enrolment_of_a_run(
     assert call("adaptation", "runs/tiny", "--data", data, "--out", "report") == 0
     assert "UA by enrolment clips" in capsys.readouterr().out
     assert {path.suffix for path in (tmp_path / "report").iterdir()} == {".md", ".json", ".png"}
-    assert call("adaptation", "runs/tiny", "--data", data, "--out", "report", "--split", "train") == 2
+    assert call("adaptation", "runs/tiny", "--data", data, "--out", "other", "--split", "train") == 2
     assert "were trained on" in capsys.readouterr().err

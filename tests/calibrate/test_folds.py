@@ -38,7 +38,7 @@ def folds(
     recipe = recipe_file(schedule={"epochs": 8})
 
     def run(*options: object) -> dict[str, Any]:
-        where = ("--data", data, "--encoder", encoders["whisper"], "--out", "report")
+        where = ("--data", data, "--encoder", encoders["whisper"], "--out", "report", "--force")
         assert call(recipe, *where, *options) == 0
         capsys.readouterr()
         return json.loads((tmp_path / "report" / "folds.json").read_text())

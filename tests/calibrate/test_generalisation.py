@@ -45,7 +45,7 @@ def measured(call: Call, recipe_file: Write, corpora: Path, encoders: dict[str, 
 
     def measure(*options: object, **changes: Any) -> dict[str, Any]:
         recipe = recipe_file(**changes)
-        where = ("--data", corpora, "--encoder", encoders["whisper"], "--out", "report", "--folds", 2)
+        where = ("--data", corpora, "--encoder", encoders["whisper"], "--out", "report", "--force", "--folds", 2)
         assert call("generalise", recipe, *where, *options) == 0
         report: dict[str, Any] = json.loads(Path("report/generalisation.json").read_text())
         return report

@@ -64,8 +64,8 @@ def test_a_report_holds_every_figure(tmp_path: Path, corpora: dict[str, Figures]
 def test_the_markdown_reads_right(corpora: dict[str, Figures]) -> None:
     text = figures_report(corpora, LABELS, PROTOCOL).markdown()
     assert text.startswith(f"Protocol: {PROTOCOL}.\n")
-    assert "| ravdess | 24 | 12 | 0.750 | 0.750 |" in text
-    assert "| office | 24 | 12 | 0.000 | 0.000 | 0.000 | 0.700 | 0.000 | 0.000 | 0.000 |" in text
+    assert "| ravdess | 24 | 12 | 0.750 | 0.59 to 0.90 | 0.750 |" in text
+    assert "| office | 24 | 12 | 0.000 | 0.00 to 0.00 | 0.000 | 0.000 | 0.700 | 0.000 | 0.000 | 0.000 |" in text
     assert "| happy | 1.000 | 0.750 | 0.857 | 8 |" in text
     assert "| s11 | 0.500 |" in text
     assert "| gender | UA |\n|---|---|\n| female | 0.750 |\n| male | 0.750 |\n" in text

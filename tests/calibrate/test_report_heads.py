@@ -121,7 +121,7 @@ def test_the_sweep_goes_on_where_it_was_and_chooses_by_validation(
     stamps = [path.stat().st_mtime_ns for path in kept]
     assert len(kept) == 2
     assert not (tmp_path / "sweep" / "sweep.png").exists(), "one cell is no grid"
-    assert call(*command, "--rate", 1e-2, "--json") == 0
+    assert call(*command, "--rate", 1e-2, "--json", "--force") == 0
     described = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert described == json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert [path.stat().st_mtime_ns for path in kept] == stamps, "what was trained is not trained again"
@@ -138,7 +138,7 @@ def test_the_sweep_goes_on_where_it_was_and_chooses_by_validation(
     assert all(0 <= training["idle_units"] < 1 for training in described["trainings"])
     for name in ("sweep.png", "curves.png", "sweep.md"):
         assert (tmp_path / "sweep" / name).is_file()
-    assert call(*command[:-4], "--split", "speaker", "--seeds", 1) == 0
+    assert call(*command[:-4], "--split", "speaker", "--seeds", 1, "--force") == 0
     assert "shares no speaker" in (tmp_path / "sweep" / "sweep.md").read_text()
 
 

@@ -12,7 +12,8 @@ from export.bundle.check import Check
 
 pytestmark = pytest.mark.slow
 
-FIGURES = Figures(120, 4, 0.7251, 0.75, 0.7, 0.08, {"a": 0.5, "b": 0.9}, 0.5, {"sad": ClassFigures(1, 1, 1, 1)}, [[1]])
+SAD = {"sad": ClassFigures(1, 1, 1, 1)}
+FIGURES = Figures(120, 4, 0.7251, 0.75, 0.7, 0.08, {"a": 0.5, "b": 0.9}, 0.5, SAD, [[1]], {}, (0.51, 0.88))
 CHECKS = [Check("least cosine", 0.99961, ">= 0.99", True), Check("UA drop", -0.0045, "<= 0.01", True)]
 
 
@@ -43,7 +44,7 @@ def test_the_card_says_what_the_model_is_and_how_good(run: Run, manifest: Manife
     assert "| office | 2 | 12 | own (unverified) |" in card
     assert "The pretrained encoder comes from `nowhere/nothing` (MIT)." in card
     assert manifest.metrics["protocol"] in card
-    assert "| ravdess | 120 | 4 | 0.725 | 0.750 | 0.700 | 0.080 | 0.700 | 0.500 |" in card
+    assert "| ravdess | 120 | 4 | 0.725 | 0.51 to 0.88 | 0.750 | 0.700 | 0.080 | 0.700 | 0.500 |" in card
     assert "| least cosine | 0.9996 | >= 0.99 |" in card
     assert "| UA drop | -0.0045 | <= 0.01 |" in card
     assert "no medical, hiring, policing or disciplinary use" in card

@@ -49,7 +49,7 @@ RECIPE: dict[str, Any] = {
     "encoder": {"name": "nowhere/nothing", "licence": "MIT", "layers": 2, "pooled": [0, 1, 2], "max_s": 1.0},
     "augmentation": {"copies": 1},
     "head": {"kind": "linear", "dim": 16},
-    "schedule": {"epochs": 4, "batch": 16, "learning_rate": 0.02, "weight_decay": 0.01},
+    "schedule": {"epochs": 4, "stop_after": 0, "batch": 16, "learning_rate": 0.02, "weight_decay": 0.01},
 }
 
 _CONVOLUTIONS: dict[str, Any] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrate.experiments.bootstrap import mean_interval
+from calibrate.bootstrap import mean_interval
 from calibrate.experiments.selection import Mask
 from calibrate.metrics import unweighted_accuracy
 from calibrate.trained import Answers

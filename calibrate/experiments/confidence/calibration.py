@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from calibrate.experiments.bootstrap import LEVEL, drawn_counts
+from calibrate.bootstrap import LEVEL, UNKNOWN, drawn_counts
 from calibrate.metrics import Probabilities, calibration_error
 from calibrate.trained import Answers
 from calibrate.training.temperature import fit_temperature
@@ -183,9 +183,11 @@ def accuracy_interval(answers: Confidences, threshold: float, seed: int = 0) -> 
     """Return the 95 % percentile interval of the accuracy at a threshold, speakers drawn with replacement."""
     kept = answers.confidence >= threshold
     names, who = np.unique(answers.speakers, return_inverse=True)
+    if len(names) < 2:
+        return UNKNOWN
     covered = np.bincount(who, answers.weights * kept, len(names))
     right = np.bincount(who, answers.weights * kept * answers.right, len(names))
     times = drawn_counts(len(names), DRAWS, seed)
     reached = times @ covered
     accuracies = (times @ right)[reached > 0] / reached[reached > 0]
-    return percentile_interval(accuracies, LEVEL) if len(accuracies) else (math.nan, math.nan)
+    return percentile_interval(accuracies, LEVEL) if len(accuracies) else UNKNOWN

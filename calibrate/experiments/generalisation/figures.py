@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from calibrate.bootstrap import LEVEL, Tally
 from calibrate.dataset import Part, Rows
-from calibrate.experiments.bootstrap import LEVEL, drawn_counts
 from calibrate.metrics import Probabilities, calibration_error
 from calibrate.streams import Answers
 from edge.arrays import Doubles, percentile_interval
@@ -83,17 +83,8 @@ class Outcome:
             allowed: labels that may be answered; None: all.
             seed: of the bootstrap: the same speakers are drawn for the same seed.
         """
-        names, speaker = np.unique(self.speakers, return_inverse=True)
-        _, stream = np.unique(self.stream, return_inverse=True)
-        right = self.predicted(allowed) == self.labels
-        shape = (int(stream.max()) + 1, len(names), self.probabilities.shape[1])
-        hits, counts = np.zeros(shape), np.zeros(shape)
-        np.add.at(hits, (stream, speaker, self.labels), right)
-        np.add.at(counts, (stream, speaker, self.labels), 1)
-        value = float(_mean_recall(hits, counts, np.ones((1, len(names))))[0])
-        if len(names) < 2:
-            return Estimate(value, None)
-        return Estimate(value, _mean_recall(hits, counts, drawn_counts(len(names), DRAWS, seed).astype(float)))
+        tally = Tally.of(self.predicted(allowed) == self.labels, self.labels, self.speakers, self.stream)
+        return Estimate(tally.ua, tally.draws(DRAWS, seed))
 
     def predicted(self, allowed: Sequence[int] | None) -> Rows:
         """Return the most probable of the labels that may be answered, ``int64[n]``."""
@@ -112,22 +103,6 @@ class Outcome:
         sure, right = self.sure, self.predicted(None) == self.labels
         error = calibration_error(self.probabilities, self.labels)
         return error, float(sure.mean()), float(right[sure].mean()) if sure.any() else float("nan")
-
-
-def _mean_recall(hits: Doubles, counts: Doubles, weights: Doubles) -> Doubles:
-    """Return the mean over streams of the mean recall over labels, ``float64[draws]``; what nobody says counts nothing.
-
-    Args:
-        hits: ``float64[streams, speakers, labels]`` utterances answered rightly.
-        counts: of the same shape, all utterances.
-        weights: ``float64[draws, speakers]``, how often each speaker is drawn.
-    """
-    right = np.einsum("ds,ksl->dkl", weights, hits)
-    said = np.einsum("ds,ksl->dkl", weights, counts)
-    recall = np.divide(right, said, out=np.zeros_like(right), where=said > 0)
-    labels = (said > 0).sum(axis=2)
-    ua = np.divide(recall.sum(axis=2), labels, out=np.zeros(labels.shape), where=labels > 0)
-    return np.asarray(ua.sum(axis=1) / np.maximum((labels > 0).sum(axis=1), 1))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from calibrate.bootstrap import LEVEL
 from calibrate.corpora import Utterance
 from calibrate.corpora.base import read_rows
 from calibrate.dataset import Part, Rows
-from calibrate.experiments.bootstrap import LEVEL
 from calibrate.experiments.text_control.encoder import TextFeatures, texts_of
 from calibrate.metrics import unweighted_accuracy
 from calibrate.recipe import FinetuneRecipe, HeadRecipe, ScheduleRecipe

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from calibrate.bootstrap import LEVEL, UNKNOWN, drawn_counts
 from calibrate.dataset import Part
-from calibrate.experiments.bootstrap import LEVEL, drawn_counts
 from calibrate.report import deviation
 from edge.arrays import Doubles, percentile_interval
 
@@ -82,7 +82,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval over test speakers."""
+    """A figure with its 95 % interval over test speakers, not a number where there is one speaker."""
 
     value: float
     deviation: float
@@ -115,7 +115,8 @@ class Transfer:
         ua = tested.ua(outcome.right[side], weights)
         if over is not None:
             ua = ua - tested.ua(over.right[side], weights)
-        return Estimate(float(ua[0].mean()), deviation(ua[0]), *percentile_interval(ua[1:].mean(axis=1), LEVEL))
+        bounds = percentile_interval(ua[1:].mean(axis=1), LEVEL) if count > 1 else UNKNOWN
+        return Estimate(float(ua[0].mean()), deviation(ua[0]), *bounds)
 
     def gains(self) -> list[tuple[str, float, Estimate]]:
         """Return what is gained on the target: over what, by how many speakers, and how much."""

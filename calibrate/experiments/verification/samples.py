@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from calibrate.experiments.bootstrap import LEVEL, drawn_counts
+from calibrate.bootstrap import LEVEL, drawn_counts
 from calibrate.speakers.trials import Mask, Rows
 from edge.arrays import Doubles, percentile_interval
 
