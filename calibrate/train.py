@@ -14,6 +14,7 @@ from calibrate.corpora import require_trainable
 from calibrate.dataset import Part, read_parts, require_speakers
 from calibrate.evaluate import evaluate_run
 from calibrate.left_out import fit_left_out_temperature
+from calibrate.progress import stage
 from calibrate.recipe import Recipe
 from calibrate.report import figures_report, training_picture
 from calibrate.run import FROZEN_NAME, Run, build_run, load_run
@@ -110,8 +111,10 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
         finetune_run(run, (train, validation), folder, seed=seed, resume=resume)
     elif recipe.head.kind == "logistic":
         examples = Examples.read(run.source(cache), train, recipe)
-        fit_logistic(run.classifier, examples, recipe)
-        fit_left_out_temperature(run, examples)
+        with stage("fitting the head"):
+            fit_logistic(run.classifier, examples, recipe)
+        with stage("calibrating it, on what is left out in turn"):
+            fit_left_out_temperature(run, examples)
     else:
         source = run.source(cache)
         train_classifier(run.classifier, source, (train, validation), recipe.schedule, folder, seed=seed, resume=resume)

@@ -62,6 +62,46 @@ def test_a_device_installs_nothing_of_the_training_side(project: dict[str, Any])
     assert names(extras["train"]) >= TRAINING_ONLY
 
 
+PROVIDES = {"sklearn": "scikit-learn", "webrtcvad": "webrtcvad-wheels"}
+"""Module to distribution, where they are called differently."""
+
+
+def imported(folder: Path) -> set[str]:
+    """Return the modules, by their top-level names, that the files of a folder import from elsewhere."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return {name for name in found if name[0] != "_"} - set(sys.stdlib_module_names) - set(PACKAGES)
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("edge", ("cpu", "mic")),
+        ("calibrate", ("train", "cpu")),
+        ("export/cli", ("train", "cpu")),
+        ("export/bundle", ("train", "cpu")),
+        ("export/distil", ("train", "cpu")),
+        ("export/graph", ("train", "cpu")),
+        ("export/speaker", ("train", "cpu")),
+        ("export/measure", ("train", "cpu", "bench")),
+    ],
+)
+def test_what_a_command_imports_is_installed_with_its_extra(
+    folder: str, extras: tuple[str, ...], project: dict[str, Any]
+) -> None:
+    declared = names(project["project"]["dependencies"])
+    for extra in extras:
+        declared |= names(project["project"]["optional-dependencies"][extra])
+    optional = {"tensorrt"}
+    missing = {PROVIDES.get(name, name).replace("_", "-") for name in imported(ROOT / folder)} - declared - optional
+    assert missing == set()
+
+
 def test_commands_can_be_called(project: dict[str, Any]) -> None:
     assert set(project["project"]["scripts"]) == {"affectd", "affectd-calibrate", "affectd-export"}
     for target in project["project"]["scripts"].values():

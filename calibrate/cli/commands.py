@@ -25,6 +25,7 @@ from calibrate.cli import (
     transfer,
     verification,
 )
+from calibrate.progress import watched
 from edge.cli.kit.entry import examples, new_app
 
 app = new_app(
@@ -55,6 +56,7 @@ for module in (
     generalise, transfer, sweep, robustness, sounds, text_control, strangers, adaptation, verification, household,
 ):  # fmt: skip
     name = module.__name__.rpartition(".")[2]
-    app.command(name.replace("_", "-"), epilog=module.EXAMPLES)(getattr(module, name))
-features.command(epilog=mfcc.EXAMPLES)(mfcc.mfcc)
+    command = getattr(module, name)
+    app.command(name.replace("_", "-"), epilog=module.EXAMPLES)(command if module is init else watched(command))
+features.command(epilog=mfcc.EXAMPLES)(watched(mfcc.mfcc))
 app.add_typer(features, name="features")

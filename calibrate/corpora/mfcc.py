@@ -22,7 +22,7 @@ from torchaudio.transforms import MFCC
 
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.progress import progress_bar
-from calibrate.report import Note, Picture, Report
+from calibrate.report import Note, Picture, Report, legend_beside
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError, UsageError
 
@@ -143,12 +143,12 @@ def points_picture(points: Vectors, shares: Vectors, speakers: Sequence[Utteranc
         colourings["race"] = [speaker.race or "unknown" for speaker in speakers]
 
     def draw(figure: Figure) -> None:
-        places = figure.subplots(1, len(colourings), squeeze=False)[0]
+        places = figure.subplots(1, len(colourings), squeeze=False, sharey=True)[0]
         for axes, (fact, values) in zip(places, colourings.items(), strict=True):
             for value in sorted(set(values)):
                 inside = np.array(values) == value
                 axes.scatter(points[inside, 0], points[inside, 1], label=f"{value} ({inside.sum()})", s=22)
-            axes.legend(title=fact)
+            legend_beside(axes, fact)
             axes.set_xlabel(f"component 1, {shares[0]:.0%} of the variance")
         places[0].set_ylabel(f"component 2, {shares[1]:.0%}")
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from calibrate.corpora import Utterance, read_corpus
 from calibrate.corpora.labels import LABELS, to_label
 from calibrate.corpora.lengths import measure_lengths
-from calibrate.report import Picture, Report, Table
+from calibrate.report import Picture, Report, Table, legend_below, legend_beside
 from edge.spreadsheet import CsvWriter
 
 FACTS = ("intensity", "gender", "age", "race", "ethnicity", "perceived", "valence", "arousal", "dominance", "text")
@@ -119,7 +119,7 @@ def lengths_picture(lengths_s: Sequence[float | None]) -> Picture:
         if known_s:
             median_s = float(np.median(known_s))
             axes.axvline(median_s, color="black", linestyle=":", label=f"median {median_s:.2f} s")
-            axes.legend()
+            legend_below(figure, [axes])
         axes.set_xlabel("length, s")
         axes.set_ylabel("utterances")
 
@@ -140,7 +140,7 @@ def emotions_picture(utterances: Sequence[Utterance]) -> Picture:
             axes.bar(labels, heights, bottom=below, label=intensity or "unknown", color=colour)
             below += heights
         if any(level for _, level in counts):
-            axes.legend(title="intensity")
+            legend_below(figure, [axes], "intensity")
         axes.set_ylabel("utterances")
 
     return Picture("emotions.png", "emotions", draw, (6, 3.5))
@@ -174,7 +174,7 @@ def _draw_ages(axes: Axes, speakers: Sequence[Utterance]) -> None:
     axes.hist(list(by_gender.values()), bins=range(10, 95, 5), stacked=True, label=list(by_gender))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("age, years")
-    axes.legend()
+    legend_beside(axes)
 
 
 def _draw_counts(axes: Axes, counts: dict[str, int], title: str) -> None:

@@ -11,12 +11,14 @@ from transformers import AutoConfig
 
 from calibrate.cache import weights_sha256
 from calibrate.encoders.base import SpeechEncoder
+from calibrate.encoders.hub import no_model, quiet_hub
 from calibrate.encoders.pretrained import ConvolutionalEncoder, PooledEncoder, load_encoder
 from calibrate.encoders.students import is_student, load_student
 from calibrate.encoders.whisper import WhisperEncoder
+from calibrate.progress import stage
 from calibrate.run import RUN_NAME, Run, load_run
 from edge.audio import SAMPLE_RATE_HZ
-from edge.errors import UsageError, one_of
+from edge.errors import ModelError, UsageError, one_of
 
 POOLS = ("mean", "mean-deviation")
 LONGEST_S = 30.0
@@ -149,7 +151,11 @@ def _depth(name: str) -> int:
     """Return how many layers an encoder has; 0 where nothing loads, since loading then says why."""
     if is_student(Path(name)):
         return load_student(Path(name)).layers
+    quiet_hub()
     try:
-        return int(AutoConfig.from_pretrained(name).num_hidden_layers)
-    except (OSError, ValueError, AttributeError):
+        with stage(f"loading {name}"):
+            return int(AutoConfig.from_pretrained(name).num_hidden_layers)
+    except OSError as error:
+        raise ModelError(no_model("encoder", name, error)) from None
+    except (ValueError, AttributeError):
         return 0

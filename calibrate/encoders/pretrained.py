@@ -13,13 +13,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
-from transformers.utils.logging import disable_progress_bar
 
 from calibrate.encoders.base import SpeechEncoder
+from calibrate.encoders.hub import no_model, quiet_hub
 from calibrate.encoders.logmel import frame_mask
 from calibrate.encoders.pooling import audible_gain, statistics_pool, token_energy, voiced_tokens
 from calibrate.encoders.students import MODEL_TYPE, is_student, load_student
 from calibrate.encoders.whisper import WhisperEncoder
+from calibrate.progress import stage
 from edge.errors import ModelError
 
 CONVOLUTIONAL_FAMILIES = ("hubert", "wav2vec2", "wavlm")
@@ -34,8 +35,9 @@ def load_encoder(name_or_folder: str, layers: int, max_s: float = 30.0) -> Speec
     Raises:
         ModelError: nothing loads from there, the model family is unknown, or it has fewer layers than wanted.
     """
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    encoder = load_student(Path(name_or_folder)) if is_student(Path(name_or_folder)) else _published(name_or_folder)
+    folder = Path(name_or_folder)
+    with stage(f"loading {name_or_folder}" + ("" if folder.is_dir() else " from the hub, or what was kept of it")):
+        encoder = load_student(folder) if is_student(folder) else _published(name_or_folder)
     if not 1 <= layers <= encoder.layers:
         raise ModelError(f"{name_or_folder} has {encoder.layers} layers, so {layers} cannot be kept")
     encoder.truncate(layers, max_s)
@@ -44,6 +46,7 @@ def load_encoder(name_or_folder: str, layers: int, max_s: float = 30.0) -> Speec
 
 def _published(name_or_folder: str) -> SpeechEncoder:
     """Load a model of the transformers library."""
+    quiet_hub()
     try:
         config = AutoConfig.from_pretrained(name_or_folder)
         if config.model_type == "whisper":
@@ -51,9 +54,7 @@ def _published(name_or_folder: str) -> SpeechEncoder:
         if config.model_type in CONVOLUTIONAL_FAMILIES:
             return ConvolutionalEncoder(_load(AutoModel, name_or_folder))
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        where = repr(name_or_folder) + ("" if Path(name_or_folder).is_dir() else " (no such folder)")
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"no encoder loads from {where}: {reason}") from None
+        raise ModelError(no_model("encoder", name_or_folder, error)) from None
     allowed = ", ".join(("whisper", *CONVOLUTIONAL_FAMILIES, MODEL_TYPE))
     raise ModelError(f"{name_or_folder}: model family {config.model_type!r} is not one of {allowed}")
 

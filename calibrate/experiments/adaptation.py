@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from calibrate.dataset import Part, read_parts
-from calibrate.experiments.enrolment import PROTOCOL, enrolment_report, measure
+from calibrate.experiments.enrolment import PROTOCOL, measure
+from calibrate.experiments.enrolment_report import enrolment_report
+from calibrate.progress import stage
 from calibrate.report import Report
 from calibrate.run import Run, load_run
 from calibrate.speakers.factor_model import device_head, embed_part, population_of
@@ -38,7 +40,9 @@ def measure_adaptation(workspace: Workspace, run_folder: Path, *, split: str, en
     lacking = _complete(run, parts, source)
     population = population_of(run, parts["train"], source)
     model = DeviceModel(device_head(run, run.temperature), population)
-    gains, speakers = measure(model, *embed_part(run, parts[part_name], source))
+    tested = embed_part(run, parts[part_name], source)
+    with stage("measuring enrolment"):
+        gains, speakers = measure(model, *tested)
     protocol = f"{split} speakers of {run.recipe.splits.origin}, never trained on; {PROTOCOL}"
     if lacking:
         logger.warning("%s, which stands in its place here", lacking)

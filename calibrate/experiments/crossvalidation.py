@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from calibrate.dataset import Part, read_parts
-from calibrate.experiments.enrolment import PROTOCOL, WeightedGain, enrolment_report, mean_gains, measure, weighted
+from calibrate.experiments.enrolment import PROTOCOL, WeightedGain, mean_gains, measure, weighted
+from calibrate.experiments.enrolment_report import enrolment_report
 from calibrate.experiments.retraining import Retrainer
 from calibrate.experiments.selection import held_out_folds
+from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
 from calibrate.report import Report
 from calibrate.workspace import Workspace
@@ -28,10 +30,11 @@ def cross_validate(workspace: Workspace, recipe_path: Path, *, folds: int, encod
     whole = trainer.whole
     gains: list[WeightedGain] = []
     speaker_gains: dict[str, float] = {}
-    for held in held_out_folds(whole, folds, recipe.seed):
-        found, by_speaker = _measure_fold(trainer, whole.select(~held), whole.select(held))
-        gains += found
-        speaker_gains |= by_speaker
+    with progress_bar() as progress:
+        for held in progress.track(held_out_folds(whole, folds, recipe.seed), description="folds"):
+            found, by_speaker = _measure_fold(trainer, whole.select(~held), whole.select(held))
+            gains += found
+            speaker_gains |= by_speaker
     protocol = (
         f"{folds} folds over the {len(np.unique(whole.speakers))} training and validation speakers of "
         f"{recipe.splits.origin}, each heard by a model that was trained without them; folds weighted by their "

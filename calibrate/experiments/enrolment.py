@@ -5,19 +5,14 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from calibrate.bootstrap import Interval, Tally, mean_interval
+from calibrate.bootstrap import Interval, Tally
 from calibrate.dataset import Part, Rows
 from calibrate.metrics import unweighted_accuracy
-from calibrate.report import Note, Picture, Report, Table, points
-from calibrate.report.blocks import Block
-from calibrate.report.cells import Cell
 from calibrate.streams import DeviceModel
 from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
@@ -28,8 +23,6 @@ CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 METHODS: tuple[Method, ...] = get_args(Method)
 CLIPS = (0, 1, 2, 4, 8, 16)
 DRAWS = 20
-MUCH = 0.03
-"""UA whose loss the report counts."""
 ROOM_UTTERANCES = 64
 """Of a corpus, that the room is estimated from."""
 NAIVE_CLIPS = 3.0
@@ -209,73 +202,3 @@ def _predict(
     return {
         method: shares.argmax(axis=1) for method, shares in (predicted | {"none": head.probabilities(tested)}).items()
     }
-
-
-def enrolment_report(gains: Sequence[Gain], speakers: dict[str, float], protocol: str) -> Report:
-    """Return the report that is ``adaptation.md``, ``.json`` and ``.png``.
-
-    Args:
-        gains: UA by corpus, condition and clips.
-        speakers: what 8 unlabelled clips gain each in UA.
-        protocol: how the figures came about.
-    """
-    corpora = list(dict.fromkeys(gain.corpus for gain in gains))
-    counts = sorted({gain.clips for gain in gains})
-    groups = {
-        (corpus, condition): sorted(_of(gains, corpus, condition), key=lambda gain: gain.clips)
-        for corpus, condition in dict.fromkeys((gain.corpus, gain.condition) for gain in gains)
-    }
-    columns = ("corpus", "enrolment", *map(str, counts))
-    both: list[Sequence[Cell]] = []
-    profiles: list[Sequence[Cell]] = []
-    for names, row in groups.items():
-        both.append((*names, *(f"{gain.ua['profile']:.3f} ({gain.ua['naive']:.3f})" for gain in row)))
-        profiles.append((*names, *(gain.ua["profile"] for gain in row)))
-    blocks: list[Block] = [
-        Table(columns, both, caption="in brackets naive mean subtraction", medium="file"),
-        Table(columns, profiles, medium="terminal"),
-    ]
-    if speakers:
-        worse = sum(gain < -MUCH for gain in speakers.values())
-        name, least = min(speakers.items(), key=lambda item: item[1])
-        low, high = mean_interval(np.array(list(speakers.values())))
-        over = f"(95 % over {len(speakers)} speakers: {100 * low:+.1f} to {100 * high:+.1f})"
-        blocks.append(
-            Note(
-                f"8 unlabelled clips gain a speaker {points(float(np.mean(list(speakers.values()))))} points of UA "
-                + (f"{over}." if len(speakers) > 1 else "(one speaker, so there is no interval).")
-            )
-        )
-        blocks.append(
-            Note(
-                f"With 8 unlabelled clips {worse} of {len(speakers)} speakers lose more than 3 points of UA; "
-                f"the least gain is {points(least)} points, {name}.",
-                medium="file",
-            )
-        )
-    blocks.append(Picture("adaptation.png", "UA", partial(_draw, gains=gains), (4.2 * len(corpora), 3.8)))
-    content = {"gains": [asdict(gain) for gain in gains], "speaker_gains": speakers}
-    return Report(("adaptation.md", "adaptation.json"), "UA by enrolment clips", protocol, content, blocks)
-
-
-def _of(gains: Sequence[Gain], corpus: str, condition: Condition) -> list[Gain]:
-    return [gain for gain in gains if (gain.corpus, gain.condition) == (corpus, condition)]
-
-
-def _draw(figure: Figure, gains: Sequence[Gain]) -> None:
-    """Draw UA against the number of clips: a panel a corpus, a line a kind of enrolment, dots for naive."""
-    corpora = list(dict.fromkeys(gain.corpus for gain in gains))
-    ticks = sorted({gain.clips for gain in gains})
-    panels = figure.subplots(1, len(corpora), squeeze=False)[0]
-    for axes, corpus in zip(panels, corpora, strict=True):
-        for index, condition in enumerate(CONDITIONS):
-            row = _of(gains, corpus, condition)
-            counts = [gain.clips for gain in row]
-            axes.plot(counts, [gain.ua["profile"] for gain in row], f"C{index}.-", label=condition)
-            axes.plot(counts, [gain.ua["naive"] for gain in row], f"C{index}:", linewidth=1)
-        axes.set_xscale("symlog", base=2, linthresh=1)
-        axes.set_xticks(ticks, list(map(str, ticks)))
-        axes.set_title(corpus)
-        axes.set_xlabel("enrolment clips")
-    panels[0].set_ylabel("UA, dotted: naive mean subtraction")
-    panels[0].legend()

@@ -3,6 +3,7 @@
 from calibrate.report.blocks import Note, Picture, Table
 from calibrate.report.cells import deviation, interval, points, rounded, span, spread
 from calibrate.report.figures import confusion_picture, figures_report, headline, remarks, summary, training_picture
+from calibrate.report.legend import legend_below, legend_beside
 from calibrate.report.report import Report
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "figures_report",
     "headline",
     "interval",
+    "legend_below",
+    "legend_beside",
     "points",
     "remarks",
     "rounded",

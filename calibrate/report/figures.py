@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from calibrate.metrics import Figures
 from calibrate.report.blocks import Block, Note, Picture, Table
 from calibrate.report.cells import rounded, span
+from calibrate.report.legend import legend_below
 from calibrate.report.report import Report
 
 FEW = 5
-"""Utterances behind a percentile, below which it says nothing."""
+"""Utterances behind a percentile, or speakers behind an interval, below which it says nothing."""
 GENDERS = {"f": "female", "m": "male"}
 
 
@@ -71,22 +72,13 @@ def headline(corpora: Mapping[str, Figures]) -> Table:
 
 
 def _short_headline(corpora: Mapping[str, Figures], title: str) -> Table:
-    columns = ("corpus", "clips", "speakers", "UA", "95 %", "WA", "F1", "ECE", "worst 10 %")
+    columns = ("corpus", "clips", "speakers", "UA", "95 %", "WA", "ECE", "worst")
     rows = [
-        (
-            name,
-            row.utterances,
-            row.speakers,
-            row.ua,
-            span(row.ua_interval),
-            row.wa,
-            row.macro_f1,
-            row.ece,
-            row.worst_decile,
-        )
+        (name, row.utterances, row.speakers, row.ua, span(row.ua_interval), row.wa, row.ece, row.worst_decile)
         for name, row in corpora.items()
     ]
-    return Table(columns, rows, title, medium="terminal")
+    caption = "95 %: of UA, over speakers; worst: mean UA of the worst tenth of the speakers"
+    return Table(columns, rows, title, caption, medium="terminal")
 
 
 def remarks(corpora: Mapping[str, Figures]) -> list[Note]:
@@ -94,12 +86,16 @@ def remarks(corpora: Mapping[str, Figures]) -> list[Note]:
     notes = []
     for name, row in corpora.items():
         for label in row.never_recognised:
+            count = row.classes[label].support
+            which = "the one utterance" if count == 1 else f"none of {count} utterances"
             notes.append(
-                f"{name}: none of {row.classes[label].support} utterances of {label} is recognised: too few to learn "
-                "from, or trained too briefly."
+                f"{name}: {which} of {label} is {'not ' * (count == 1)}recognised: too few to learn from, or trained "
+                "too briefly."
             )
         if row.speakers == 1:
             notes.append(f"{name}: one speaker, so there is no interval: anyone else may be far from these figures.")
+        elif row.speakers < FEW:
+            notes.append(f"{name}: an interval over {row.speakers} speakers is hardly more than the range of theirs.")
         elif row.worst_utterances is not None and row.worst_utterances < FEW:
             notes.append(
                 f"{name}: the worst 10 % of the speakers have {row.worst_utterances} utterances, too few to tell."
@@ -138,11 +134,11 @@ def _draw_training(canvas: Figure, log: Path) -> None:
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
     epochs = [int(row["epoch"]) for row in rows]
-    losses, accuracy = canvas.subplots(1, 2)
+    losses, accuracy = canvas.subplots(1, 2, sharex=True)
     for column in ("train_loss", "validation_loss"):
         losses.plot(epochs, [float(row[column]) for row in rows], label=column.replace("_", " "))
     losses.set_xlabel("epoch")
-    losses.legend()
+    legend_below(canvas, [losses])
     accuracy.plot(epochs, [float(row["validation_ua"]) for row in rows])
     accuracy.set_xlabel("epoch")
     accuracy.set_ylabel("validation UA, mean over corpora")

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from calibrate.progress import stage
 from calibrate.report.blocks import Block, Note, Picture, Table, sentence
 from calibrate.report.page import page
 from edge.spreadsheet import CsvWriter
@@ -47,6 +48,10 @@ class Report:
         if out is None:
             return
         out.mkdir(parents=True, exist_ok=True)
+        with stage(f"writing {out}"):
+            self._write(out)
+
+    def _write(self, out: Path) -> None:
         for block in self.blocks:
             if isinstance(block, Picture):
                 block.write(out)

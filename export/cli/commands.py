@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calibrate.progress import watched
 from edge.cli.kit.entry import examples, new_app
 from export.cli import bundle, check, distil, engines, replace_speaker, speaker
 
@@ -17,9 +18,9 @@ def export() -> None:
     """Options before any command."""
 
 
-app.command(epilog=bundle.EXAMPLES)(bundle.bundle)
-app.command(epilog=check.EXAMPLES)(check.check)
-app.command(epilog=distil.EXAMPLES)(distil.distil)
-app.command(epilog=engines.EXAMPLES)(engines.engines)
-app.command(epilog=replace_speaker.EXAMPLES)(replace_speaker.replace_speaker)
-app.command(epilog=speaker.EXAMPLES)(speaker.speaker)
+app.command(epilog=bundle.EXAMPLES)(watched(bundle.bundle))
+app.command(epilog=check.EXAMPLES)(watched(check.check))
+app.command(epilog=distil.EXAMPLES)(watched(distil.distil))
+app.command(epilog=engines.EXAMPLES)(watched(engines.engines))
+app.command(epilog=replace_speaker.EXAMPLES)(watched(replace_speaker.replace_speaker))
+app.command(epilog=speaker.EXAMPLES)(watched(speaker.speaker))

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibrate.experiments.enrolment import CONDITIONS, Gain, enrolment_report, enrolments, measure
+from calibrate.experiments.enrolment import CONDITIONS, Gain, enrolments, measure
+from calibrate.experiments.enrolment_report import enrolment_report
 from calibrate.streams import DeviceModel
 from helpers.factors import World
 

@@ -16,7 +16,7 @@ from calibrate.experiments.compare.comparison import Comparison, compare
 from calibrate.experiments.retraining import Retrainer
 from calibrate.experiments.selection import held_out_folds
 from calibrate.recipe import Recipe, read_recipe
-from calibrate.report import Note, Picture, Report, Table, points, rounded
+from calibrate.report import Note, Picture, Report, Table, legend_below, points, rounded
 from calibrate.report.cells import Cell
 from calibrate.run import RUN_NAME
 from calibrate.trained import Answers, is_trained, open_trained, protocol_of
@@ -178,4 +178,4 @@ def _draw(figure: Figure, by_speaker: Mapping[str, Pair], names: tuple[str, str]
         axes.scatter([a for a, _ in pairs], [b for _, b in pairs], label=corpus, s=22)
     axes.set_xlabel(f"UA of A: {names[0]}")
     axes.set_ylabel(f"UA of B: {names[1]}")
-    axes.legend(title="a point a speaker")
+    legend_below(figure, [axes], "a point a speaker")

@@ -17,7 +17,7 @@ from calibrate.experiments.confidence.calibration import (
     coverage_curve,
     operating_point,
 )
-from calibrate.report import Note, Picture, Report, Table, rounded
+from calibrate.report import Note, Picture, Report, Table, legend_below, rounded
 from calibrate.trained import open_trained, protocol_of
 from calibrate.workspace import Workspace
 from edge.settings import DecisionSettings
@@ -163,4 +163,4 @@ def _draw_coverage(figure: Figure, found: Calibration) -> None:
     axes.set_title("no threshold reaches it" if found.threshold is None else f"review_threshold = {found.threshold}")
     axes.set_xlabel("coverage: share answered without review")
     axes.set_ylabel("accuracy of these")
-    axes.legend()
+    legend_below(figure, [axes])

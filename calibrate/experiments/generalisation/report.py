@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from calibrate.experiments.enrolment import MUCH, Gain, Method
+from calibrate.experiments.enrolment import Gain, Method
+from calibrate.experiments.enrolment_report import MUCH
 from calibrate.experiments.generalisation.figures import SURE, Estimate, Everyday, Row
 from calibrate.recipe import Recipe
-from calibrate.report import Note, Picture, Report, Table, interval, points, rounded, spread
+from calibrate.report import Note, Picture, Report, Table, interval, legend_below, points, rounded, spread
 from calibrate.report.blocks import Block
 from calibrate.report.cells import Cell
 from calibrate.streams import LENGTH, SHARES
@@ -186,7 +187,7 @@ def _draw_cold(figure: Figure, cold: Mapping[str, Mapping[int, float]]) -> None:
     axes.set_xticks(COUNTS, list(map(str, COUNTS)))
     axes.set_xlabel("utterances of the source before")
     axes.set_ylabel("UA of the corpus left out")
-    axes.legend()
+    legend_below(figure, [axes])
 
 
 def _enrolment_table(gains: Sequence[Gain]) -> Table:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from calibrate.bootstrap import Interval, Tally
 from calibrate.dataset import Part, Rows, read_only_tested, read_parts, require_speakers
 from calibrate.experiments.robustness.conditions import MEANING
 from calibrate.experiments.robustness.recordings import (
@@ -118,12 +119,18 @@ def robustness(answer: Answer, part: Part, under: Mapping[str, Change], threads:
                 chain_ua=unweighted_accuracy(column.chain[rows], part.labels[rows]),
                 missed=float((column.chain[rows] == MISSED).mean()),
                 utterances=int(rows.sum()),
+                interval=_interval(part.select(rows), column.encoder[rows]),
+                chain_interval=_interval(part.select(rows), column.chain[rows]),
             )
             for name, column in columns.items()
         }
         for corpus in dict.fromkeys(part.corpora.tolist())
         if (rows := part.corpora == corpus).any()
     }
+
+
+def _interval(part: Part, predicted: Rows) -> Interval | None:
+    return Tally.of(predicted == part.labels, part.labels, part.speakers).interval()
 
 
 def _predict(

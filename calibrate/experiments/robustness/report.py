@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
+from calibrate.bootstrap import Interval
 from calibrate.experiments.robustness.conditions import (
     CLEAN,
     GAINS_DB,
@@ -20,7 +21,8 @@ from calibrate.experiments.robustness.conditions import (
     noise_name,
 )
 from calibrate.experiments.robustness.recordings import SILENCES_MS, silence_name
-from calibrate.report import Picture, Report, Table, points, rounded
+from calibrate.report import Picture, Report, Table, legend_below, points, rounded
+from edge.arrays import Doubles
 
 MEAN = "mean"
 """Stands for the mean over the corpora."""
@@ -44,6 +46,9 @@ class Figures:
     missed: float
     """Share of the utterances in which the segmenter finds nobody."""
     utterances: int
+    interval: Interval | None = None
+    """Of ``ua``, over speakers; None for one speaker."""
+    chain_interval: Interval | None = None
 
 
 FiguresTable = Mapping[str, Mapping[str, Figures]]
@@ -101,8 +106,10 @@ def _content_of(row: Mapping[str, Figures], under: Sequence[str]) -> dict[str, o
             name: {
                 "utterances": found.utterances,
                 "ua": found.ua,
+                "interval": found.interval,
                 "drop": clean.ua - found.ua,
                 "chain_ua": found.chain_ua,
+                "chain_interval": found.chain_interval,
                 "chain_drop": clean.chain_ua - found.chain_ua,
                 "missed": found.missed,
             }
@@ -135,17 +142,28 @@ def _draw(figure: Canvas, table: FiguresTable) -> None:
         noise, rest = axes[:, column]
         for index, colour in enumerate(NOISES):
             series = [row[CLEAN], *(row[noise_name(colour, snr_db)] for snr_db in SNR_DB)]
-            noise.plot([found.ua for found in series], f"C{index}.-", label=colour)
-            noise.plot([found.chain_ua for found in series], f"C{index}.:")
+            # Beside each other, so that no interval covers another.
+            places = np.arange(len(series)) + 0.06 * (index - (len(NOISES) - 1) / 2)
+            ua, bars = _with_bars([(found.ua, found.interval) for found in series])
+            noise.errorbar(places, ua, bars, fmt=f"C{index}.-", elinewidth=0.7, label=colour)
+            noise.plot(places, [found.chain_ua for found in series], f"C{index}.:")
         noise.set_xticks(range(len(SNR_DB) + 1), [CLEAN, *(f"{snr_db} dB" for snr_db in SNR_DB)])
         noise.set_title(corpus)
         others = [name for name in row if name not in noisy and name not in ASIDE]
-        places = np.arange(len(others))
-        rest.bar(places - 0.2, [row[name].ua for name in others], 0.4, label="hearing")
-        rest.bar(places + 0.2, [row[name].chain_ua for name in others], 0.4, label="whole chain", hatch="..", alpha=0.5)
-        rest.set_xticks(places, others, rotation=30, ha="right")
+        left, right = np.arange(len(others)) - 0.2, np.arange(len(others)) + 0.2
+        ua, bars = _with_bars([(row[name].ua, row[name].interval) for name in others])
+        rest.bar(left, ua, 0.4, yerr=bars, ecolor="0.3", label="hearing")
+        ua, bars = _with_bars([(row[name].chain_ua, row[name].chain_interval) for name in others])
+        rest.bar(right, ua, 0.4, yerr=bars, ecolor="0.3", label="whole chain", hatch="..", alpha=0.5)
+        rest.set_xticks(range(len(others)), others, rotation=30, ha="right")
     axes[0][0].set_ylim(0, 1)
     axes[0][0].set_ylabel("UA, dotted: whole chain")
-    axes[1][0].set_ylabel("UA")
-    axes[0][0].legend(loc="lower left")
-    axes[1][0].legend(loc="lower left")
+    axes[1][0].set_ylabel("UA, bars: 95 % over speakers")
+    legend_below(figure, axes[:, 0])
+
+
+def _with_bars(found: Sequence[tuple[float, Interval | None]]) -> tuple[Doubles, Doubles]:
+    """Return values, and how far their intervals reach below and above, ``float64[2, n]``; one speaker has none."""
+    values = np.array([value for value, _ in found])
+    bounds = np.array([interval or (value, value) for value, interval in found]).T
+    return values, np.maximum([values - bounds[0], bounds[1] - values], 0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from calibrate.report import Picture, Report, Table, deviation, rounded
+from calibrate.report import Picture, Report, Table, deviation, legend_below, rounded
 from calibrate.report.blocks import Block
 
 LAST_EPOCHS = 10
@@ -116,7 +116,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 def _draw_curves(figure: Figure, found: Sequence[Training]) -> None:
     """Draw losses and validation UA by epoch, a colour a learning rate and batch size, a line a seed."""
-    losses, accuracy = figure.subplots(1, 2)
+    losses, accuracy = figure.subplots(1, 2, sharex=True)
     colours: dict[tuple[float, int], str] = {}
     for training in found:
         cell = (training.learning_rate, training.batch)
@@ -130,7 +130,7 @@ def _draw_curves(figure: Figure, found: Sequence[Training]) -> None:
     accuracy.set_ylabel("validation UA")
     for axes in (losses, accuracy):
         axes.set_xlabel("epoch")
-    accuracy.legend(fontsize="small")
+    legend_below(figure, [accuracy])
 
 
 def _grid_picture(rows: Sequence[Row]) -> Picture:

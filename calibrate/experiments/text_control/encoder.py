@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
 
 from calibrate.dataset import Part, Rows
+from calibrate.encoders.hub import no_model, quiet_hub
+from calibrate.progress import stage
 from calibrate.training.sources import BatchFeatures
 from edge.errors import ModelError
 
@@ -101,14 +101,13 @@ def load_text_encoder(name_or_folder: str) -> TextEncoder:
     Raises:
         ModelError: nothing loads from there, or it is no text encoder.
     """
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    quiet_hub()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
-        pretrained, found = AutoModel.from_pretrained(name_or_folder, dtype=torch.float32, output_loading_info=True)
+        with stage(f"loading {name_or_folder}"):
+            tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
+            pretrained, found = AutoModel.from_pretrained(name_or_folder, dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        where = repr(name_or_folder) + ("" if Path(name_or_folder).is_dir() else " (no such folder)")
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"no text encoder loads from {where}: {reason}") from None
+        raise ModelError(no_model("text encoder", name_or_folder, error)) from None
     # A pooler answers for the whole text in place of the states, and is drawn at random where a release lacks it.
     missing = [name for name in sorted(found["missing_keys"]) if not name.startswith("pooler.")]
     if missing:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from calibrate.experiments.transfer.figures import Estimate, Transfer
-from calibrate.report import Note, Picture, Report, Table, interval, points, rounded
+from calibrate.report import Note, Picture, Report, Table, interval, legend_below, points, rounded
 
 COLUMNS = ("training", "target speakers", "UA, target", "±", "UA, source", "±", "source, points")
 GAIN_COLUMNS = ("on the target", "target speakers", "points")
@@ -118,7 +118,7 @@ def _draw(figure: Figure, found: Transfer) -> None:
         axes.set_title(name)
     panels[1].set_title(f"source: {found.source.corpus}")
     panels[0].set_ylabel("UA, unseen speakers")
-    panels[0].legend()
+    legend_below(figure, panels[:1])
 
 
 def _share(figure: Estimate) -> str:

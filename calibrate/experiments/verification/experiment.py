@@ -22,7 +22,7 @@ from calibrate.experiments.verification.figures import (
 )  # fmt: skip
 from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
-from calibrate.report import Picture, Report, Table, interval, rounded
+from calibrate.report import Picture, Report, Table, interval, legend_below, rounded
 from calibrate.report.blocks import Block
 from calibrate.report.cells import shown
 from calibrate.speakers.fitting import COUNTS, fit_calibration
@@ -224,8 +224,7 @@ def _draw(canvas: Canvas, figures: Figures) -> None:
             place.set_xticks(DURATIONS_S)
     axes[0][0].set_ylabel("equal error rate")
     axes[1][0].set_ylabel(f"household of {HOUSEHOLD}: attributed\ndotted: strangers accepted")
-    lines = axes[0][0].get_legend_handles_labels()
-    canvas.legend(*lines, loc="outside upper center", ncols=len(COUNTS), title="enrolment clips")
+    legend_below(canvas, axes[0][:1], "enrolment clips")
 
 
 def _line(figures: Figures, corpus: str, what: str, count: int) -> list[float]:

@@ -19,6 +19,12 @@ else:
     ClickError = typer.BadParameter.__mro__[2]  # of click, or of typer's own copy of it
 
 PACKAGES = ("edge", "calibrate", "export")
+EXTRAS = {
+    "affectd": "'affectd[cpu]' (or [gpu])",
+    "affectd-calibrate": "'affectd[train,cpu]'",
+    "affectd-export": "'affectd[train,cpu]'",
+}
+"""What brings all that a program needs."""
 
 
 def set_debug(wanted: bool) -> None:
@@ -84,9 +90,10 @@ def _called(app: typer.Typer, name: str) -> int:
         hint = f" ({context.command_path} --help)" if context else ""
         raise UsageError(f"{error.format_message()}{hint}") from error
     except ModuleNotFoundError as error:
-        if error.name != "onnxruntime":
+        missing = (error.name or "").partition(".")[0]
+        if missing in PACKAGES:
             raise
-        raise ModelError("onnxruntime is not installed: pip install 'affectd[cpu]' (or [gpu])") from error
+        raise ModelError(f"{missing} is not installed: pip install {EXTRAS[name]}") from error
     except BrokenPipeError:
         raise
     except OSError as error:
