@@ -110,14 +110,14 @@ class Retrainer:
         recipe: to train by.
         encoder: over the recipe's.
         cache: folder for features of the frozen encoder.
-        parts: all utterances that may be trained or tested on.
+        parts: all utterances that may be trained or tested on; in some of them may be nobody.
     """
 
     def __init__(self, recipe: Recipe, encoder: str | None, cache: Path, parts: Sequence[Part]) -> None:
         self.recipe = recipe
         self.cache = cache
         self._run = build_run(recipe, encoder or recipe.encoder.name)
-        self._frozen = JoinedFeatures(self._run.source(cache), parts)
+        self._frozen = JoinedFeatures(self._run.source(cache), [part for part in parts if part.paths])
         self._scratch = tempfile.TemporaryDirectory(prefix="affectd-")
         self.whole = self._frozen.whole
 

@@ -89,6 +89,36 @@ def test_the_readmes_commands_lead_from_a_folder_to_a_running_bundle(
     assert set(answers) <= set(EMOTIONS)
 
 
+@pytest.mark.slow
+def test_a_recipe_by_which_nobody_validates_serves_every_command(
+    call: Call, encoders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path / "own", "{1}/{0}_{2}.wav".format, each=6)
+    encoder = encoders["whisper"]
+    assert call("affectd-calibrate", "init", "own", "--encoder", encoder) == 0
+    assert read_recipe(tmp_path / "own.toml").splits.fractions[1] == 0
+    data, threads = ("--data", ".", "--out"), ("--threads", 1)
+    assert call("affectd-calibrate", "train", "own.toml", *data, "runs/own", *threads) == 0
+    for number, (command, code) in enumerate(
+        {
+            ("evaluate", "runs/own"): 0,
+            ("report", "runs/own"): 0,
+            ("adaptation", "runs/own"): 0,
+            ("robustness", "runs/own"): 0,
+            ("crossvalidate", "own.toml", "--folds", 2): 0,
+            ("compare", encoder, encoder, "--recipe", "own.toml", "--folds", 2): 0,
+            ("folds", "own.toml", "--split", "loso"): 0,
+            ("strangers", "own.toml", "--folds", 2): 0,
+            ("calibrated", "runs/own"): 2,
+            ("sweep", "own.toml", "--head", "base"): 2,
+            ("generalise", "own.toml", "--quick"): 2,
+        }.items()
+    ):
+        capsys.readouterr()
+        assert call("affectd-calibrate", *command, *data, f"report/{number}", *threads) == code, capsys.readouterr()
+        assert not code or capsys.readouterr().err.count("\n") == 1, "why not, in one line"
+
+
 def test_a_table_whatever_its_columns_are_called(
     call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
