@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calibrate.cli.options import Debug, Json, OptionalOut, SplitName, Threads
+from calibrate.cli.options import Debug, Force, Json, SplitName, Threads, finished_out
 from edge.cli.kit.entry import examples
 
 EXAMPLES = examples(
@@ -25,8 +25,9 @@ def sounds(
         Path | None, typer.Option(help="Corpora and splits of real speech.", show_default="no speech is tested")
     ] = None,
     split: SplitName = "test",
-    out: OptionalOut = None,
+    out: Annotated[Path | None, finished_out("sounds.md", is_optional=True)] = None,
     threads: Threads = 2,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

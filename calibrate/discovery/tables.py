@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from calibrate.corpora.base import audio_files, read_rows
 from calibrate.corpora.table import REQUIRED_COLUMNS
-from edge.audio import AUDIO_EXTENSIONS
+from edge.decoding import AUDIO_EXTENSIONS
 from edge.errors import UsageError, one_of
 
 _PATHS = "path file filename filepath audio audiofile audiopath audiofilepath clip recording wav wavfile wavpath"

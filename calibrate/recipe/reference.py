@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from pydantic import BaseModel
 
 from calibrate.recipe.recipe import Recipe
@@ -21,7 +23,7 @@ def _sections(kind: type[BaseModel], above: str) -> list[str]:
     """Return the tables of the sections within a section."""
     tables: list[str] = []
     for key, field in kind.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            tables += [keys_table(f"[{above}{key}]", section), *_sections(section, f"{above}{key}.")]
+        for section in get_args(field.annotation) or (field.annotation,):
+            if isinstance(section, type) and issubclass(section, BaseModel) and section is not CorpusRecipe:
+                tables += [keys_table(f"[{above}{key}]", section), *_sections(section, f"{above}{key}.")]
     return tables

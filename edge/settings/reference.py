@@ -32,9 +32,14 @@ def keys_table(title: str, kind: type[BaseModel]) -> str:
     rows = [
         _row(key, described | {"description": meaning(kind, key)})
         for key, described in schema["properties"].items()
-        if "$ref" not in described and "$ref" not in described.get("items", {})
+        if not _is_section(described)
     ]
     return "\n".join([f"### `{title}`\n\n{_line(schema['description'])}\n", HEAD, *rows])
+
+
+def _is_section(described: dict[str, Any]) -> bool:
+    kinds = described.get("anyOf", [described])
+    return any("$ref" in kind or "$ref" in kind.get("items", {}) for kind in kinds)
 
 
 def meaning(kind: type[BaseModel], key: str) -> str:

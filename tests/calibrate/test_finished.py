@@ -19,14 +19,16 @@ from helpers.calling import exit_code
 REPORTS = {
     "adaptation": "adaptation.md", "calibrated": "calibration.md", "compare": "comparison.md",
     "crossvalidate": "adaptation.md", "evaluate": "report.md", "folds": "folds.md", "generalise": "generalisation.md",
-    "household": "household.md", "report": "report.md", "robustness": "robustness.md", "strangers": "strangers.md",
+    "household": "household.md", "report": "report.md", "robustness": "robustness.md",
+    "sounds": "sounds.md", "strangers": "strangers.md",
     "sweep": "sweep.md", "table": "summary.json", "text-control": "text-control.md", "transfer": "transfer.md",
     "verification": "verification.md", "train": "run.json",
 }  # fmt: skip
 MODELS = {"bundle": MANIFEST_NAME, "distil": "run.json", "replace-speaker": MANIFEST_NAME, "speaker": ""}
 ARGUMENTS = {
     "compare": ("a", "b"), "table": ("csv", "gone"), "text-control": ("csv", "gone", "--encoder", "gone"),
-    "household": ("gone", "--recipe", "gone.toml"), "transfer": ("gone.toml", "--source", "a", "--target", "b"),
+    "household": ("gone", "--recipe", "gone.toml"), "sounds": ("gone", "gone"),
+    "transfer": ("gone.toml", "--source", "a", "--target", "b"),
     "train": ("default-train",), "distil": ("gone", "distil-nano"),
     "replace-speaker": ("gone", "--verifier", ".", "--version", "2"), "speaker": ("gone", "--licence", "MIT"),
 }  # fmt: skip
