@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shlex
@@ -200,6 +201,26 @@ def test_what_may_be_takes_or_sentences_is_not_taken_for_speakers(
     if "{5}" not in name:
         assert "--speaker-pattern" in doubts(result)
         assert found(call, capsys, "own", "--force", "--speaker-pattern", "/([a-z0-9]+)_")["speakers"]
+
+
+class Answers(io.StringIO):
+    """What somebody at a terminal types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("typed", "speakers"), [("7\n1\n", 6), ("one\n2\n", 4), ("0\n", 0)])
+def test_at_a_terminal_it_asks_who_speaks(
+    typed: str, speakers: int, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    record(tmp_path / "own", lambda person, emotion, take: f"{emotion}/{PEOPLE.index(person)}_{take}.wav")
+    monkeypatch.setattr("sys.stdin", Answers(typed))
+    monkeypatch.setattr("sys.stderr", Answers())
+    result = found(call, capsys, "own")
+    assert len(result["speakers"]) == speakers
+    assert ("who speaks is a guess" in doubts(result)) is False, "it was said"
 
 
 def test_a_known_layout(call: Call, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
