@@ -37,7 +37,7 @@ def test_the_average_follows_the_weights_ever_more_slowly() -> None:
 
 def test_without_averaging_the_last_weights_stay() -> None:
     parameter = weights(1.0)
-    kept = KeptWeights([parameter], ScheduleRecipe())
+    kept = KeptWeights([parameter], ScheduleRecipe(stop_after=0))
     put(parameter, 2.0)
     kept.update()
     with kept.applied():

@@ -41,7 +41,8 @@ def test_from_a_corpus_folder_to_figures_in_a_process_of_its_own(
     encoders: dict[str, Path], data: Path, tmp_path: Path, recipe_file: Write
 ) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
-    command = ["train", recipe_file(), "--data", data, "--encoder", encoders["whisper"], "--threads", 1]
+    recipe = recipe_file(schedule={"epochs": 20})
+    command = ["train", recipe, "--data", data, "--encoder", encoders["whisper"], "--threads", 1]
     done = subprocess.run(
         [sys.executable, "-m", "calibrate", *map(str, command)],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,

@@ -272,7 +272,10 @@ def test_a_bundle_and_a_run_get_a_report(
     text = (tmp_path / "report" / "robustness.md").read_text()
     assert f"| clean | {report['corpora']['ravdess'][CLEAN]['ua']:.3f} (+0.0)" in text
     first = (tmp_path / "report" / "robustness.json").read_bytes()
-    assert call(bundle_folder, "--data", data, "--recipe", recipe, "--out", "report", "--clips", 3, "--json") == 0
+    assert (
+        call(bundle_folder, "--data", data, "--recipe", recipe, "--out", "report", "--clips", 3, "--json", "--force")
+        == 0
+    )
     assert json.loads(capsys.readouterr().out) == report
     assert (tmp_path / "report" / "robustness.json").read_bytes() == first, "the same every time"
 
