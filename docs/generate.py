@@ -16,8 +16,8 @@ from typing import Any, get_args, get_type_hints
 from pydantic import TypeAdapter
 
 import edge
-from edge.errors import ExitCode
 from calibrate.recipe.reference import recipe_markdown
+from edge.errors import ExitCode
 from edge.event import FIELDS, OPTIONAL_FIELDS, SCHEMA, Event, EventType, SkipReason, SpeakerMatch, StatusReason
 from edge.outputs.csv_table import COLUMNS
 from edge.settings.reference import settings_markdown

@@ -70,7 +70,13 @@ def imported(folder: Path) -> set[str]:
     """Return the modules, by their top-level names, that the files of a folder import from elsewhere."""
     found = set()
     for path in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        branches = [node for node in ast.walk(tree) if isinstance(node, ast.If)]
+        for_types = [node for node in branches if ast.unparse(node.test) == "TYPE_CHECKING"]
+        unrun = {id(inside) for node in for_types for statement in node.body for inside in ast.walk(statement)}
+        for node in ast.walk(tree):
+            if id(node) in unrun:
+                continue
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from calibrate.recipe import CorpusRecipe, Recipe, read_recipe
 from calibrate.recipe.reference import meaning
 from edge.errors import UsageError
 from edge.files import write_file
+from edge.spreadsheet import CsvWriter
 
 BASE = "default-train"
 """The shipped recipe whose encoder, head and augmentation are taken over."""
@@ -103,7 +103,7 @@ def write_recipe(findings: Findings, out: Path, encoder: str | None, licence: st
 def table_text(findings: Findings, table: Path) -> str:
     """Return the clips as the plain CSV that the reader ``csv`` takes."""
     text = StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     writer.writerow(("path", "speaker", "emotion"))
     for clip, word in zip(findings.clips, findings.words, strict=True):
         writer.writerow((os.path.relpath(clip.path, table.parent), clip.speaker or "unknown", word))

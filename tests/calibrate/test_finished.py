@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import typer
 
-from calibrate.cli.app import app as calibrate_app
 from calibrate.cli.app import main as calibrate_main
+from calibrate.cli.commands import app as calibrate_app
 from calibrate.finished import keep_finished
 from edge.bundle import MANIFEST_NAME
 from edge.errors import UsageError
-from export.cli.app import app as export_app
 from export.cli.app import main as export_main
+from export.cli.commands import app as export_app
 from helpers.calling import exit_code
 
 REPORTS = {

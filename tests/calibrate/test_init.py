@@ -321,7 +321,7 @@ def test_splits_fit_the_number_of_speakers(count: int, tmp_path: Path) -> None:
 def test_an_oddly_named_folder_makes_a_valid_recipe(
     call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ('my "clips" \\ 2', "voix été", "a.b c", "-dash"):
+    for name in ('my "clips" \\ 2', "voix été", "a.b c", "-dash", "=SUM(1)"):
         record(tmp_path / name, "{1}/{0}_{2}.wav".format, each=2)
         result = found(call, capsys, tmp_path / name)
         assert result["clips"] == 36

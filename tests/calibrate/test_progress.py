@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from calibrate.cli.app import app as calibrate_app
+from calibrate.cli.commands import app as calibrate_app
 from calibrate.progress import Display, progress_bar, stage, watched
-from export.cli.app import app as export_app
+from export.cli.commands import app as export_app
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
