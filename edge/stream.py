@@ -65,11 +65,9 @@ class Stream:
         """That the source is in, for the thread that recognises; None: none is estimated."""
         self.conversation = Conversation(household)
         """For the thread that recognises."""
-        self.audio_s = 0.0
-        """Audio that arrived so far."""
         self.lost_s = 0.0
         """Audio that was lost so far."""
-        self._source, self._segmenter = source, segmenter
+        self._source, self._segmenter, self._samples = source, segmenter, 0
         self._captured_at_s = 0.0
         self._segmented_s = self._vad_ms = 0.0
         self._ids, self._id = ids or count(1), 0
@@ -87,6 +85,11 @@ class Stream:
         return not self._id
 
     @property
+    def audio_s(self) -> float:
+        """Audio that arrived so far, however it was cut into blocks."""
+        return self._samples / SAMPLE_RATE_HZ
+
+    @property
     def can_wait(self) -> bool:
         """See ``Source``."""
         return self._source.can_wait
@@ -101,7 +104,7 @@ class Stream:
         try:
             for block in self._source.blocks():
                 self.lost_s += block.lost_s
-                self.audio_s += len(block.samples) / SAMPLE_RATE_HZ
+                self._samples += len(block.samples)
                 self._captured_at_s = block.captured_at_s
                 for finding in self._hearing.follow(block) if self._hearing else ():
                     self._news.append(status(self.name, finding.reason, f"{self.name}: {finding.message}"))
