@@ -16,7 +16,6 @@ from edge.encoder import Encoder
 from edge.engine import Engine
 from edge.errors import AudioFileError, ModelError, StoreError
 from edge.event import Event
-from edge.meter import Meter
 from edge.outputs import EventIterator
 from edge.people import refine as refine_module
 from edge.people.household import Household
@@ -394,38 +393,3 @@ def test_who_stops_to_iterate_holds_nothing_up(bundle: Bundle) -> None:
     running.join(30)
     assert not running.is_alive()
     assert list(events) == []
-
-
-class Watched(Recorder):
-    """A display that keeps what the sources heard when it was refreshed."""
-
-    can_refresh = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: dict[str, Meter] = {}
-        self.refreshed = threading.Event()
-
-    def refresh(self, meters: Sequence[Meter]) -> None:
-        self.heard = {meter.name: meter for meter in meters if meter.name}
-        self.refreshed.set()
-
-
-def test_a_display_sees_what_each_source_hears(bundle: Bundle) -> None:
-    display, recorder, levels_dbfs = Watched(), Recorder(), {}
-
-    def look() -> None:
-        hall.ended.wait(60)
-        for _ in range(2):  # the first may have begun before
-            display.refreshed.clear()
-            assert display.refreshed.wait(60)
-        levels_dbfs.update({name: meter.level_dbfs for name, meter in display.heard.items()})
-
-    burst = np.concatenate([silence(2.0), speech_like(0.15), silence(1.0)])
-    hall = Played(silence(1.0), name="hall")
-    kitchen = Played(burst, look, name="kitchen")
-    settings = encoder()
-    Engine([hall, kitchen], Recognizer(bundle, settings.encoder), [recorder, display], settings).run()
-    assert levels_dbfs.keys() == {"hall", "kitchen"}
-    assert {name: meter.too_short for name, meter in display.heard.items()} == {"hall": 0, "kitchen": 1}
-    assert [event.type for event in display.events] == [event.type for event in recorder.events]

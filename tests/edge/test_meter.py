@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,10 +16,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from edge.audio import Waveform
+from edge.bundle import Bundle
+from edge.engine import Engine
 from edge.event import Event
 from edge.meter import FALL_DB_PER_S, HOLD_S, SILENT_DBFS, Meter
 from edge.outputs import LiveTable, can_refresh
 from edge.outputs.meter_line import meter_line
+from edge.recognizer import Recognizer
+from helpers.running import Played, Recorder, encoder
+from helpers.signals import silence, speech_like
 
 NOW = "2026-01-02T03:04:05.678+01:00"
 WIDTHS = (40, 80, 120)
@@ -220,3 +226,38 @@ def test_a_table_behind_a_shell_leaves_the_terminal_to_it() -> None:
     in_front, behind, _ = text.split(b"|")
     assert b"dBFS" in in_front
     assert behind.strip() == b""
+
+
+class Watched(Recorder):
+    """A display that keeps what the sources heard when it was refreshed."""
+
+    can_refresh = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: dict[str, Meter] = {}
+        self.refreshed = threading.Event()
+
+    def refresh(self, meters: Sequence[Meter]) -> None:
+        self.heard = {meter.name: meter for meter in meters if meter.name}
+        self.refreshed.set()
+
+
+def test_a_display_sees_what_each_source_hears(bundle: Bundle) -> None:
+    display, recorder, levels_dbfs = Watched(), Recorder(), {}
+
+    def look() -> None:
+        hall.ended.wait(60)
+        for _ in range(2):  # the first may have begun before
+            display.refreshed.clear()
+            assert display.refreshed.wait(60)
+        levels_dbfs.update({name: meter.level_dbfs for name, meter in display.heard.items()})
+
+    burst = np.concatenate([silence(2.0), speech_like(0.15), silence(1.0)])
+    hall = Played(silence(1.0), name="hall")
+    kitchen = Played(burst, look, name="kitchen")
+    settings = encoder()
+    Engine([hall, kitchen], Recognizer(bundle, settings.encoder), [recorder, display], settings).run()
+    assert levels_dbfs.keys() == {"hall", "kitchen"}
+    assert {name: meter.too_short for name, meter in display.heard.items()} == {"hall": 0, "kitchen": 1}
+    assert [event.type for event in display.events] == [event.type for event in recorder.events]
