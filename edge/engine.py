@@ -145,7 +145,7 @@ class Engine:
         try:
             ready = False
             for utterances in stream.utterances():
-                if not ready:
+                if not ready and stream.audio_s:
                     self._queue.put(status(stream.name, "ready", self._ready(stream)))
                     ready = True
                 for news in stream.news():

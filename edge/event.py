@@ -28,6 +28,13 @@ StatusReason = Literal[
     "repaired",
     "partial",
     "no_speech",
+    "connected",
+    "disconnected",
+    "paused",
+    "continued",
+    "suspended",
+    "overload",
+    "settings_changed",
 ]
 
 EARLY: tuple[EventType, ...] = ("speech_start", "provisional", "resumed")
@@ -105,7 +112,10 @@ class Event:
     reason: SkipReason | StatusReason | None = None
     """Why an utterance was skipped, ``too_slow``: the encoder did not keep up, ``other_voice``: it is from nobody of
     those whom the source is bound to; or what a ``status`` is about. From ``digital_silence`` to ``clipping`` it is why
-    nobody is heard, until ``recovered``. Of a file or stream, ``repaired``: samples that were no sound are
+    nobody is heard, until ``recovered``. Of a live source, ``disconnected``: its device or client is
+    gone, and waited for; ``connected``: it is there (again); ``paused`` and ``continued``: by command or schedule;
+    ``suspended``: the machine was asleep. ``overload``: less is done for each utterance, or more again;
+    ``settings_changed``: they were read again. Of a file or stream, ``repaired``: samples that were no sound are
     interpolated; ``partial``: not all of it is there, or can be read; ``no_speech``: it has no utterance. Where a file
     is one utterance (``--whole-file``) the gravest of these stands in the utterance."""
     message: str | None = None

@@ -66,7 +66,7 @@ class SoundMeter:
 
     def windows(self, block: Block) -> list[Window]:
         """Take the next block, and return the windows that it completes. One that a gap cuts off is left out."""
-        if block.lost_s or block.restarted:
+        if block.lost_s or block.paused_s or block.restarted:
             self._pending.clear()
         arrived = block.samples[:, None] if block.arrived is None else block.arrived
         if not len(arrived):

@@ -73,7 +73,9 @@ class Segmenter:
         """Return the utterance that the end of the stream (or a gap in it) cuts off, if there is one."""
         return _ended(self.last_steps())
 
-    def steps(self, samples: Waveform, lost_s: float = 0.0, restarted: bool = False) -> list[Step]:
+    def steps(
+        self, samples: Waveform, lost_s: float = 0.0, restarted: bool = False, paused_s: float = 0.0
+    ) -> list[Step]:
         """Take the next ``float32[n]`` (16 kHz, ±1) and return what became of utterances in it, in order.
 
         Args:
@@ -81,11 +83,12 @@ class Segmenter:
             lost_s: audio lost just before ``samples``. It ends the current utterance, moves the clock, and the
                 high-pass starts afresh.
             restarted: the stream was re-opened before ``samples``; voice activity starts afresh, too.
+            paused_s: time before ``samples`` in which nobody listened: as if lost, but not counted.
         """
         steps = []
-        if lost_s or restarted:
+        if lost_s or paused_s or restarted:
             steps += self.last_steps()
-            self._position += round(lost_s * SAMPLE_RATE_HZ)
+            self._position += round((lost_s + paused_s) * SAMPLE_RATE_HZ)
             self._dropped_s += lost_s
             self._high_pass.reset()
         if restarted:

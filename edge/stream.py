@@ -65,8 +65,8 @@ class Stream:
         """That the source is in, for the thread that recognises; None: none is estimated."""
         self.conversation = Conversation(household)
         """For the thread that recognises."""
-        self.lost_s = 0.0
-        """Audio that was lost so far."""
+        self.lost_s = self.paused_s = 0.0
+        """Audio that was lost, and time in which nobody listened, so far."""
         self._source, self._segmenter, self._samples = source, segmenter, 0
         self._captured_at_s = 0.0
         self._segmented_s = self._vad_ms = 0.0
@@ -97,6 +97,8 @@ class Stream:
     def utterances(self) -> Iterator[list[Utterance]]:
         """Yield what became of utterances in each block of the source, so an empty list as long as there is none.
 
+        Look at ``news`` after each.
+
         Raises:
             AudioFileError, AudioDeviceError: the source failed; the utterance that this cut off is yielded before.
         """
@@ -104,6 +106,7 @@ class Stream:
         try:
             for block in self._source.blocks():
                 self.lost_s += block.lost_s
+                self.paused_s += block.paused_s
                 self._samples += len(block.samples)
                 self._captured_at_s = block.captured_at_s
                 for finding in self._hearing.follow(block) if self._hearing else ():
@@ -111,7 +114,7 @@ class Stream:
                 for note in block.notes:
                     self._news.append(status(self.name, note.reason, f"{self.name}: {note.message}"))
                 started_s = time.perf_counter()
-                steps = self._segmenter.steps(block.samples, block.lost_s, block.restarted)
+                steps = self._segmenter.steps(block.samples, block.lost_s, block.restarted, block.paused_s)
                 self._vad_ms += (time.perf_counter() - started_s) * 1e3
                 if self._meter:
                     self._meter.name, self._meter.too_short = self.name, self._segmenter.too_short
@@ -149,7 +152,7 @@ class Stream:
 
     def _utterance(self, step: Step) -> Utterance:
         now_s = time.monotonic()
-        rest_of_block_s = self.audio_s + self.lost_s - step.segment.decided_s
+        rest_of_block_s = self.audio_s + self.lost_s + self.paused_s - step.segment.decided_s
         capture_ms = (rest_of_block_s + now_s - self._captured_at_s) * 1e3
         if step.kind == "started":
             self._id = next(self._ids)

@@ -32,6 +32,8 @@ class Block:
     """``time.monotonic()`` when the last sample was delivered."""
     lost_s: float = 0.0
     """Audio lost just before this block."""
+    paused_s: float = 0.0
+    """Time just before this block in which nobody wanted to listen: it is on the clock, and nothing was lost."""
     restarted: bool = False
     """The stream was re-opened just before this block: what was learned about its sound no longer holds."""
     arrived: Matrix | None = None
@@ -40,7 +42,7 @@ class Block:
     rate_hz: int = SAMPLE_RATE_HZ
     """Of what arrived."""
     notes: tuple[Note, ...] = ()
-    """What there is to say about the audio up to here: it was repaired, or is not all."""
+    """What there is to say about the audio up to here, or its source; a block that only says it has no samples."""
 
 
 class Source(Protocol):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from edge.arrays import Matrix
 from edge.errors import AudioFileError
+from edge.event import StatusReason
 
 RATES_HZ = range(8_000, 192_001)
 PEAK_LIMIT = 8.0
@@ -20,9 +21,9 @@ GLITCHES = 0.01
 
 @dataclass(frozen=True)
 class Note:
-    """What there is to say about audio that could be read."""
+    """What there is to say about audio, or about where it comes from."""
 
-    reason: Literal["repaired", "partial"]
+    reason: StatusReason
     message: str
 
 
