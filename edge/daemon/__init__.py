@@ -1,0 +1,1 @@
+"""What makes ``affectd run`` a service: commands, reloading, schedules, and the system that starts it."""
