@@ -8,16 +8,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from edge.calibration import CalibratedModel, Calibration
 from edge.errors import AffectdError
 from edge.event import Event, EventType, StatusReason, status, wall_clock
 from edge.people.conversation import Recognition
 from edge.people.household import Household
-from edge.people.households import Households
-from edge.people.refine import Refiner
-from edge.recognizer import Encoding, Recognizer
-from edge.settings import Settings
+from edge.recognizer import Encoding
 from edge.stream import Stream, Utterance, answer_event, skipped_event
+from edge.streams import Streams
 from edge.timing import Observer, Timing
+from edge.workload import Workload
 
 SUMMARY_UTTERANCES = 1_000
 
@@ -30,6 +30,8 @@ class _Answer:
 
     event: Event
     recognition: Recognition
+    calibration: Calibration
+    """That it was made with, and that may learn from it."""
     together: int
     """Utterances that were encoded at the same time, itself included."""
 
@@ -37,21 +39,12 @@ class _Answer:
 class Answers:
     """For the thread that recognises. An answer is computed once, and learnt from only when the utterance is over."""
 
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        households: Households,
-        streams: Sequence[Stream],
-        settings: Settings,
-        observers: Sequence[Observer],
-    ) -> None:
+    def __init__(self, workload: Workload, streams: Streams, observers: Sequence[Observer]) -> None:
         self.utterances = self.skipped = 0
         """How many are over."""
         self.latencies_ms: deque[tuple[float, float]] = deque(maxlen=SUMMARY_UTTERANCES)
         """From the end of speech to the final event and to the answer, of the latest."""
-        self._recognizer, self._households, self._settings = recognizer, households, settings
-        self._streams, self._observers = streams, list(observers)
-        self._refiners = {stream.household: Refiner(stream.household) for stream in streams}
+        self._workload, self._streams, self._observers = workload, streams, list(observers)
         self._news: dict[Household, str] = {}
         """What was said last about the people."""
         self._answers: dict[int, _Answer] = {}
@@ -63,27 +56,34 @@ class Answers:
 
         An event is out when the next one is asked for.
         """
-        waiting = [item for item in items if isinstance(item, Utterance) and item.is_encoded]
+        if news := self._workload.follow(items):
+            yield news
+        waiting = [item for item in items if isinstance(item, Utterance) and self._workload.wants(item)]
+        model = self._workload.answering
         for stream in dict.fromkeys(utterance.stream for utterance in waiting):
-            yield from self._refresh(stream)
-        waveforms = [utterance.segment.samples for utterance in waiting]
-        encodings = iter(self._recognizer.encode(waveforms, self._households.wants_voiceprints) if waiting else ())
+            yield from self._refresh(stream, model)
+        waveforms = [self._workload.samples(utterance) for utterance in waiting]
+        encoded = model.recognizer.encode(waveforms, model.wants_voiceprints) if waiting else ()
+        encodings = dict(zip(waiting, encoded, strict=True))
         for item in items:
             if isinstance(item, Event):
                 self.skipped += item.type == "skipped"
                 yield self._numbered(item)
-            elif item.is_encoded:
-                yield from self._answer(item, next(encodings), len(waiting))
+            elif item in encodings:
+                yield from self._answer(item, encodings[item], model, len(waiting))
             elif item.step == "ended":
                 yield from self._end(item)
-            else:
+            elif item.step in ("started", "resumed"):
                 withdrawn = self._answers.pop(item.id, None)
-                if not (withdrawn and withdrawn.recognition.other_voice):
+                if item.step == "started" or (withdrawn and not withdrawn.recognition.other_voice):
                     yield self._numbered(_mark(item))
 
-    def _answer(self, utterance: Utterance, encoding: Encoding, together: int) -> Iterator[Event]:
+    def _answer(
+        self, utterance: Utterance, encoding: Encoding, model: CalibratedModel, together: int
+    ) -> Iterator[Event]:
         """Say how a part of an utterance sounded, or all of it if they do not go on; of another voice nothing."""
-        recognition = utterance.stream.recognize(utterance, encoding)
+        calibration, settings = model.of(utterance.stream), model.settings
+        recognition = calibration.recognize(utterance, encoding)
         waited_ms = (time.monotonic() - utterance.queued_at_s) * 1e3
         latency_ms = {
             "endpoint": _endpoint_ms(utterance),
@@ -93,16 +93,22 @@ class Answers:
         }
         latency_ms["total"] = sum(latency_ms.values())
         kind: EventType = "partial" if utterance.step == "partial" else "provisional"
-        event = answer_event(kind, utterance.source, utterance.id, utterance.segment, recognition, self._settings)
+        event = answer_event(kind, utterance.source, utterance.id, utterance.segment, recognition, settings)
         event = replace(event, latency_ms=latency_ms)
         if kind == "provisional":
-            self._answers[utterance.id] = _Answer(event, recognition, together)
+            self._answers[utterance.id] = _Answer(event, recognition, calibration, together)
         if not recognition.other_voice:
             yield self._numbered(event)
 
     def _end(self, utterance: Utterance) -> Iterator[Event]:
         """Say the last provisional answer once more, now that it is final, and learn from it."""
-        answer = self._answers.pop(utterance.id)
+        self._workload.finish(utterance)
+        answer = self._answers.pop(utterance.id, None)
+        if answer is None:
+            self.skipped += 1
+            message = f"the encoder does not keep up: {self._workload.overload.reduction.message}"
+            yield self._numbered(skipped_event(utterance, "too_slow", message))
+            return
         ready_at_s = time.monotonic()
         endpoint_ms, provisional_ms = _endpoint_ms(utterance), answer.event.latency_ms["total"]
         latency_ms = answer.event.latency_ms | {"endpoint": endpoint_ms, "capture": utterance.capture_ms}
@@ -112,16 +118,16 @@ class Answers:
         }
         if answer.recognition.other_voice:
             self.skipped += 1
-            message = f"it is another voice: the source is {utterance.stream.household}"
+            message = f"it is another voice: the source is {answer.calibration.household}"
             yield self._numbered(skipped_event(utterance, "other_voice", message))
         else:
             self.utterances += 1
             self.latencies_ms.append((latency_ms["total"], provisional_ms))
             yield self._numbered(replace(answer.event, type="utterance", time=wall_clock(), latency_ms=latency_ms))
         self._observe(self._timing(utterance, answer, latency_ms, ready_at_s))
-        if news := utterance.stream.follow(answer.recognition):
+        if news := answer.calibration.follow(answer.recognition):
             yield status(utterance.source, "room_changed", news)
-        yield from self._refine(utterance.stream, answer.recognition)
+        yield from self._refine(utterance.stream, answer)
 
     def _numbered(self, event: Event) -> Event:
         if event.id is None:
@@ -145,7 +151,7 @@ class Answers:
             provisional_ms=stage_ms.pop("provisional"),
             total_ms=stage_ms.pop("total"),
             skipped=self.skipped,
-            lost_s=sum(stream.lost_s for stream in self._streams),
+            lost_s=self._streams.lost_s,
         )
 
     def _observe(self, timing: Timing) -> None:
@@ -157,34 +163,38 @@ class Answers:
                 logger.warning("%r fails, and observes no more", observer, exc_info=True)
                 self._observers.remove(observer)
 
-    def _refresh(self, stream: Stream) -> Iterator[Event]:
+    def _refresh(self, stream: Stream, model: CalibratedModel) -> Iterator[Event]:
         """Follow changes of the speaker store; trouble with it stops nothing."""
-        household = stream.household
+        calibration = model.of(stream)
+        household = calibration.household
         self._news.setdefault(household, str(household))
         try:
             if household.refresh():
-                yield from self._people_news(stream, "people_changed", str(household))
+                yield from self._people_news(stream, household, "people_changed", str(household))
         except AffectdError as error:
-            yield from self._people_news(stream, "store_trouble", f"the speakers stay as they were: {error}")
-        if stream.room:
-            stream.room.follow_people(household.everyone)
+            news = f"the speakers stay as they were: {error}"
+            yield from self._people_news(stream, household, "store_trouble", news)
+        if calibration.room:
+            calibration.room.follow_people(household.everyone)
 
-    def _refine(self, stream: Stream, recognition: Recognition) -> Iterator[Event]:
+    def _refine(self, stream: Stream, answer: _Answer) -> Iterator[Event]:
+        recognition, household = answer.recognition, answer.calibration.household
         if recognition.speaker is None or recognition.moved or not recognition.teaches:
             return
-        if not self._settings.speakers.refine:
+        if not household.settings.refine:
             return
         speaker = recognition.speaker
         try:
-            if self._refiners[stream.household].collect(speaker.name, speaker.score, recognition.encoding.embedding):
-                yield from self._people_news(stream, "profile_refined", f"the profile of {speaker.name} was refined")
+            if answer.calibration.refiner.collect(speaker.name, speaker.score, recognition.encoding.embedding):
+                news = f"the profile of {speaker.name} was refined"
+                yield from self._people_news(stream, household, "profile_refined", news)
         except AffectdError as error:
             news = f"the profile of {speaker.name} stays as it was: {error}"
-            yield from self._people_news(stream, "store_trouble", news)
+            yield from self._people_news(stream, household, "store_trouble", news)
 
-    def _people_news(self, stream: Stream, reason: StatusReason, news: str) -> Iterator[Event]:
-        if news != self._news[stream.household]:
-            self._news[stream.household] = news
+    def _people_news(self, stream: Stream, household: Household, reason: StatusReason, news: str) -> Iterator[Event]:
+        if news != self._news.get(household):
+            self._news[household] = news
             yield status(stream.name, reason, news)
 
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count, repeat
+from itertools import count
+from queue import SimpleQueue
 
 import numpy as np
 
 from edge.answers import Answers
-from edge.capture import Source, is_recording
-from edge.event import EARLY, Event, status, wall_clock
+from edge.calibration import CalibratedModel
+from edge.capture import Source
+from edge.event import EARLY, Event, status
 from edge.hearing import Hearing
 from edge.meter import Meter
 from edge.outputs import Output, Outputs, can_refresh
-from edge.people.households import Households
 from edge.recognizer import Recognizer
 from edge.settings import Settings
 from edge.stream import Stream, new_segmenter
-from edge.stream_room import StreamRoom
+from edge.streams import Streams
 from edge.summary import Summary
 from edge.timing import Observer
 from edge.utterances import UtteranceQueue
+from edge.workload import Workload
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Engine:
         observers: Sequence[Observer] = (),
         bound_to: Sequence[tuple[str, ...]] = (),
         report_s: Sequence[float] = (),
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare.
 
@@ -56,37 +58,25 @@ class Engine:
             bound_to: for each source the enrolled people who speak there, empty as ``settings.speakers.only`` says;
                 without any, that holds for all.
             report_s: for each source ``capture.report_s``; without any, that holds for all.
+            heartbeat: called by the thread that recognises, between two batches and several times a second.
         """
-        self._recognizer, self._settings = recognizer, settings
-        ids = count(1)
-        self._recorded = [is_recording(source) for source in sources]
-        self._households = Households(recognizer.bundle, settings.speakers)
-        meters = [Meter() for _ in sources] if any(map(can_refresh, outputs)) else []
-        self._streams = [
-            Stream(
-                source,
-                new_segmenter(recognizer, settings),
-                self._households.bound_to(names),
-                StreamRoom(recognizer.bundle, settings, is_recording(source)) if settings.room.enabled else None,
-                ids,
-                Hearing(wait_s, settings.vad.gate_dbfs) if wait_s else None,
-                meter,
-            )
-            for source, names, wait_s, meter in zip(
-                sources,
-                bound_to or [()] * len(sources),
-                report_s or [settings.capture.report_s] * len(sources),
-                meters or repeat(None, len(sources)),
-                strict=True,
-            )
-        ]
+        self._settings, self._heartbeat = settings, heartbeat
+        self._meters: list[Meter] | None = [] if any(map(can_refresh, outputs)) else None
         self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch)
-        self._outputs = Outputs(outputs, all(source.can_wait for source in sources), self._report, meters=meters)
-        self._answers = Answers(recognizer, self._households, self._streams, settings, observers)
-        self._listening = len(self._streams)
-        self._failure: BaseException | None = None
-        """Of the first source that failed."""
-        self._lock = threading.Lock()
+        self.streams = Streams(self._queue, self._ready)
+        self._ids = count(1)
+        self.workload = Workload(CalibratedModel(recognizer, settings), self.streams)
+        self._answers = Answers(self.workload, self.streams, observers)
+        can_wait = all(source.can_wait for source in sources)
+        self.outputs = Outputs(outputs, can_wait, self._report, meters=self._meters)
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        for source, people, wait_s in zip(
+            sources,
+            bound_to or [()] * len(sources),
+            report_s or [settings.capture.report_s] * len(sources),
+            strict=True,
+        ):
+            self.add(source, people, wait_s)
 
     def run(self) -> Summary:
         """Load who is enrolled, load and warm the model, then listen until all sources end or ``stop`` is called.
@@ -97,80 +87,100 @@ class Engine:
             AudioFileError, AudioDeviceError: a source failed, and the others ended; their events are out by then.
             OutputError, BrokenPipeError: no output is left that works.
         """
-        self._households.load()
-        self._recognizer.load(self._households.wants_voiceprints)
-        with self._outputs, self._listening_threads():
+        self.workload.model.load()
+        with self.outputs, self._listening():
             for items in self._queue:
                 for event in self._answers.to(items):
                     self._write(event)
-            for stream, is_recorded in zip(self._streams, self._recorded, strict=True):
-                if stream.is_mute and is_recorded:
-                    message = f"{stream.name}: no utterance in {stream.audio_s:.1f} s of audio"
-                    self._write(status(stream.name, "no_speech", message))
-                self._write(status(stream.name, "stopped", "stopped"))
-        self._outputs.check()
+                self._retire()
+                self._heartbeat()
+                while not self._calls.empty():
+                    self._calls.get()()
+            self._retire()
+        self.outputs.check()
         return self._summary()
-
-    def _write(self, event: Event) -> None:
-        if self._settings.events.early or event.type not in EARLY:
-            self._outputs.write(event)
 
     def stop(self) -> None:
         """Make ``run`` finish what was said so far and return; callable from a signal handler or any thread.
 
         No output is waited for any longer, whatever the sources can: one that is stuck loses what it has not written.
         """
-        self._outputs.stop_waiting()
-        self._close_sources()
+        self.outputs.stop_waiting()
+        self.streams.close()
 
-    def _close_sources(self) -> None:
-        for stream in self._streams:
-            stream.close()
+    def call(self, action: Callable[[], None]) -> None:
+        """Let the thread that recognises do something between two batches; from any thread."""
+        self._calls.put(action)
+
+    def say(self, event: Event) -> None:
+        """Write an event of the caller's own, ahead of what waits for the encoder; from any thread."""
+        self._queue.put(event)
+
+    def add(self, source: Source, people: tuple[str, ...] = (), report_s: float = 0.0) -> None:
+        """Take up a source, which is listened to from ``streams.start`` on; for the thread that recognises.
+
+        Raises:
+            StoreError: the model is loaded, and the source is bound to somebody who is not enrolled.
+        """
+        settings = self._settings
+        stream = Stream(
+            source,
+            new_segmenter(self.workload.model.recognizer, settings),
+            people,
+            self._ids,
+            Hearing(report_s, settings.vad.gate_dbfs) if report_s else None,
+            None if self._meters is None else Meter(),
+        )
+        self.workload.add(stream)
+        self.streams.add(stream)
+        if self._meters is not None and stream.meter:
+            self._meters.append(stream.meter)
+
+    def use(self, model: CalibratedModel) -> None:
+        """Recognise with another model, which is loaded, under its settings; for the thread that recognises."""
+        self._settings = model.settings
+        for stream in self.streams:
+            stream.segment_with(new_segmenter(model.recognizer, model.settings))
+        self.workload.use(model)
+        encoder = model.settings.encoder
+        self._queue.max_utterances, self._queue.max_batch = encoder.queue_utterances, encoder.max_batch
+
+    def _write(self, event: Event) -> None:
+        if self._settings.events.early or event.type not in EARLY:
+            self.outputs.write(event)
 
     @contextmanager
-    def _listening_threads(self) -> Iterator[None]:
-        for stream in self._streams:
-            threading.Thread(target=self._listen, args=(stream,), name="listening", daemon=True).start()
+    def _listening(self) -> Iterator[None]:
+        self.streams.start()
         try:
             yield
         finally:
-            self._close_sources()
+            self.streams.close()
             self._queue.close()
-            for stream in self._streams:
-                if stream.room:
-                    stream.room.save()
+            self.workload.save()
 
-    def _listen(self, stream: Stream) -> None:
-        failure: BaseException | None = None
-        try:
-            ready = False
-            for utterances in stream.utterances():
-                if not ready and stream.audio_s:
-                    self._queue.put(status(stream.name, "ready", self._ready(stream)))
-                    ready = True
-                for news in stream.news():
-                    self._queue.put(news)
-                for utterance in utterances:
-                    self._queue.put(utterance)
-        except BaseException as error:  # SystemExit too: whatever ends the listening is the caller's to know
-            failure = error
-        with self._lock:
-            self._listening -= 1
-            self._failure = self._failure or failure
-            if not self._listening:
-                self._queue.close(self._failure)
-            elif failure:
-                self._queue.put(Event("error", stream.name, wall_clock(), message=str(failure)))
+    def _retire(self) -> None:
+        """Let go of the streams of which nothing more comes, and say so; what failed has said so."""
+        for stream in self.streams.retire():
+            if stream.is_mute and stream.is_recorded and not stream.has_failed:
+                message = f"{stream.name}: no utterance in {stream.audio_s:.1f} s of audio"
+                self._write(status(stream.name, "no_speech", message))
+            if not stream.has_failed:
+                self._write(status(stream.name, "stopped", "stopped"))
+            self.workload.remove(stream)
+            if self._meters is not None and stream.meter:
+                self._meters.remove(stream.meter)
 
     def _report(self, trouble: str) -> None:
         """Report trouble with an output, also to the others; called from any thread."""
-        if self._outputs.works:
+        if self.outputs.works:
             logger.warning("%s", trouble)
-        self._queue.put(status(", ".join(stream.name for stream in self._streams), "output_trouble", trouble))
+        self._queue.put(status(", ".join(stream.name for stream in self.streams), "output_trouble", trouble))
 
     def _ready(self, stream: Stream) -> str:
-        manifest, provider = self._recognizer.bundle.manifest, self._recognizer.encoder.provider
-        return f"ready: bundle {manifest.name} {manifest.version} on {provider}; {stream.household}"
+        model = self.workload.model
+        manifest, provider = model.recognizer.bundle.manifest, model.recognizer.encoder.provider
+        return f"ready: bundle {manifest.name} {manifest.version} on {provider}; {model.of(stream).household}"
 
     def _summary(self) -> Summary:
         latencies_ms = self._answers.latencies_ms
@@ -180,10 +190,10 @@ class Engine:
         return Summary(
             utterances=self._answers.utterances,
             skipped=self._answers.skipped,
-            audio_s=sum(stream.audio_s for stream in self._streams),
-            dropped_s=sum(stream.lost_s for stream in self._streams),
+            audio_s=self.streams.audio_s,
+            dropped_s=self.streams.lost_s,
             total_p50_ms=p50_ms,
             total_p95_ms=p95_ms,
             provisional_p50_ms=provisional_ms,
-            lost_events=self._outputs.lost,
+            lost_events=self.outputs.lost,
         )

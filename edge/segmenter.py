@@ -65,6 +65,16 @@ class Segmenter:
         """Source time in samples after the last of ``_frames``."""
         self._dropped_s = 0.0
 
+    @property
+    def is_idle(self) -> bool:
+        """Nobody speaks, nor has a frame lately been voiced from which an utterance may begin."""
+        return not self._open and not any(frame.voiced for frame in self._frames[-2 * self._start_frames :])
+
+    def continue_from(self, idle: Segmenter) -> None:
+        """Take over the clock of another segmenter, and what it has kept as the next utterance's pre-roll."""
+        self._position, self._dropped_s, self.too_short = idle._position, idle._dropped_s, idle.too_short
+        self._frames, self._pending, self._between = idle._frames, idle._pending, idle._between
+
     def push(self, samples: Waveform, lost_s: float = 0.0, restarted: bool = False) -> list[Segment]:
         """Take audio as ``steps`` does, and return the utterances that ended."""
         return _ended(self.steps(samples, lost_s, restarted))

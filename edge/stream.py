@@ -1,24 +1,22 @@
-"""One source on its way to the encoder: its clock, its segmenter, and the conversation in it."""
+"""One source on its way to the encoder: its clock, its segmenter, and whether it is paused."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from edge.audio import SAMPLE_RATE_HZ
-from edge.capture import Source
+from edge.capture import Block, Source, device_of, is_recording
 from edge.event import Event, EventType, SkipReason, status, wall_clock
 from edge.hearing import Hearing
 from edge.meter import Meter
-from edge.people.conversation import Conversation, Recognition
-from edge.people.household import Household
-from edge.recognizer import Encoding, Recognizer
+from edge.people.conversation import Recognition
+from edge.recognizer import Recognizer
 from edge.segment import Segment, Step, StepKind
 from edge.segmenter import Segmenter
 from edge.settings import Settings
-from edge.stream_room import StreamRoom
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,25 +51,32 @@ class Stream:
         self,
         source: Source,
         segmenter: Segmenter,
-        household: Household,
-        room: StreamRoom | None = None,
+        people: tuple[str, ...] = (),
         ids: Iterator[int] | None = None,
         hearing: Hearing | None = None,
         meter: Meter | None = None,
     ) -> None:
-        """Prepare; ``ids`` are those of the utterances, from 1 on unless streams share them; ``meter`` is to follow."""
-        self.household = household
-        self.room = room
-        """That the source is in, for the thread that recognises; None: none is estimated."""
-        self.conversation = Conversation(household)
-        """For the thread that recognises."""
+        """Prepare.
+
+        Args:
+            source: not open yet.
+            segmenter: that has heard nothing.
+            people: enrolled people whom the source is bound to; empty is as the settings say.
+            ids: of the utterances, from 1 on unless streams share them.
+            hearing: reports what is wrong with the sound.
+            meter: is to follow.
+        """
+        self.people = people
+        self.is_recorded = is_recording(source)
         self.lost_s = self.paused_s = 0.0
         """Audio that was lost, and time in which nobody listened, so far."""
+        self.is_paused = self.has_failed = False
         self._source, self._segmenter, self._samples = source, segmenter, 0
+        self._next_segmenter: Segmenter | None = None
         self._captured_at_s = 0.0
         self._segmented_s = self._vad_ms = 0.0
         self._ids, self._id = ids or count(1), 0
-        self._hearing, self._meter = hearing, meter
+        self._hearing, self.meter = hearing, meter
         self._news: list[Event] = []
 
     @property
@@ -105,21 +110,9 @@ class Stream:
         failure: Exception | None = None
         try:
             for block in self._source.blocks():
-                self.lost_s += block.lost_s
-                self.paused_s += block.paused_s
-                self._samples += len(block.samples)
-                self._captured_at_s = block.captured_at_s
-                for finding in self._hearing.follow(block) if self._hearing else ():
-                    self._news.append(status(self.name, finding.reason, f"{self.name}: {finding.message}"))
                 for note in block.notes:
                     self._news.append(status(self.name, note.reason, f"{self.name}: {note.message}"))
-                started_s = time.perf_counter()
-                steps = self._segmenter.steps(block.samples, block.lost_s, block.restarted, block.paused_s)
-                self._vad_ms += (time.perf_counter() - started_s) * 1e3
-                if self._meter:
-                    self._meter.name, self._meter.too_short = self.name, self._segmenter.too_short
-                    self._meter.follow(block.samples, self._segmenter.hears_voice)
-                yield [self._utterance(step) for step in steps]
+                yield [self._utterance(step) for step in self._steps(self._wanted(block))]
         except Exception as error:
             failure = error
         if cut_off := self._segmenter.last_steps():
@@ -132,23 +125,51 @@ class Stream:
         news, self._news = self._news, []
         return news
 
-    def recognize(self, utterance: Utterance, encoding: Encoding) -> Recognition:
-        """Recognise an utterance by what was known before it; nothing is learnt from it until ``follow``."""
-        if self.room:
-            self.conversation.room = self.room.of(utterance.source)
-        segment = utterance.segment
-        return self.conversation.recognize(encoding, segment.start_s, segment.end_s)
-
-    def follow(self, recognition: Recognition) -> str | None:
-        """Learn from an utterance that is over; return what there is to say about the room."""
-        self.conversation.follow(recognition)
-        if self.room is None or not recognition.teaches:
-            return None
-        return self.room.follow(recognition.without_person, recognition.probabilities)
-
     def close(self) -> None:
         """Make ``utterances`` end soon, with what was being said; callable from any thread and more than once."""
         self._source.close()
+
+    def pause(self) -> None:
+        """Hear nothing until ``go_on``: what was being said ends, and a device is closed; callable from any thread."""
+        self.is_paused = True
+        if device := device_of(self._source):
+            device.pause()
+
+    def go_on(self) -> None:
+        """Listen again."""
+        self.is_paused = False
+        if device := device_of(self._source):
+            device.go_on()
+
+    def segment_with(self, segmenter: Segmenter) -> None:
+        """Take another segmenter, as for other settings, once nobody speaks; callable from any thread."""
+        self._next_segmenter = segmenter
+
+    def _wanted(self, block: Block) -> Block:
+        """Return a block as it is, or in a pause its time alone."""
+        if not self.is_paused:
+            return block
+        paused_s = block.paused_s + block.lost_s + len(block.samples) / SAMPLE_RATE_HZ
+        return replace(block, samples=block.samples[:0], arrived=None, lost_s=0.0, paused_s=paused_s, restarted=True)
+
+    def _steps(self, block: Block) -> list[Step]:
+        """Take a block, and return what became of utterances in it."""
+        self.lost_s += block.lost_s
+        self.paused_s += block.paused_s
+        self._samples += len(block.samples)
+        self._captured_at_s = block.captured_at_s
+        for finding in self._hearing.follow(block) if self._hearing else ():
+            self._news.append(status(self.name, finding.reason, f"{self.name}: {finding.message}"))
+        started_s = time.perf_counter()
+        if self._next_segmenter and self._segmenter.is_idle:
+            self._next_segmenter.continue_from(self._segmenter)
+            self._segmenter, self._next_segmenter = self._next_segmenter, None
+        steps = self._segmenter.steps(block.samples, block.lost_s, block.restarted, block.paused_s)
+        self._vad_ms += (time.perf_counter() - started_s) * 1e3
+        if self.meter:
+            self.meter.name, self.meter.too_short = self.name, self._segmenter.too_short
+            self.meter.follow(block.samples, self._segmenter.hears_voice)
+        return steps
 
     def _utterance(self, step: Step) -> Utterance:
         now_s = time.monotonic()

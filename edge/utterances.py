@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 
 from edge.event import Event
-from edge.stream import Utterance, skipped_event
+from edge.stream import Stream, Utterance, skipped_event
 
 SIGNALS_S = 0.25
 """Longest wait of the thread that recognises, which is the one that handles signals: a signal that arrives just before
@@ -19,6 +19,8 @@ Items = list[Utterance | Event]
 class UtteranceQueue:
     """Hand-over to the thread that recognises: it iterates over lists of what happened, in order.
 
+    A list is empty when nothing has happened for ``SIGNALS_S``.
+
     What happens to an utterance is told as ``Step`` says, and consistently: what was never handed over is not resumed,
     and an utterance whose last provisional step was dropped ends in a ``skipped`` event.
 
@@ -28,7 +30,12 @@ class UtteranceQueue:
     """
 
     def __init__(self, max_utterances: int, max_batch: int) -> None:
-        self._max_utterances, self._max_batch = max_utterances, max_batch
+        self.max_utterances = max_utterances
+        """That may wait."""
+        self.max_batch = max_batch
+        """Utterances that are handed over at once."""
+        self.streams = 1
+        """That are listened to: there is room for an utterance of each."""
         self._waiting: deque[Utterance | Event] = deque()
         self._events: deque[Event] = deque()
         self._dropped: dict[int, int] = {}
@@ -47,11 +54,21 @@ class UtteranceQueue:
             self._drop_partial()
             if item.stream.can_wait:
                 if item.is_encoded:
-                    self._changed.wait_for(lambda: self._closed or len(self._encoded()) < self._max_utterances)
+                    self._changed.wait_for(lambda: self._closed or len(self._encoded()) < self.max_utterances)
                 self._waiting.append(item)
             else:
                 self._put_live(item)
             self._changed.notify_all()
+
+    def holds(self, stream: Stream) -> bool:
+        """Return whether anything that happened in a stream waits."""
+        with self._changed:
+            return any(_is_of(stream, item) for item in (*self._events, *self._waiting))
+
+    def __len__(self) -> int:
+        """Return how many utterances wait for the encoder."""
+        with self._changed:
+            return len(self._encoded())
 
     def close(self, error: BaseException | None = None) -> None:
         """End the iteration once it is empty, by raising ``error`` if given."""
@@ -62,16 +79,15 @@ class UtteranceQueue:
     def __iter__(self) -> Iterator[Items]:
         while True:
             with self._changed:
-                while not self._changed.wait_for(lambda: self._events or self._waiting or self._closed, SIGNALS_S):
-                    pass
-                items: Items
+                self._changed.wait_for(lambda: self._events or self._waiting or self._closed, SIGNALS_S)
+                items: Items = []
                 if self._events:
                     items = [self._events.popleft()]
                 elif self._waiting:
                     items = self._batch()
-                elif self._error:
+                elif self._closed and self._error:
                     raise self._error
-                else:
+                elif self._closed:
                     return
                 self._changed.notify_all()
             yield items
@@ -82,7 +98,7 @@ class UtteranceQueue:
         encoded = 0
         while self._waiting:
             is_encoded = _is_encoded(self._waiting[0])
-            if is_encoded and (encoded == self._max_batch or (items and not encoded)):
+            if is_encoded and (encoded == self.max_batch or (items and not encoded)):
                 break
             encoded += is_encoded
             items.append(self._waiting.popleft())
@@ -114,7 +130,7 @@ class UtteranceQueue:
 
     def _make_room(self, newcomer: Utterance) -> None:
         live = [item for item in self._encoded() if not item.stream.can_wait]
-        if len(live) < self._max_utterances:
+        if len(live) < max(self.max_utterances, self.streams):
             return
         waiting = Counter(utterance.stream for utterance in live)
         # Of streams with equally many, that of the newcomer, or else the one whose utterance has waited longest.
@@ -130,6 +146,10 @@ class UtteranceQueue:
 
     def _encoded(self) -> list[Utterance]:
         return [item for item in self._waiting if isinstance(item, Utterance) and item.is_encoded]
+
+
+def _is_of(stream: Stream, item: Utterance | Event) -> bool:
+    return item.stream is stream if isinstance(item, Utterance) else item.source == stream.name
 
 
 def _is_encoded(item: Utterance | Event) -> bool:

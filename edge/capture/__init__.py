@@ -4,8 +4,9 @@ from edge.capture.base import BLOCK_S, Block, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
-from edge.capture.open import is_recording, open_source, open_sources
+from edge.capture.open import device_of, is_recording, open_source, open_sources
 from edge.capture.pcm import PcmSource
+from edge.capture.persistent import PersistentSource
 
 __all__ = [
     "BLOCK_S",
@@ -14,7 +15,9 @@ __all__ = [
     "LiveSource",
     "Microphone",
     "PcmSource",
+    "PersistentSource",
     "Source",
+    "device_of",
     "is_recording",
     "open_source",
     "open_sources",

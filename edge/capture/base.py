@@ -48,7 +48,10 @@ class Block:
 class Source(Protocol):
     """Where audio comes from. Constructors are cheap and cannot fail; ``blocks`` opens."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What its events call it; a microphone gets its name when it opens."""
+
     can_wait: bool
     """Whoever reads it may take their time, and no audio is lost: a file or pipe that is read as fast as possible."""
 

@@ -1,4 +1,4 @@
-"""The microphone, through PortAudio: survives unplugging, and its callback does nothing but enqueue."""
+"""The microphone, through PortAudio, whose callback does nothing but enqueue."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from edge.audio import mono
 from edge.capture.base import BLOCK_S, Block, BlockQueue, StreamResampler
+from edge.capture.default_device import DefaultDevice
 from edge.capture.devices import (
     Device,
     choose_device,
@@ -22,9 +23,9 @@ from edge.capture.devices import (
 from edge.decoding.raw import from_pcm
 from edge.errors import AudioDeviceError
 
-STALL_S = 2.0
+START_S, STALL_S = 5.0, 0.8
+"""Without a callback: sound servers take a while to start a device, and deliver regularly from then on."""
 PA_INT16, PA_CONTINUE = 8, 0
-FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 10.0
 
 log = logging.getLogger(__name__)
 
@@ -39,34 +40,40 @@ class Chunk(NamedTuple):
 
 
 class Microphone:
-    """A microphone at its native rate, re-opened by name whenever it goes away. Implements ``capture.Source``."""
+    """A microphone at its native rate. Implements ``capture.Source``; ``blocks`` finds the device again by its name."""
 
     can_wait = False
 
     def __init__(self, device: str = "", queue_s: float = 10.0) -> None:
         self.name = device or "default microphone"
-        self._wanted = device
+        self._wanted, self._queue_s = device, queue_s
         self._device: Device | None = None
+        self._default = DefaultDevice()
         self._queue: BlockQueue[Chunk] = BlockQueue(queue_s)
         self._closed = threading.Event()
-        self._delivered_until_s = 0.0
 
     def blocks(self) -> Iterator[Block]:
-        """Yield blocks until ``close``. The first block after an outage is ``restarted``, its ``lost_s`` the outage.
+        """Yield blocks until ``close``; may be called again when it has ended.
 
         Raises:
-            AudioDeviceError: the microphone cannot be opened at first; later outages are retried for ever.
+            AudioDeviceError: the microphone cannot be opened, delivers nothing any longer, which is all that PortAudio
+                shows of an unplugged device, or is the default one no longer.
         """
-        stream: _Stream | None = self._open()
-        self._delivered_until_s = time.monotonic()
-        restarted = False
-        while stream:
-            try:
-                yield from self._listen(stream, restarted)
-            finally:
-                stream.close()
-            stream = self._reopen()
-            restarted = True
+        if self._closed.is_set():
+            return
+        self._queue = BlockQueue(self._queue_s)
+        stream = self._open()
+        try:
+            if not self._wanted:
+                self._default.open()
+            item = self._next(START_S)
+            while item:
+                chunk, lost_s = item
+                yield stream.block(chunk, lost_s)
+                item = self._next(STALL_S)
+        finally:
+            self._default.close()
+            stream.close()
 
     def close(self) -> None:
         """Stop capturing; what waits in the queue is still delivered."""
@@ -77,44 +84,26 @@ class Microphone:
         system = start_portaudio()
         try:
             devices = input_devices(system)
-            if self._device is None:
+            if self._device is None or not self._wanted:
                 self._device = choose_device(devices, self._wanted)
             else:
                 self._device = same_device(devices, self._device)
             self.name = self._device.name
-            return _Stream(system, self._device, self._queue)
+            stream = _Stream(system, self._device, self._queue)
         except BaseException:
             end_portaudio(system)
             raise
+        if self._closed.is_set():  # before there was this queue to close
+            self._queue.close()
+        return stream
 
-    def _reopen(self) -> _Stream | None:
-        if not self._closed.is_set():
-            log.warning("microphone %r delivers no audio; trying to re-open it", self.name)
-        retry_s = FIRST_RETRY_S
-        while not self._closed.is_set():
-            try:
-                return self._open()
-            except AudioDeviceError:
-                self._closed.wait(retry_s)
-                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
-        return None
-
-    def _listen(self, stream: _Stream, restarted: bool) -> Iterator[Block]:
-        """Yield until the callbacks stop: PortAudio reports an unplugged device in no other way."""
-        while True:
-            try:
-                item = self._queue.get(STALL_S)
-            except TimeoutError:
-                return
-            if item is None:
-                return
-            chunk, lost_s = item
-            if restarted:
-                lost_s = max(0.0, chunk.captured_at_s - chunk.duration_s - self._delivered_until_s)
-                log.warning("microphone %r is back after %.1f s", self.name, lost_s)
-            self._delivered_until_s = chunk.captured_at_s
-            yield stream.block(chunk, lost_s, restarted)
-            restarted = False
+    def _next(self, longest_s: float) -> tuple[Chunk, float] | None:
+        if self._default.has_changed:
+            raise AudioDeviceError(f"microphone {self.name!r}: another one is the default now")
+        try:
+            return self._queue.get(longest_s)
+        except TimeoutError:
+            raise AudioDeviceError(f"microphone {self.name!r} delivers no audio") from None
 
 
 class _Stream:
@@ -133,11 +122,11 @@ class _Stream:
                 reason = error
         raise AudioDeviceError(f"microphone {device.name!r} cannot be opened: {reason}")
 
-    def block(self, chunk: Chunk, lost_s: float, restarted: bool) -> Block:
+    def block(self, chunk: Chunk, lost_s: float) -> Block:
         """Return what the chunk completes, at 16 kHz."""
         arrived = from_pcm(chunk.pcm, self._channels)
         samples = self._resample(mono(arrived))
-        return Block(samples, chunk.captured_at_s, lost_s, restarted, arrived, self._rate_hz)
+        return Block(samples, chunk.captured_at_s, lost_s, arrived=arrived, rate_hz=self._rate_hz)
 
     def close(self) -> None:
         """Close the stream and its PortAudio; both may be broken already."""

@@ -10,18 +10,21 @@ from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
 from edge.capture.pcm import PcmSource
+from edge.capture.persistent import PersistentSource
 from edge.capture.pipe import Pipe
 from edge.folders import expanded
 from edge.settings import CaptureSettings, Settings
 
 
-def open_source(settings: CaptureSettings) -> Source:
+def open_source(settings: CaptureSettings, patient: bool = False) -> Source:
     """Return the source that the settings name: ``mic``, a path, or ``-`` for standard input.
+
+    A microphone is opened again whenever it goes away; ``patient``, also one that is not there at first.
 
     With ``realtime`` a source does not wait for its consumer: what does not fit in the queue is lost and counted.
     """
     if settings.source == "mic":
-        return Microphone(settings.device, settings.queue_s)
+        return PersistentSource(Microphone(settings.device, settings.queue_s), patient)
     source: Source
     if settings.source == "-":
         source = PcmSource(Pipe(), settings.rate_hz, realtime=settings.realtime)
@@ -36,14 +39,24 @@ def open_sources(settings: Settings) -> list[Source]:
     """Return the sources of the settings, or without any the one of ``capture``."""
     if not settings.sources:
         return [open_source(settings.capture)]
-    return [_Named(open_source(entry), entry.name) if entry.name else open_source(entry) for entry in settings.sources]
+    # One of several waits for its device, as the others go on.
+    patient = len(settings.sources) > 1
+    opened = [(open_source(entry, patient), entry.name) for entry in settings.sources]
+    return [_Named(source, name) if name else source for source, name in opened]
 
 
 def is_recording(source: Source) -> bool:
     """Return whether a source plays a recording, a file or what waits in a pipe, rather than what sounds just now."""
-    while isinstance(source, (_Named, LiveSource)):
+    while isinstance(source, (_Named, LiveSource, PersistentSource)):
         source = source.inner
     return source.can_wait or isinstance(source, FileSource)
+
+
+def device_of(source: Source) -> PersistentSource | None:
+    """Return the device behind a source, which can be closed for a while; None where there is none."""
+    while isinstance(source, (_Named, LiveSource)):
+        source = source.inner
+    return source if isinstance(source, PersistentSource) else None
 
 
 class _Named:

@@ -30,7 +30,7 @@ class Outputs:
         wait: bool = False,
         report: Callable[[str], None] = lambda message: None,
         max_events: int = MAX_EVENTS,
-        meters: Sequence[Meter] = (),
+        meters: Sequence[Meter] | None = None,
     ) -> None:
         """Prepare.
 
@@ -39,7 +39,7 @@ class Outputs:
             wait: a full queue makes ``write`` wait, and nothing is lost; otherwise the oldest event in it is dropped.
             report: called, from any thread, with what is wrong when an output fails or begins to lose events.
             max_events: that may wait for each output.
-            meters: of the sources, for displays; without any, they are not refreshed.
+            meters: of the sources, for displays, and as there are at the time; without them, they are not refreshed.
         """
         self._queues = [_OutputQueue(output, wait, max_events, report, meters) for output in outputs]
 
@@ -119,7 +119,7 @@ class _OutputQueue:
     """One output behind a queue that its own thread empties."""
 
     def __init__(
-        self, output: Output, wait: bool, max_events: int, report: Callable[[str], None], meters: Sequence[Meter]
+        self, output: Output, wait: bool, max_events: int, report: Callable[[str], None], meters: Sequence[Meter] | None
     ) -> None:
         self.name = output.name
         self.lost = 0
@@ -127,8 +127,8 @@ class _OutputQueue:
         self.opened = threading.Event()
         """It is open, or has failed."""
         self._output, self._wait, self._max_events, self._report = output, wait, max_events, report
-        self._display = output if meters and can_refresh(output) else None
-        self._meters = meters
+        self._display = output if meters is not None and can_refresh(output) else None
+        self._meters: Sequence[Meter] = () if meters is None else meters
         self._events: deque[Event] = deque()
         self._in_hand = 0
         """Events that are being written: 0 or 1."""

@@ -115,7 +115,8 @@ class EncoderSettings(Section):
     max_batch: Annotated[int, Field(ge=1, le=256)] = 8
     """Most utterances of one length bucket per inference; ``affectd run`` batches what waits while it is busy."""
     queue_utterances: Annotated[int, Field(ge=1, le=1_000)] = 8
-    """Utterances that may wait for the encoder; beyond it the oldest is dropped with a ``skipped`` event."""
+    """Utterances that may wait for the encoder, at least one for each source; beyond it the oldest is dropped with a
+    ``skipped`` event."""
     gpu_device: Annotated[int, Field(ge=0, le=63)] = 0
     """Which GPU, as CUDA numbers them."""
     gpu_memory_mb: Annotated[int, Field(ge=0, le=1_048_576)] = 0
@@ -134,6 +135,25 @@ class EncoderSettings(Section):
     def engine_folder(self) -> Path | None:
         """The engines' folder; None is the one in the XDG cache folder."""
         return expanded(self.engines) if self.engines else None
+
+
+class OverloadSettings(Section):
+    """What is done without, a step at a time, while live sources say more than the encoder keeps up with: first partial
+    answers, then all but the end of long utterances, then the larger model, then every other answer."""
+
+    enabled: bool = True
+    """Go down the steps, and back up; false drops the oldest utterances that wait instead, and nothing else."""
+    wait_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """The next step is taken when an utterance has waited so long for the encoder, or was dropped."""
+    calm_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """Time without such a wait after which a step is taken back; twice as long after each that was taken back too
+    soon."""
+    longest_s: Annotated[float, Field(ge=1, le=60)] = 4.0
+    """Of a longer utterance its last part is encoded."""
+    bundle: str = "nano"
+    """The smaller model: a bundle folder or name; empty is none. It knows nobody who was enrolled with the other."""
+    every: Annotated[int, Field(ge=1, le=100)] = 2
+    """At last one utterance of a source in so many is answered, and the others are `skipped`; 1 answers each."""
 
 
 class SpeakerSettings(Section):

@@ -15,6 +15,7 @@ from edge.settings.sections import (
     EncoderSettings,
     EventSettings,
     Names,
+    OverloadSettings,
     PartialSettings,
     RoomSettings,
     Section,
@@ -57,6 +58,7 @@ class Settings(Section):
     segmenter: SegmenterSettings = SegmenterSettings()
     partials: PartialSettings = PartialSettings()
     encoder: EncoderSettings = EncoderSettings()
+    overload: OverloadSettings = OverloadSettings()
     speakers: SpeakerSettings = SpeakerSettings()
     room: RoomSettings = RoomSettings()
     decision: DecisionSettings = DecisionSettings()

@@ -11,9 +11,19 @@ import pytest
 import soundfile
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform, mono, read_audio
-from edge.capture import BLOCK_S, Block, FileSource, LiveSource, PcmSource, Source, open_source, open_sources
+from edge.capture import (
+    BLOCK_S,
+    Block,
+    FileSource,
+    LiveSource,
+    PcmSource,
+    PersistentSource,
+    Source,
+    device_of,
+    open_source,
+    open_sources,
+)
 from edge.capture.base import BlockQueue
-from edge.capture.microphone import Microphone
 from edge.decoding.raw import from_pcm
 from edge.errors import AudioFileError
 from edge.settings import CaptureSettings, Settings, SourceSettings
@@ -251,7 +261,7 @@ def test_open_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pcm = tmp_path / "pcm"
     pcm.write_bytes(bytes(3200))
     monkeypatch.setattr(sys, "stdin", pcm.open())
-    assert isinstance(open_source(CaptureSettings()), Microphone)
+    assert isinstance(device_of(open_source(CaptureSettings())), PersistentSource)
     assert isinstance(open_source(CaptureSettings(source="a.wav")), LiveSource)
     assert isinstance(open_source(CaptureSettings(source="a.wav", realtime=False)), FileSource)
     assert isinstance(open_source(CaptureSettings(source="-", realtime=False)), PcmSource)

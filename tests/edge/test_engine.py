@@ -171,7 +171,7 @@ def test_a_live_source_never_waits_for_the_encoder(kind: str, bundle: Bundle, tm
         """Slow until the source is over."""
 
         def encode(self, waveforms: Sequence[Waveform], voiceprints: bool = False) -> list[Encoding]:
-            while any(thread.name == "listening" for thread in threading.enumerate()):
+            while any(thread.name.startswith("listening") for thread in threading.enumerate()):
                 time.sleep(0.01)
             return super().encode(waveforms, voiceprints)
 

@@ -205,7 +205,7 @@ def test_a_terminal_shows_that_the_microphone_hears_somebody(
     assert any("voice" not in row for row in before)
     assert any("voice" in row for row in speaking)
     assert sum(bool(re.search(r" ms.*\r\n", row)) for row in shown) == 3, "final rows stay"
-    assert shown[-1] == "", "and the meter does not"
+    assert shown[-1] == "stopped\r\n", "and the meter does not"
 
 
 @pytest.mark.slow
