@@ -52,18 +52,33 @@ class CalibratedModel:
         self._households = Households(recognizer.bundle, settings.speakers)
         self._calibrations: dict[Stream, Calibration] = {}
         self._refiners: dict[Household, Refiner] = {}
+        self._is_loaded = False
 
     def add(self, stream: Stream) -> None:
-        """Take up a stream, before ``load`` or after it.
+        """Take up a stream, before ``load`` or after it; one that is known is left as it is.
 
         Raises:
             StoreError: as ``load``.
         """
         bundle, settings = self.recognizer.bundle, self.settings
+        if stream in self._calibrations:
+            return
         household = self._households.bound_to(stream.people)
+        if self._is_loaded:
+            household.load()
         refiner = self._refiners.setdefault(household, Refiner(household))
         room = StreamRoom(bundle, settings, stream.is_recorded) if settings.room.enabled else None
         self._calibrations[stream] = Calibration(household, refiner, room)
+
+    def keep_rooms(self, other: CalibratedModel) -> None:
+        """Take over what another one with the same encoder has learnt of the rooms."""
+        if (self.recognizer.bundle.encoder_hash, self.settings.room) == (
+            other.recognizer.bundle.encoder_hash,
+            other.settings.room,
+        ):
+            for stream, calibration in self._calibrations.items():
+                if stream in other._calibrations:
+                    calibration.room = other._calibrations[stream].room
 
     def remove(self, stream: Stream) -> None:
         """Let go of a stream, and save its room."""
@@ -80,6 +95,7 @@ class CalibratedModel:
         """
         self._households.load()
         self.recognizer.load(self.wants_voiceprints)
+        self._is_loaded = True
 
     def of(self, stream: Stream) -> Calibration:
         """Return what is known of a stream."""

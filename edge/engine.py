@@ -76,7 +76,7 @@ class Engine:
             report_s or [settings.capture.report_s] * len(sources),
             strict=True,
         ):
-            self.add(source, people, wait_s)
+            self.add(self.new_stream(source, people, wait_s, settings, self.workload.model))
 
     def run(self) -> Summary:
         """Load who is enrolled, load and warm the model, then listen until all sources end or ``stop`` is called.
@@ -98,7 +98,7 @@ class Engine:
                     self._calls.get()()
             self._retire()
         self.outputs.check()
-        return self._summary()
+        return self.summary()
 
     def stop(self) -> None:
         """Make ``run`` finish what was said so far and return; callable from a signal handler or any thread.
@@ -116,21 +116,20 @@ class Engine:
         """Write an event of the caller's own, ahead of what waits for the encoder; from any thread."""
         self._queue.put(event)
 
-    def add(self, source: Source, people: tuple[str, ...] = (), report_s: float = 0.0) -> None:
-        """Take up a source, which is listened to from ``streams.start`` on; for the thread that recognises.
+    def new_stream(
+        self, source: Source, people: tuple[str, ...], report_s: float, settings: Settings, model: CalibratedModel
+    ) -> Stream:
+        """Return a stream that ``add`` takes up, for a model that may not answer yet; from any thread."""
+        segmenter = new_segmenter(model.recognizer, settings)
+        hearing = Hearing(report_s, settings.vad.gate_dbfs) if report_s else None
+        return Stream(source, segmenter, people, self._ids, hearing, None if self._meters is None else Meter())
+
+    def add(self, stream: Stream) -> None:
+        """Take up a stream, which is listened to from ``streams.start`` on; for the thread that recognises.
 
         Raises:
             StoreError: the model is loaded, and the source is bound to somebody who is not enrolled.
         """
-        settings = self._settings
-        stream = Stream(
-            source,
-            new_segmenter(self.workload.model.recognizer, settings),
-            people,
-            self._ids,
-            Hearing(report_s, settings.vad.gate_dbfs) if report_s else None,
-            None if self._meters is None else Meter(),
-        )
         self.workload.add(stream)
         self.streams.add(stream)
         if self._meters is not None and stream.meter:
@@ -138,12 +137,17 @@ class Engine:
 
     def use(self, model: CalibratedModel) -> None:
         """Recognise with another model, which is loaded, under its settings; for the thread that recognises."""
-        self._settings = model.settings
-        for stream in self.streams:
-            stream.segment_with(new_segmenter(model.recognizer, model.settings))
+        before, settings = self._settings, model.settings
+        is_cut_anew = any(
+            getattr(before, section) != getattr(settings, section) for section in ("vad", "segmenter", "partials")
+        )
+        if is_cut_anew or model.recognizer.buckets.longest != self.workload.model.recognizer.buckets.longest:
+            for stream in self.streams:
+                stream.segment_with(new_segmenter(model.recognizer, settings))
+        self._settings = settings
         self.workload.use(model)
-        encoder = model.settings.encoder
-        self._queue.max_utterances, self._queue.max_batch = encoder.queue_utterances, encoder.max_batch
+        self._queue.max_utterances = settings.encoder.queue_utterances
+        self._queue.max_batch = settings.encoder.max_batch
 
     def _write(self, event: Event) -> None:
         if self._settings.events.early or event.type not in EARLY:
@@ -182,8 +186,9 @@ class Engine:
         manifest, provider = model.recognizer.bundle.manifest, model.recognizer.encoder.provider
         return f"ready: bundle {manifest.name} {manifest.version} on {provider}; {model.of(stream).household}"
 
-    def _summary(self) -> Summary:
-        latencies_ms = self._answers.latencies_ms
+    def summary(self) -> Summary:
+        """Return what it has come to so far; from any thread."""
+        latencies_ms = list(self._answers.latencies_ms)
         (p50_ms, provisional_ms), (p95_ms, _) = (
             np.percentile(latencies_ms, (50, 95), axis=0).tolist() if latencies_ms else [(None, None)] * 2
         )

@@ -67,11 +67,14 @@ class Stream:
             meter: is to follow.
         """
         self.people = people
+        """Enrolled people whom the source is bound to, for a model that takes the stream up."""
         self.is_recorded = is_recording(source)
         self.lost_s = self.paused_s = 0.0
         """Audio that was lost, and time in which nobody listened, so far."""
-        self.is_paused = self.has_failed = False
-        self._source, self._segmenter, self._samples = source, segmenter, 0
+        self.is_paused = self.has_failed = self.is_gone = False
+        """It is not wanted, it ended by an error, its device or client is waited for."""
+        self.source = source
+        self._segmenter, self._samples = segmenter, 0
         self._next_segmenter: Segmenter | None = None
         self._captured_at_s = 0.0
         self._segmented_s = self._vad_ms = 0.0
@@ -82,7 +85,21 @@ class Stream:
     @property
     def name(self) -> str:
         """The source's name."""
-        return self._source.name
+        return self.source.name
+
+    @property
+    def has_begun(self) -> bool:
+        """Its audio arrives, or it is known why not. What is no device begins when somebody sends something."""
+        return self.state != "waiting" or device_of(self.source) is None
+
+    @property
+    def state(self) -> str:
+        """What it does, in a word."""
+        if self.is_paused:
+            return "paused"
+        if self.is_gone:
+            return "disconnected"
+        return "listening" if self._samples else "waiting"
 
     @property
     def is_mute(self) -> bool:
@@ -97,7 +114,7 @@ class Stream:
     @property
     def can_wait(self) -> bool:
         """See ``Source``."""
-        return self._source.can_wait
+        return self.source.can_wait
 
     def utterances(self) -> Iterator[list[Utterance]]:
         """Yield what became of utterances in each block of the source, so an empty list as long as there is none.
@@ -109,8 +126,9 @@ class Stream:
         """
         failure: Exception | None = None
         try:
-            for block in self._source.blocks():
+            for block in self.source.blocks():
                 for note in block.notes:
+                    self.is_gone = note.reason == "disconnected" or (self.is_gone and note.reason != "connected")
                     self._news.append(status(self.name, note.reason, f"{self.name}: {note.message}"))
                 yield [self._utterance(step) for step in self._steps(self._wanted(block))]
         except Exception as error:
@@ -127,19 +145,23 @@ class Stream:
 
     def close(self) -> None:
         """Make ``utterances`` end soon, with what was being said; callable from any thread and more than once."""
-        self._source.close()
+        self.source.close()
 
     def pause(self) -> None:
         """Hear nothing until ``go_on``: what was being said ends, and a device is closed; callable from any thread."""
         self.is_paused = True
-        if device := device_of(self._source):
+        if device := device_of(self.source):
             device.pause()
 
     def go_on(self) -> None:
         """Listen again."""
         self.is_paused = False
-        if device := device_of(self._source):
+        if device := device_of(self.source):
             device.go_on()
+
+    def report_with(self, hearing: Hearing | None) -> None:
+        """Let another one report what is wrong with the sound; callable from any thread."""
+        self._hearing = hearing
 
     def segment_with(self, segmenter: Segmenter) -> None:
         """Take another segmenter, as for other settings, once nobody speaks; callable from any thread."""

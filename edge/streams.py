@@ -64,23 +64,27 @@ class Streams:
         for stream in self:
             stream.close()
 
-    def pause(self, source: str | None, why: str) -> None:
-        """Hear nothing of a source, or of all, until ``go_on``; from any thread.
+    def pause(self, source: str | None, why: str) -> list[str]:
+        """Hear nothing of a source, or of all, until ``go_on``; return the names of those. From any thread.
 
         Raises:
             UsageError: there is no such source; the message names the nearest.
         """
-        for stream in self._named(source):
+        streams = self._named(source)
+        for stream in streams:
             if not stream.is_paused:
                 stream.pause()
                 self._queue.put(status(stream.name, "paused", f"{stream.name}: {why}"))
+        return [stream.name for stream in streams]
 
-    def go_on(self, source: str | None, why: str) -> None:
-        """Listen to a source, or to all, again; raises UsageError as ``pause``."""
-        for stream in self._named(source):
+    def go_on(self, source: str | None, why: str) -> list[str]:
+        """Listen to a source, or to all, again; as ``pause``."""
+        streams = self._named(source)
+        for stream in streams:
             if stream.is_paused:
                 stream.go_on()
                 self._queue.put(status(stream.name, "continued", f"{stream.name}: {why}"))
+        return [stream.name for stream in streams]
 
     def retire(self) -> list[Stream]:
         """Let go of those that have ended, and all of whose utterances were handed over; return them."""

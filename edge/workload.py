@@ -47,6 +47,7 @@ class Workload:
         self.save()
         for stream in self._streams:
             model.add(stream)
+        model.keep_rooms(self.model)
         self.model, self._small, self.overload = model, None, Overload(model.settings)
 
     def save(self) -> None:

@@ -4,7 +4,7 @@ from edge.capture.base import BLOCK_S, Block, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
-from edge.capture.open import device_of, is_recording, open_source, open_sources
+from edge.capture.open import device_of, is_recording, open_entry, open_source, open_sources
 from edge.capture.pcm import PcmSource
 from edge.capture.persistent import PersistentSource
 
@@ -19,6 +19,7 @@ __all__ = [
     "Source",
     "device_of",
     "is_recording",
+    "open_entry",
     "open_source",
     "open_sources",
 ]

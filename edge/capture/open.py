@@ -13,7 +13,7 @@ from edge.capture.pcm import PcmSource
 from edge.capture.persistent import PersistentSource
 from edge.capture.pipe import Pipe
 from edge.folders import expanded
-from edge.settings import CaptureSettings, Settings
+from edge.settings import CaptureSettings, Settings, SourceSettings
 
 
 def open_source(settings: CaptureSettings, patient: bool = False) -> Source:
@@ -36,13 +36,15 @@ def open_source(settings: CaptureSettings, patient: bool = False) -> Source:
 
 
 def open_sources(settings: Settings) -> list[Source]:
-    """Return the sources of the settings, or without any the one of ``capture``."""
-    if not settings.sources:
-        return [open_source(settings.capture)]
-    # One of several waits for its device, as the others go on.
-    patient = len(settings.sources) > 1
-    opened = [(open_source(entry, patient), entry.name) for entry in settings.sources]
-    return [_Named(source, name) if name else source for source, name in opened]
+    """Return the sources of the settings, see ``Settings.entries``; one of several waits for its device."""
+    entries = settings.entries
+    return [open_entry(entry, patient=len(entries) > 1) for entry in entries]
+
+
+def open_entry(entry: CaptureSettings, patient: bool) -> Source:
+    """Return the source of an entry, under its own name if it has one; ``patient`` as in ``open_source``."""
+    source = open_source(entry, patient)
+    return _Named(source, entry.name) if isinstance(entry, SourceSettings) and entry.name else source
 
 
 def is_recording(source: Source) -> bool:

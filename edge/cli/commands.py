@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edge import __version__
-from edge.cli import analyze, config, demo, devices, doctor, enroll, profile, rooms, run, speakers
+from edge.cli import analyze, config, control, demo, devices, doctor, enroll, profile, rooms, run, speakers
 from edge.cli.kit.entry import examples, new_app
 
 app = new_app(
@@ -21,7 +21,7 @@ app = new_app(
         "affectd profile                      where does the time go?",
     ),
 )
-for command in (run, analyze, enroll, demo, profile, devices, doctor):
+for command in (run, control, analyze, enroll, demo, profile, devices, doctor):
     app.add_typer(command.app)
 app.add_typer(speakers.app, name="speakers")
 app.add_typer(rooms.app, name="rooms")

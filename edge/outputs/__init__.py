@@ -5,8 +5,9 @@ from edge.outputs.csv_table import CsvTable
 from edge.outputs.iterator import EventIterator
 from edge.outputs.json_lines import JsonLines
 from edge.outputs.live_table import LiveTable
-from edge.outputs.open import open_output, open_outputs
-from edge.outputs.queued import Outputs, can_refresh
+from edge.outputs.open import open_as, open_output, open_outputs, wanted_outputs
+from edge.outputs.output_queue import can_refresh
+from edge.outputs.queued import Outputs
 
 __all__ = [
     "CsvTable",
@@ -16,6 +17,8 @@ __all__ = [
     "Output",
     "Outputs",
     "can_refresh",
+    "open_as",
     "open_output",
     "open_outputs",
+    "wanted_outputs",
 ]

@@ -12,7 +12,7 @@ from edge.meter import Meter
 class Output(Protocol):
     """Where events go. Constructors are cheap and cannot fail; the three methods are called on one thread, in order.
 
-    An error of ``open`` or ``write`` ends the output: one that can recover, as from a lost connection, does so itself.
+    An error of ``open`` or ``write`` ends the output, unless it is ``Recoverable``.
     """
 
     name: str
@@ -26,6 +26,17 @@ class Output(Protocol):
 
     def close(self) -> None:
         """Let go of what ``open`` took; called after an error as well."""
+
+
+@runtime_checkable
+class Recoverable(Output, Protocol):
+    """An output that goes on after an error, such as a full disk, once its cause is gone."""
+
+    can_recover: bool
+    """It does."""
+
+    def recover(self) -> None:
+        """Prepare to write again, after an error of ``write``, what has not been written; raises while it cannot."""
 
 
 @runtime_checkable

@@ -26,7 +26,7 @@ def open_output(json: bool) -> Output:
 
 
 def open_outputs(settings: Sequence[OutputSettings], labels: Sequence[str], json: bool) -> list[Output]:
-    """Return the outputs of the settings, or without any the one of ``open_output``.
+    """Return the outputs that are wanted, see ``wanted_outputs``.
 
     Args:
         settings: at most one of them on standard output, see ``Settings``.
@@ -36,13 +36,20 @@ def open_outputs(settings: Sequence[OutputSettings], labels: Sequence[str], json
     Raises:
         UsageError: the file of one holds something else, which would be lost.
     """
-    if not settings:
-        return [open_output(json)]
-    if json:
-        settings = [*(output for output in settings if output.path), OutputSettings(type="json")]
-    return [
-        _in_file(output, labels) if output.path else _on_standard_output(output.type, labels) for output in settings
-    ]
+    return [open_as(output, labels) for output in wanted_outputs(settings, json)]
+
+
+def wanted_outputs(settings: Sequence[OutputSettings], json: bool) -> list[OutputSettings]:
+    """Return what the outputs are: those of the settings, or without any the one of ``open_output``."""
+    if json or not settings:
+        shown = OutputSettings(type="json" if json or not sys.stdout.isatty() else "table")
+        return [*(output for output in settings if output.path), shown]
+    return list(settings)
+
+
+def open_as(output: OutputSettings, labels: Sequence[str]) -> Output:
+    """Return an output; raises UsageError as ``open_outputs``."""
+    return _in_file(output, labels) if output.path else _on_standard_output(output.type, labels)
 
 
 def _in_file(output: OutputSettings, labels: Sequence[str]) -> Output:

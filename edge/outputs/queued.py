@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TypeGuard
 
 from edge.errors import AffectdError, OutputError
 from edge.event import Event
 from edge.meter import Meter
-from edge.outputs.base import Display, Output
+from edge.outputs.base import Output
+from edge.outputs.output_queue import OutputQueue, reason_of
 
 MAX_EVENTS = 1_000
 FLUSH_S = 5.0
 """What is queued at the end is written within this time, or lost."""
-REFRESH_S = 0.2
-"""A display is refreshed when no event has come for this long."""
 
 
 class Outputs:
@@ -41,7 +38,8 @@ class Outputs:
             max_events: that may wait for each output.
             meters: of the sources, for displays, and as there are at the time; without them, they are not refreshed.
         """
-        self._queues = [_OutputQueue(output, wait, max_events, report, meters) for output in outputs]
+        self._options = wait, max_events, report, meters
+        self._queues = [OutputQueue(output, *self._options) for output in outputs]
 
     def open(self) -> None:
         """Start to open the outputs, each in its own thread."""
@@ -73,6 +71,19 @@ class Outputs:
         for queue in self._queues:
             queue.stop_waiting()
 
+    def add(self, output: Output) -> None:
+        """Take up an output, and start to open it."""
+        queue = OutputQueue(output, *self._options)
+        self._queues.append(queue)
+        queue.start()
+
+    def remove(self, output: Output) -> None:
+        """Let go of an output, which writes what is queued for it on its own time."""
+        for queue in [queue for queue in self._queues if queue.output is output]:
+            self._queues.remove(queue)
+            queue.stop_waiting()
+            queue.end()
+
     def check(self) -> None:
         """Raise the error of an output when none is left that works."""
         if not self.works:
@@ -90,7 +101,7 @@ class Outputs:
             if isinstance(queue.error, (AffectdError, BrokenPipeError)):
                 raise queue.error
             if queue.error:
-                raise OutputError(f"output {queue.name}: {_reason(queue.error)}") from queue.error
+                raise OutputError(f"output {queue.name}: {reason_of(queue.error)}") from queue.error
 
     @property
     def works(self) -> bool:
@@ -113,127 +124,3 @@ class Outputs:
         if error is not None and not isinstance(error, Exception):
             self.stop_waiting()
         self.close()
-
-
-class _OutputQueue:
-    """One output behind a queue that its own thread empties."""
-
-    def __init__(
-        self, output: Output, wait: bool, max_events: int, report: Callable[[str], None], meters: Sequence[Meter] | None
-    ) -> None:
-        self.name = output.name
-        self.lost = 0
-        self.error: BaseException | None = None
-        self.opened = threading.Event()
-        """It is open, or has failed."""
-        self._output, self._wait, self._max_events, self._report = output, wait, max_events, report
-        self._display = output if meters is not None and can_refresh(output) else None
-        self._meters: Sequence[Meter] = () if meters is None else meters
-        self._events: deque[Event] = deque()
-        self._in_hand = 0
-        """Events that are being written: 0 or 1."""
-        self._ended = self._closed = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=f"output {self.name}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def put(self, event: Event) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._wait or self.error or len(self._events) < self._max_events)
-            begins_to_lose = False
-            if self.error:
-                self.lost += 1
-                return
-            if len(self._events) == self._max_events:
-                self._events.popleft()
-                begins_to_lose = not self.lost
-                self.lost += 1
-            self._events.append(event)
-            self._changed.notify_all()
-        if begins_to_lose:
-            self._report(f"output {self.name} is too slow: events are lost")
-
-    def end(self) -> None:
-        """Let the thread end when the queue is empty."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def wait(self) -> None:
-        """Wait until everything is written, as long as it may take."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._wait or self.error or self._closed)
-
-    def stop_waiting(self) -> None:
-        """Make ``put`` and ``wait`` return."""
-        with self._changed:
-            self._wait = False
-            self._changed.notify_all()
-
-    def join(self, until_s: float) -> None:
-        """Wait for the end of the thread until a time of the monotonic clock; what is not written then is lost."""
-        self._thread.join(max(0.0, until_s - time.monotonic()))
-        with self._changed:
-            late = len(self._events) + self._in_hand
-            self.lost += late
-            self._events.clear()
-            self._in_hand = 0
-        if late:
-            self._report(f"output {self.name} is too slow: its last {late} events are lost")
-
-    def _run(self) -> None:
-        try:
-            self._output.open()
-            self.opened.set()
-            for event in self._arriving():
-                if event:
-                    self._output.write(event)
-                elif self._display:
-                    self._display.refresh(self._meters)
-        except BaseException as error:  # SystemExit too: who waits for the thread is to know
-            self._fail(error)
-        try:
-            self._output.close()
-        except BaseException as error:
-            self._fail(error)
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def _arriving(self) -> Iterator[Event | None]:
-        """Yield events as they come, until the end; for a display also None whenever none has come for a while."""
-        while True:
-            event = None
-            with self._changed:
-                self._in_hand = 0
-                self._changed.wait_for(lambda: self._events or self._ended, REFRESH_S if self._display else None)
-                if self._events:
-                    self._in_hand, event = 1, self._events.popleft()
-                    self._changed.notify_all()
-                elif self._ended:
-                    return
-            yield event
-
-    def _fail(self, error: BaseException) -> None:
-        """Count what is queued as lost, as everything that follows; the first error is the reason."""
-        with self._changed:
-            if self.error:
-                return
-            self.error = error
-            self.lost += len(self._events) + self._in_hand
-            self._events.clear()
-            self._in_hand = 0
-            self._changed.notify_all()
-        self.opened.set()
-        self._report(f"output {self.name} failed: {_reason(error)}")
-
-
-def can_refresh(output: Output) -> TypeGuard[Display]:
-    """Return whether somebody looks at an output between events."""
-    return isinstance(output, Display) and output.can_refresh
-
-
-def _reason(error: BaseException) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, TextIO
 
@@ -20,6 +22,10 @@ class TextOutput:
 
     def __init__(self, target: Path | TextIO) -> None:
         self.name = str(target) if isinstance(target, Path) else self.kind
+        self.can_recover = isinstance(target, Path)
+        """A file does; nobody reads a broken pipe any more."""
+        self._size = 0
+        """Of the file, up to the last text that is written whole."""
         self._target = target
         self._stream: TextIO | None = None
 
@@ -42,6 +48,15 @@ class TextOutput:
         except OSError as error:
             raise UsageError(f"cannot write {self._target}: {error.strerror}") from None
 
+    def recover(self) -> None:
+        """Cut off what was written in part, and go on behind it."""
+        assert isinstance(self._target, Path)
+        if self._stream:
+            with suppress(OSError):
+                self._stream.close()
+        os.truncate(self._target, self._size)
+        self._stream = self._target.open("a", encoding="utf-8", errors="backslashreplace", newline="")
+
     def close(self) -> None:
         """Close the file."""
         if self._stream and self._stream is not self._target:
@@ -52,3 +67,5 @@ class TextOutput:
         assert self._stream, "open() comes first"
         self._stream.write(text)
         self._stream.flush()
+        if self.can_recover:
+            self._size = self._stream.tell()

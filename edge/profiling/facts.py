@@ -1,4 +1,4 @@
-"""What a measurement is about: the machine it was made on, and the model that ran."""
+"""The machine that a measurement was made on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edge import __version__
-from edge.bundle import Bundle
 from edge.records import Record
-from edge.settings import EncoderSettings
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "soxr", "webrtcvad-wheels", "earshot")
 
@@ -30,21 +28,6 @@ class Machine(Record):
     """Of Python, affectd and the packages that do the work."""
 
 
-class ModelFacts(Record):
-    """What ran, and on what."""
-
-    bundle: str
-    version: str
-    sha256: str
-    """Of the encoder."""
-    architecture: str
-    precision: str
-    provider: str
-    """Execution provider that is really in use; empty while the model loads."""
-    threads: int
-    max_batch: int
-
-
 def this_machine() -> Machine:
     """Return the machine that this process runs on."""
     return Machine(
@@ -54,21 +37,6 @@ def this_machine() -> Machine:
         memory_mb=_memory_mb(),
         system=platform.platform(),
         versions={"python": platform.python_version(), "affectd": __version__} | _versions(PACKAGES),
-    )
-
-
-def model_facts(bundle: Bundle, settings: EncoderSettings, provider: str) -> ModelFacts:
-    """Return what is worth knowing about a bundle at work."""
-    manifest = bundle.manifest
-    return ModelFacts(
-        bundle=manifest.name,
-        version=manifest.version,
-        sha256=bundle.encoder_hash,
-        architecture=manifest.encoder.architecture,
-        precision=manifest.encoder.precision,
-        provider=provider,
-        threads=settings.threads,
-        max_batch=settings.max_batch,
     )
 
 

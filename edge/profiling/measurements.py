@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from edge.errors import UsageError
-from edge.profiling.facts import Machine, ModelFacts
+from edge.model_facts import ModelFacts
+from edge.profiling.facts import Machine
 from edge.records import Record, first_problem
 
 SCHEMA = 1

@@ -9,16 +9,17 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edge.bundle import Bundle
-from edge.control import Attachment, attach
+from edge.daemon.client import Client, attach
 from edge.errors import UsageError
 from edge.event import wall_clock
 from edge.files import write_file
 from edge.folders import expanded
+from edge.model_facts import ModelFacts, model_facts
 from edge.people.conversation import Conversation
 from edge.people.household import Household
 from edge.profiling.candidates import as_settings, sweep
 from edge.profiling.direct import direct_rows
-from edge.profiling.facts import ModelFacts, model_facts, peak_mb, this_machine
+from edge.profiling.facts import peak_mb, this_machine
 from edge.profiling.measurements import Profile, Progress, Row, readable
 from edge.profiling.overhead import measure_overhead
 from edge.profiling.replay import recordings, replay
@@ -75,16 +76,16 @@ def _replayed(request: ProfileRequest, settings: Settings, progress: Progress) -
 
 
 def _attached(request: ProfileRequest, _settings: Settings, progress: Progress) -> Profile:
-    attachment = attach(_pid(request.arguments))
+    client = attach(_pid(request.arguments))
     timings: list[Timing] = []
     try:
-        model = ModelFacts.model_validate(attachment.greeting)
-        _collect(attachment, request.duration_s, timings, progress)
+        model = ModelFacts.model_validate(client.ask("timing"))
+        _collect(client, request.duration_s, timings, progress)
     except ValidationError:
-        raise UsageError(f"process {attachment.pid} is an affectd run of another version") from None
+        raise UsageError(f"process {client.pid} is an affectd run of another version") from None
     finally:
-        memory_mb = peak_mb(attachment.pid)
-        attachment.close()
+        memory_mb = peak_mb(client.pid)
+        client.close()
     rows = pipeline_rows([timings])
     if memory_mb is not None:
         rows.append(Row(part="pipeline", stage="peak memory", unit="MB", rounds=((memory_mb,),)))
@@ -95,7 +96,7 @@ def _attached(request: ProfileRequest, _settings: Settings, progress: Progress) 
         model=model,
         audio_s=sum(timing.audio_s for timing in timings),
         rows=tuple(rows),
-        notes=(f"attached to process {attachment.pid}", *_losses(timings)),
+        notes=(f"attached to process {client.pid}", *_losses(timings)),
     )
 
 
@@ -107,14 +108,14 @@ def _losses(timings: Sequence[Timing]) -> list[str]:
     return [f"{skipped} utterances skipped, {lost_s:.1f} s lost"] if skipped or lost_s else []
 
 
-def _collect(attachment: Attachment, duration_s: float | None, timings: list[Timing], progress: Progress) -> None:
+def _collect(client: Client, duration_s: float | None, timings: list[Timing], progress: Progress) -> None:
     """Add timings until the duration is over, the other process ends, or Ctrl-C."""
     limit = "Ctrl-C ends it" if duration_s is None else f"for {duration_s:g} s"
-    progress(f"attached to process {attachment.pid}, {limit}")
+    progress(f"attached to process {client.pid}, {limit}")
     try:
-        for timing in attachment.timings(duration_s):
+        for timing in client.timings(duration_s):
             timings.append(timing)
-            progress(f"attached to process {attachment.pid}, {limit}: {len(timings)} utterances")
+            progress(f"attached to process {client.pid}, {limit}: {len(timings)} utterances")
     except KeyboardInterrupt:
         pass
 

@@ -15,12 +15,12 @@ from statistics import median
 from edge.arrays import percentile_interval
 from edge.bundle import Bundle
 from edge.capture import FileSource
-from edge.control import TimingServer
+from edge.daemon.control import ControlServer
 from edge.engine import Engine
 from edge.errors import UsageError
+from edge.model_facts import model_facts
 from edge.outputs import JsonLines
 from edge.profiling.compare import LEVEL, medians
-from edge.profiling.facts import model_facts
 from edge.profiling.measurements import Progress, Row, rounded
 from edge.recognizer import Recognizer
 from edge.settings import Settings
@@ -34,7 +34,7 @@ ATTACHES_S = 60.0
 class _TimedSending:
     """An observer that sends to a server, and keeps the CPU time of that in milliseconds."""
 
-    def __init__(self, server: TimingServer) -> None:
+    def __init__(self, server: ControlServer) -> None:
         self._server = server
         self.samples_ms: list[float] = []
 
@@ -101,11 +101,10 @@ def _note(off_ms: list[list[float]], on_ms: list[list[float]], tell_ms: list[lis
 
 
 @contextmanager
-def _watched_server(recognizer: Recognizer) -> Iterator[TimingServer]:
+def _watched_server(recognizer: Recognizer) -> Iterator[ControlServer]:
     """Give a server that a real ``affectd profile --attach`` is attached to, in a process of its own."""
-    server = TimingServer(
-        lambda: model_facts(recognizer.bundle, recognizer.settings, recognizer.encoder.provider).model_dump()
-    )
+    facts = model_facts(recognizer.bundle, recognizer.settings, recognizer.encoder.provider).model_dump()
+    server = ControlServer({"facts": lambda _: facts})
     try:
         server.open()
     except OSError as error:

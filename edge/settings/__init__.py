@@ -1,5 +1,6 @@
 """Settings: validated once at load. Precedence is command line, environment, file, default."""
 
+from edge.settings.hours import Hours
 from edge.settings.load import ENV_PREFIX, LoadedSettings, load_settings
 from edge.settings.sections import (
     CaptureSettings,
@@ -22,6 +23,7 @@ __all__ = [
     "DecisionSettings",
     "EncoderSettings",
     "EventSettings",
+    "Hours",
     "LoadedSettings",
     "OutputSettings",
     "OverloadSettings",

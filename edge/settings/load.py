@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,18 @@ class LoadedSettings:
     settings: Settings
     origins: Mapping[str, str]
     """``section.key``, and ``sources.0.key``, to ``default``, ``file PATH``, ``environment NAME``, ``command line``."""
+    again: Callable[[], LoadedSettings] | None = None
+    """Reads them once more, from where they were read; raises UsageError. None: they are from nowhere."""
+
+    def differences(self, other: LoadedSettings) -> list[str]:
+        """Return the keys whose values differ, of a list that is longer or shorter its name."""
+        mine, others = self.settings.model_dump(), other.settings.model_dump()
+        found = [key for key in setting_keys() if _value(mine, key) != _value(others, key)]
+        for section in LISTS:
+            pairs = list(zip(mine[section], others[section], strict=False))
+            found += [f"{section}.{number}" for number, (one, another) in enumerate(pairs) if one != another]
+            found += [section] * (len(mine[section]) != len(others[section]))
+        return found
 
 
 def load_settings(
@@ -89,6 +101,11 @@ def load_settings(
         return LoadedSettings(Settings.model_validate(nested), origins)
     except ValidationError as error:
         raise UsageError(_explained(error, origins)) from None
+
+
+def _value(tree: Mapping[str, Any], key: str) -> Any:
+    section, name = key.split(".")
+    return tree[section][name]
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from edge.folders import expanded
+from edge.settings.hours import Hours
 
 
 def _names(value: object) -> object:
@@ -49,6 +50,20 @@ class CaptureSettings(Section):
     report_s: Annotated[float, Field(ge=0, le=60)] = 5.0
     """A source that is silent or below `vad.gate_dbfs`, has a dead channel or channels that cancel each other, or clips
     for so long is reported by a `status` event, and when it recovers; 0 reports nothing."""
+    hours: str = ""
+    """When to listen, by the local clock, such as `Mon-Fri 08:00-18:00, Sat 10:00-12:30`; a microphone is closed
+    meanwhile. Empty is always."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Enrolled people whom the source is bound to; empty is as ``speakers.only`` says."""
+        return ()
+
+    @field_validator("hours")
+    @classmethod
+    def _hours_can_be_read(cls, hours: str) -> str:
+        Hours.parse(hours)
+        return hours
 
 
 class VadSettings(Section):

@@ -34,6 +34,10 @@ class SourceSettings(CaptureSettings):
     """Enrolled people whom this source is bound to, separated by commas; empty is as `speakers.only` says."""
 
     @property
+    def people(self) -> tuple[str, ...]:  # noqa: D102
+        return self.speakers
+
+    @property
     def label(self) -> str:
         """What tells it from the others."""
         return self.name or (self.device if self.source == "mic" else "") or Path(self.source).name
@@ -65,6 +69,11 @@ class Settings(Section):
     events: EventSettings = EventSettings()
     sources: tuple[SourceSettings, ...] = ()
     outputs: tuple[OutputSettings, ...] = ()
+
+    @property
+    def entries(self) -> tuple[CaptureSettings, ...]:
+        """What is listened to: the sources, or without any the one of ``capture``."""
+        return self.sources or (self.capture,)
 
     @field_validator("sources")
     @classmethod

@@ -11,8 +11,9 @@ from rich.console import Console
 from edge.arrays import percentile_interval
 from edge.cli.profile import _print_table
 from edge.errors import UsageError
+from edge.model_facts import ModelFacts
 from edge.profiling.compare import LEVEL, Verdict, change_of, compare, medians, rounds_of
-from edge.profiling.facts import Machine, ModelFacts
+from edge.profiling.facts import Machine
 from edge.profiling.measurements import Profile, Row, read_profile, rounded
 from edge.profiling.stages import pipeline_rows
 from edge.profiling.tables import comparison_table, profile_tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -114,7 +115,8 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         @wraps(command)
         def run(**given: Any) -> None:
             options = {SETTINGS[name][0]: given.pop(name) for name in names}
-            command(loaded=load(given.pop("config"), given.pop("set_"), options), **given)
+            again = partial(load, given.pop("config"), given.pop("set_"), options)
+            command(loaded=replace(again(), again=again), **given)
 
         # Where typer reads what options there are.
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -1,0 +1,163 @@
+"""The Unix socket of a running ``affectd run``: requests and answers, one JSON line each.
+
+``{"do": "status"}`` is answered by ``{"answer": …}``, or ``{"error": "…"}`` with what was wrong. After
+``{"do": "timing"}`` comes a line for each utterance: durations only, see ``edge.timing``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge.daemon.sockets import listen_at
+from edge.errors import AffectdError, nearest
+from edge.timing import Timing
+
+PROTOCOL = 4
+MOST_CLIENTS = 8
+BUFFER_BYTES = 65_536
+"""What may wait for a client, some hundred utterances; one that has not read them is dropped. No request is longer."""
+REQUEST_S = 5.0
+"""A client that asks for nothing in this time is dropped."""
+
+Action = Callable[[Mapping[str, Any]], Any]
+"""What a request does, from its fields to the answer. It may raise an AffectdError, and is called on any thread."""
+
+logger = logging.getLogger(__name__)
+
+
+class ControlServer:
+    """Answers whoever asks on the socket of this process. The constructor is cheap; ``open`` may fail."""
+
+    def __init__(self, actions: Mapping[str, Action]) -> None:
+        """Prepare; ``actions`` are by what is to ``do``; ``timing`` is one more, which is answered as ``facts``."""
+        self._actions = {**actions}
+        self._listener: socket.socket | None = None
+        self._path: Path | None = None
+        self._asking: set[socket.socket] = set()
+        self._watching: list[socket.socket] = []
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Listen; raises OSError when there is no place for a socket."""
+        self._listener, self._path = listen_at(os.getpid())
+        threading.Thread(target=self._accept, args=(self._listener,), name="control", daemon=True).start()
+
+    @property
+    def watched(self) -> bool:
+        """Somebody wants the timing of utterances."""
+        return bool(self._watching)
+
+    def send(self, timing: Timing) -> None:
+        """Send to all who watch, without ever waiting for them."""
+        if not self.watched:
+            return
+        line = _line(vars(timing))
+        with self._lock:
+            self._watching = [client for client in self._watching if _sent(client, line)]
+
+    def close(self) -> None:
+        """Remove the socket; clients see the end of the stream."""
+        if self._path:
+            self._path.unlink(missing_ok=True)
+        if self._listener:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        with self._lock:
+            for client in (*self._watching, *self._asking):
+                client.close()
+            self._watching = []
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:  # closed
+                return
+            with self._lock:
+                self._watching = [known for known in self._watching if _there(known)]
+                if len(self._watching) + len(self._asking) >= MOST_CLIENTS:
+                    client.close()
+                    continue
+                self._asking.add(client)
+            threading.Thread(target=self._serve, args=(client,), name="control client", daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        """Answer a client's requests until it leaves, or wants to watch."""
+        watches = False
+        try:
+            client.settimeout(REQUEST_S)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+            with client.makefile("rb") as lines:
+                while (line := lines.readline(BUFFER_BYTES)) and not watches:
+                    answer, watches = self._answer(line)
+                    with self._lock:
+                        # Known before it is answered, so that whoever has read the answer misses nothing.
+                        client.sendall(_line(answer))
+                        if watches:
+                            client.setblocking(False)
+                            self._watching.append(client)
+                    if watches:
+                        break
+        except (OSError, ValueError):  # gone, silent, or closed meanwhile
+            pass
+        with self._lock:
+            self._asking.discard(client)
+        if not watches:
+            client.close()
+
+    def _answer(self, line: bytes) -> tuple[dict[str, Any], bool]:
+        """Return the answer to a request, and whether its client wants to watch."""
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            request = None
+        wanted = request.get("do") if isinstance(request, dict) else None
+        if not isinstance(wanted, str):
+            return {"error": 'a request is one line of JSON, such as {"do": "status"}'}, False
+        watches = wanted == "timing"
+        action = self._actions.get("facts" if watches else wanted)
+        if action is None:
+            known = [*self._actions, "timing"]
+            return {"error": f"cannot do {wanted!r}{nearest(wanted, known)}; it can do {', '.join(known)}"}, False
+        try:
+            return {"protocol": PROTOCOL, "answer": action(request)}, watches
+        except AffectdError as error:
+            return {"error": str(error)}, False
+        except Exception:
+            logger.exception("%s failed", wanted)
+            return {"error": f"{wanted} failed; the log of affectd run says why"}, False
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values).encode() + b"\n"
+
+
+def _sent(client: socket.socket, line: bytes) -> bool:
+    """Send without waiting; a client that does not take all of it is dropped."""
+    try:
+        if client.send(line) == len(line):
+            return True
+    except OSError:
+        pass
+    client.close()
+    return False
+
+
+def _there(client: socket.socket) -> bool:
+    """Return whether a client that watches is still connected; it sends nothing."""
+    try:
+        if client.recv(1):
+            return True
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    client.close()
+    return False

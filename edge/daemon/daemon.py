@@ -1,0 +1,181 @@
+"""``affectd run``: an engine that is told what to do while it listens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from edge.capture import open_sources
+from edge.daemon.control import ControlServer
+from edge.daemon.notify import Notifier
+from edge.daemon.reload import Running
+from edge.daemon.schedule import Schedule
+from edge.engine import Engine
+from edge.errors import AffectdError, UsageError, one_line
+from edge.event import status, wall_clock
+from edge.model import Model
+from edge.model_facts import model_facts
+from edge.outputs import open_outputs
+from edge.settings import LoadedSettings
+from edge.summary import Summary
+
+logger = logging.getLogger(__name__)
+
+
+class Daemon:
+    """Listens until it is stopped, and meanwhile answers, pauses, follows its hours, and reads its settings again."""
+
+    def __init__(self, model: Model, loaded: LoadedSettings, json: bool) -> None:
+        """Open what may fail at once.
+
+        Args:
+            model: of these settings, loaded or not.
+            loaded: that can be read ``again``.
+            json: JSON lines are on standard output, whatever the settings have there.
+
+        Raises:
+            UsageError: an output whose file holds something else.
+        """
+        settings = loaded.settings
+        outputs = open_outputs(settings.outputs, model.labels, json)
+        entries = settings.entries
+        self._server = ControlServer(
+            {
+                "facts": lambda _: self._facts(),
+                "status": lambda _: self.status(),
+                "pause": self._pause,
+                "resume": self._resume,
+                "reload": lambda _: self.reload(),
+            }
+        )
+        self._engine = Engine(
+            open_sources(settings),
+            model.recognizer,
+            outputs,
+            settings,
+            [self._server.send],
+            [entry.people for entry in entries],
+            [entry.report_s for entry in entries],
+            self._heartbeat,
+        )
+        self._running = Running(self._engine, settings, outputs, json)
+        self._loaded = loaded
+        self._schedule = Schedule()
+        self._notifier = Notifier()
+        self._is_ready = False
+        self._started_at = wall_clock()
+        self._reloading = threading.Lock()
+
+    def run(self) -> Summary:
+        """Listen until the sources end or ``stop`` is called; raises as ``Engine.run``."""
+        try:
+            self._server.open()
+        except OSError as error:
+            logger.warning("nobody can ask this run for anything: %s", error)
+        try:
+            return self._engine.run()
+        finally:
+            self._notifier.stopping()
+            self._server.close()
+
+    def stop(self) -> None:
+        """End it soon, with what was being said; from any thread or signal handler, and more than once."""
+        self._engine.stop()
+
+    def reload(self) -> dict[str, list[str]]:
+        """Read the settings again, and go over to them; return which have changed. From any thread.
+
+        Raises:
+            AffectdError: they cannot be read or do not work; everything stays as it was, and an event says so.
+        """
+        with self._reloading:
+            self._notifier.reloading()
+            try:
+                changed = self._reload()
+                message = f"settings were read again, and differ in {', '.join(changed)}"
+                self._say(message if changed else "settings were read again, and are as they were")
+                return {"changed": changed}
+            except AffectdError as error:
+                logger.warning("the settings stay as they were: %s", error)
+                self._say(f"the settings stay as they were: {one_line(str(error))}")
+                raise
+            finally:
+                self._notifier.ready(self._summary())
+
+    def status(self) -> dict[str, Any]:
+        """Return what it does now, for people and programs; from any thread."""
+        engine = self._engine
+        overload = engine.workload.overload
+        return {
+            **self._facts(),
+            "pid": os.getpid(),
+            "started_at": self._started_at,
+            "overload_step": overload.step,
+            "left_out": overload.reduction.message,
+            **asdict(engine.summary()),
+            "sources": [
+                {
+                    "name": stream.name,
+                    "state": stream.state,
+                    "audio_s": round(stream.audio_s, 1),
+                    "lost_s": round(stream.lost_s, 1),
+                    "paused_s": round(stream.paused_s, 1),
+                }
+                for stream in engine.streams
+            ],
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        recognizer = self._engine.workload.model.recognizer
+        return model_facts(recognizer.bundle, recognizer.settings, recognizer.encoder.provider).model_dump()
+
+    def _pause(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        source, duration_s = _source_of(request), request.get("for_s")
+        if duration_s is not None and not (isinstance(duration_s, (int, float)) and duration_s > 0):
+            raise UsageError(f"for_s is a number of seconds, not {duration_s!r}")
+        why = "paused" if duration_s is None else f"paused for {duration_s:g} s"
+        names = self._engine.streams.pause(source, why)
+        self._schedule.pause_for(source, duration_s)
+        return {"paused": names}
+
+    def _resume(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        source = _source_of(request)
+        names = self._engine.streams.go_on(source, "listening again")
+        self._schedule.pause_for(source, None)
+        return {"resumed": names}
+
+    def _reload(self) -> list[str]:
+        if self._loaded.again is None:
+            raise UsageError("these settings are from nowhere that could be read again")
+        loaded = self._loaded.again()
+        changed = self._loaded.differences(loaded)
+        self._running.change(loaded.settings)
+        self._loaded = replace(loaded, again=self._loaded.again)
+        return changed
+
+    def _heartbeat(self) -> None:
+        """Called by the thread that recognises, several times a second."""
+        self._notifier.heartbeat()
+        self._schedule.follow(self._engine.streams, self._running.hours)
+        if not self._is_ready and all(stream.has_begun for stream in self._engine.streams):
+            self._is_ready = True
+            self._notifier.ready(self._summary())
+
+    def _summary(self) -> str:
+        facts, streams = self._facts(), list(self._engine.streams)
+        return f"{facts['bundle']} {facts['version']} listens to {', '.join(stream.name for stream in streams)}"
+
+    def _say(self, message: str) -> None:
+        names = ", ".join(stream.name for stream in self._engine.streams)
+        self._engine.say(status(names, "settings_changed", message))
+
+
+def _source_of(request: Mapping[str, Any]) -> str | None:
+    source = request.get("source")
+    if source is not None and not isinstance(source, str):
+        raise UsageError(f"source is the name of one, or null for all, not {source!r}")
+    return source

@@ -1,0 +1,112 @@
+"""From some settings to others while an engine runs, without a word that is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge.bundle import Bundle
+from edge.calibration import CalibratedModel
+from edge.capture import open_entry
+from edge.engine import Engine
+from edge.hearing import Hearing
+from edge.outputs import Output, open_as, wanted_outputs
+from edge.recognizer import Recognizer
+from edge.settings import CaptureSettings, Hours, OutputSettings, Settings
+from edge.stream import Stream
+
+SOFT = {"speakers", "report_s", "hours"}
+"""Settings of a source that change nothing about how it is opened."""
+
+
+class Running:
+    """An engine, and what in it each entry of the settings became, so that only what has changed is built anew."""
+
+    def __init__(self, engine: Engine, settings: Settings, outputs: Sequence[Output], json: bool) -> None:
+        """Prepare.
+
+        Args:
+            engine: built of the settings and the outputs.
+            settings: that were read first.
+            outputs: those of ``open_outputs``.
+            json: JSON lines are on standard output, whatever the settings have there.
+        """
+        self._engine, self._json = engine, json
+        self.streams = list(zip(settings.entries, engine.streams, strict=True))
+        """Each entry of the settings with its stream, which may be over."""
+        self._outputs = list(zip(wanted_outputs(settings.outputs, json), outputs, strict=True))
+
+    @property
+    def hours(self) -> dict[str, Hours]:
+        """When to listen to a source, by its present name; without those to which it is listened at any time."""
+        return {stream.name: Hours.parse(entry.hours) for entry, stream in self.streams if entry.hours}
+
+    def change(self, settings: Settings) -> None:
+        """Go over to other settings: what takes time is done here, the rest by the engine between two batches.
+
+        Raises:
+            AffectdError: they do not work; everything stays as it was.
+        """
+        model = CalibratedModel(self._recognizer(settings), settings)
+        streams = self._kept_or_new_streams(settings, model)
+        for entry, stream in streams:
+            stream.people = entry.people
+            model.add(stream)
+        model.load()
+        outputs = self._kept_or_new_outputs(settings, model)
+        self._engine.call(lambda: self._apply(model, streams, outputs))
+
+    def _recognizer(self, settings: Settings) -> Recognizer:
+        known, bundle = self._engine.workload.model.recognizer, Bundle.load(settings.encoder.bundle_folder)
+        is_known = known.settings == settings.encoder and known.bundle.manifest == bundle.manifest
+        return known if is_known else Recognizer(bundle, settings.encoder)
+
+    def _kept_or_new_streams(self, settings: Settings, model: CalibratedModel) -> list[tuple[CaptureSettings, Stream]]:
+        there = {_opening(entry): stream for entry, stream in self.streams}
+        return [(entry, there.get(_opening(entry)) or self._new_stream(entry, model)) for entry in settings.entries]
+
+    def _new_stream(self, entry: CaptureSettings, model: CalibratedModel) -> Stream:
+        # Another entry's stream may hold its device for a moment longer.
+        source = open_entry(entry, patient=True)
+        return self._engine.new_stream(source, entry.people, entry.report_s, model.settings, model)
+
+    def _kept_or_new_outputs(self, settings: Settings, model: CalibratedModel) -> list[tuple[OutputSettings, Output]]:
+        there = dict(self._outputs)
+        labels = model.recognizer.bundle.manifest.labels
+        return [
+            (entry, there.get(entry) or open_as(entry, labels))
+            for entry in wanted_outputs(settings.outputs, self._json)
+        ]
+
+    def _apply(
+        self,
+        model: CalibratedModel,
+        streams: list[tuple[CaptureSettings, Stream]],
+        outputs: list[tuple[OutputSettings, Output]],
+    ) -> None:
+        engine = self._engine
+        there, wanted = [[stream for _, stream in pairs] for pairs in (self.streams, streams)]
+        engine.use(model)
+        for entry, stream in streams:
+            if stream in there:
+                stream.report_with(Hearing(entry.report_s, model.settings.vad.gate_dbfs) if entry.report_s else None)
+            else:
+                engine.add(stream)
+        engine.streams.start()
+        for stream in there:
+            if stream not in wanted:
+                stream.close()
+        self.streams = streams
+        before, after = ([output for _, output in pairs] for pairs in (self._outputs, outputs))
+        for output in after:
+            if output not in before:
+                engine.outputs.add(output)
+        for output in before:
+            if output not in after:
+                engine.outputs.remove(output)
+        self._outputs = outputs
+
+
+def _opening(entry: CaptureSettings) -> object:
+    """Return what of an entry decides how its source is opened."""
+    values = entry.model_dump(exclude=SOFT)
+    return tuple(sorted((key, value) for key, value in values.items() if value != ""))
