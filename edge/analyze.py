@@ -19,8 +19,9 @@ from edge.people.household import Household
 from edge.recognizer import Encoding, Recognizer
 from edge.room import Room
 from edge.segment import Segment
-from edge.segmenter import segmented, spoken
+from edge.segmenter import segmented
 from edge.settings import RoomSettings, Settings
+from edge.spoken import spoken
 from edge.stream import answer_event, new_segmenter
 from edge.whole_file import joined, read_whole
 

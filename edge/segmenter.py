@@ -14,7 +14,7 @@ import numpy as np
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.capture import Block
 from edge.errors import AffectdError
-from edge.high_pass import HighPass, high_passed
+from edge.high_pass import HighPass
 from edge.pauses import Pauses, whole_frames
 from edge.segment import FULL_SCALE, Segment, Step, StepKind
 from edge.settings import PartialSettings, SegmenterSettings, VadSettings
@@ -254,19 +254,3 @@ def segmented(blocks: Iterable[Block], segmenter: Segmenter) -> Iterator[tuple[B
     yield Block(np.zeros(0, np.float32), 0.0), segmenter.flush()
     if failure:
         raise failure
-
-
-def spoken(waveform: Waveform) -> Waveform:
-    """Return what is ``voiced`` of ``float32[samples]``, or all of it, high-passed, if there is no voice.
-
-    This is what of a recording the models learn from and are evaluated on: silence before and after is not the voice.
-    """
-    speech = voiced(waveform)
-    return high_passed(waveform) if speech is None else speech
-
-
-def voiced(waveform: Waveform) -> Waveform | None:
-    """Return what a segmenter with the default settings keeps of ``float32[samples]``, high-passed; None: no voice."""
-    segmenter = Segmenter(VadSettings(), SegmenterSettings())
-    segments = segmenter.push(waveform) + segmenter.flush()
-    return np.concatenate([segment.samples for segment in segments]) if segments else None

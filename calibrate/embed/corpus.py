@@ -27,8 +27,8 @@ from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError, one_of
 from edge.high_pass import high_passed
-from edge.segmenter import spoken
 from edge.settings import VadSettings
+from edge.spoken import spoken
 
 logger = logging.getLogger(__name__)
 

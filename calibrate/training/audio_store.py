@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.audio import Waveform, read_audio
-from edge.segmenter import spoken
+from edge.spoken import spoken
 
 PEAK = np.iinfo(np.int16).max
 

@@ -24,8 +24,8 @@ from calibrate.training.augment import augment
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import AudioFileError
 from edge.high_pass import high_passed
-from edge.segmenter import spoken
 from edge.settings import SegmenterSettings, VadSettings
+from edge.spoken import spoken
 from edge.vad import detector_name
 
 WAITING, DONE, UNREADABLE = 0, 1, 2

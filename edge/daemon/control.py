@@ -63,12 +63,12 @@ class ControlServer:
             self._watching = [client for client in self._watching if _sent(client, line)]
 
     def close(self) -> None:
-        """Remove the socket; clients see the end of the stream."""
-        if self._path:
-            self._path.unlink(missing_ok=True)
-        if self._listener:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
+        """Remove the socket; clients see the end of the stream. May be called more than once."""
+        path, listener, self._path, self._listener = self._path, self._listener, None, None
+        if path and listener:
+            path.unlink(missing_ok=True)
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
         with self._lock:
             for client in (*self._watching, *self._asking):
                 client.close()
@@ -95,16 +95,15 @@ class ControlServer:
             client.settimeout(REQUEST_S)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             with client.makefile("rb") as lines:
-                while (line := lines.readline(BUFFER_BYTES)) and not watches:
+                while not watches and (line := lines.readline(BUFFER_BYTES)):
                     answer, watches = self._answer(line)
                     with self._lock:
-                        # Known before it is answered, so that whoever has read the answer misses nothing.
+                        if watches:
+                            # Known before it is answered, so that whoever has read the answer misses nothing.
+                            self._watching.append(client)
                         client.sendall(_line(answer))
                         if watches:
                             client.setblocking(False)
-                            self._watching.append(client)
-                    if watches:
-                        break
         except (OSError, ValueError):  # gone, silent, or closed meanwhile
             pass
         with self._lock:

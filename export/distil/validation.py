@@ -15,7 +15,7 @@ from calibrate.metrics import ua_by
 from calibrate.run import Run
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
-from edge.segmenter import spoken
+from edge.spoken import spoken
 from export.distil.imitation import Imitation
 from export.distil.teacher import answers
 

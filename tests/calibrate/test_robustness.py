@@ -33,8 +33,8 @@ from edge.bundle import Bundle
 from edge.errors import UsageError
 from edge.high_pass import high_passed
 from edge.recognizer import Recognizer
-from edge.segmenter import spoken
 from edge.settings import EncoderSettings, SegmenterSettings
+from edge.spoken import spoken
 from helpers import signals
 from helpers.calling import exit_code
 

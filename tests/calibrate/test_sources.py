@@ -16,7 +16,7 @@ from calibrate.training.sources import GROUP, LiveFeatures
 from edge.audio import read_audio
 from edge.errors import AudioFileError, UsageError
 from edge.high_pass import high_passed
-from edge.segmenter import spoken
+from edge.spoken import spoken
 
 MakeRecipe = Callable[..., Recipe]
 WriteClip = Callable[..., Path]

@@ -4,15 +4,17 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edge import control
-from edge.control import MOST_CLIENTS, Attachment, TimingServer, attach
+from edge.daemon import control
+from edge.daemon.client import Client, attach
+from edge.daemon.control import MOST_CLIENTS, ControlServer
 from edge.errors import UsageError
 from edge.timing import STAGES, Timing
 from helpers.conversation import Conversation
@@ -35,9 +37,15 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "affectd"
 
 
+def double(request: Mapping[str, Any]) -> int:
+    if "number" not in request:
+        raise UsageError("double needs a number")
+    return 2 * request["number"]
+
+
 @pytest.fixture
-def server(runtime: Path) -> Iterator[TimingServer]:
-    server = TimingServer(lambda: {"bundle": "tiny"})
+def server(runtime: Path) -> Iterator[ControlServer]:
+    server = ControlServer({"facts": lambda _: {"bundle": "tiny"}, "double": double})
     server.open()
     yield server
     server.close()
@@ -52,34 +60,70 @@ def listening(path: Path) -> socket.socket:
     return listener
 
 
-def greet_and_send(listener: socket.socket, data: bytes) -> Attachment:
+def answered_with(listener: socket.socket, data: bytes) -> Client:
     pid = int(Path(listener.getsockname()).stem)
     client = socket.socket(socket.AF_UNIX)
     client.connect(listener.getsockname())
     connection, _ = listener.accept()
     connection.sendall(data)
     connection.close()
-    return Attachment(pid, client)
+    return Client(pid, client)
 
 
-def test_a_client_is_greeted_and_told_of_each_utterance(server: TimingServer, runtime: Path) -> None:
-    with closing(attach()) as attachment:
-        assert attachment.pid == os.getpid()
-        assert attachment.greeting == {"bundle": "tiny"}
+def test_a_client_asks_and_is_told_of_each_utterance(server: ControlServer, runtime: Path) -> None:
+    with closing(attach()) as client:
+        assert client.pid == os.getpid()
+        assert client.ask("double", number=21) == 42
+        assert client.ask("timing") == {"bundle": "tiny"}
         for number in range(3):
             server.send(timing(number))
         server.close()
-        assert list(attachment.timings(None)) == [timing(number) for number in range(3)]
+        assert list(client.timings(None)) == [timing(number) for number in range(3)]
     assert list(runtime.iterdir()) == []
 
 
-def test_watching_ends_with_its_time(server: TimingServer) -> None:
-    with closing(attach(os.getpid())) as attachment:
-        assert list(attachment.timings(0.05)) == []
-        assert list(attachment.timings(0)) == []
+def test_what_cannot_be_done_is_said_and_the_next_request_answered(server: ControlServer) -> None:
+    with closing(attach()) as client:
+        with pytest.raises(UsageError, match="double needs a number"):
+            client.ask("double")
+        with pytest.raises(UsageError, match="double failed; the log of affectd run says why"):
+            client.ask("double", number={})
+        with pytest.raises(UsageError, match=r"cannot do 'Doubel' .did you mean 'double'.*facts, double, timing"):
+            client.ask("Doubel")
+        assert client.ask("double", number=1) == 2
 
 
-def test_only_the_owner_reaches_the_socket(server: TimingServer, runtime: Path) -> None:
+@pytest.mark.parametrize("line", [b"\n", b"{}\n", b"[]\n", b"null\n", b'{"do": 1}\n', b"\xff\n", b"[" * 9_000 + b"\n"])
+def test_what_is_no_request_is_answered_as_such(line: bytes, server: ControlServer, runtime: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(runtime / f"{os.getpid()}.sock"))
+        client.sendall(line)
+        answer = json.loads(client.makefile("rb").readline())
+    assert answer == {"error": 'a request is one line of JSON, such as {"do": "status"}'}
+
+
+def test_who_asks_for_nothing_is_dropped(server: ControlServer, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "REQUEST_S", 0.1)
+    for data in (b"", b'{"do": "doub', b"x" * 100_000):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(runtime / f"{os.getpid()}.sock"))
+            with suppress(OSError):
+                client.sendall(data)
+            with suppress(ConnectionResetError):
+                assert b'"answer"' not in client.makefile("rb").read()
+    with closing(attach()) as client_:
+        assert client_.ask("double", number=2) == 4
+
+
+def test_watching_ends_with_its_time(server: ControlServer) -> None:
+    with closing(attach(os.getpid())) as client:
+        client.ask("timing")
+        assert list(client.timings(0.05)) == []
+        assert list(client.timings(0)) == []
+
+
+def test_only_the_owner_reaches_the_socket(server: ControlServer, runtime: Path) -> None:
     (path,) = runtime.iterdir()
     assert path.name == f"{os.getpid()}.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -90,7 +134,7 @@ def test_without_a_runtime_folder_the_socket_is_in_a_private_temporary_one(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime / "gone"))
-    server = TimingServer(dict)
+    server = ControlServer({})
     server.open()
     folder = runtime.parent / f"affectd-{os.getuid()}"
     assert [path.name for path in folder.iterdir()] == [f"{os.getpid()}.sock"]
@@ -100,13 +144,15 @@ def test_without_a_runtime_folder_the_socket_is_in_a_private_temporary_one(
     server.close()
 
 
-def test_nothing_is_made_when_nobody_is_attached(server: TimingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_made_when_nobody_is_attached(server: ControlServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_line", lambda values: pytest.fail("nobody listens"))
     server.send(timing())
 
 
-def test_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(server: TimingServer) -> None:
+def test_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(server: ControlServer) -> None:
     with closing(attach()) as slow, closing(attach()) as quick:
+        slow.ask("timing")
+        quick.ask("timing")
         received = 0
         for number in range(2_000):
             server.send(timing(number))
@@ -117,13 +163,16 @@ def test_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(server: Timi
         assert 10 <= len(heard) < 2_000
 
 
-def test_clients_are_few_and_those_that_left_make_room(server: TimingServer) -> None:
+def test_clients_are_few_and_those_that_left_make_room(server: ControlServer) -> None:
     clients = [attach() for _ in range(MOST_CLIENTS)]
+    for client in clients:
+        client.ask("timing")
     with pytest.raises(UsageError, match="does not answer"):
-        attach()
+        attach().ask("facts")
     for client in clients:
         client.close()
-    attach().close()
+    with closing(attach()) as newcomer:
+        assert newcomer.ask("facts") == {"bundle": "tiny"}
 
 
 def test_sockets_of_the_dead_are_removed(runtime: Path) -> None:
@@ -136,29 +185,33 @@ def test_sockets_of_the_dead_are_removed(runtime: Path) -> None:
 
 def test_one_of_several_is_named(runtime: Path) -> None:
     with listening(runtime / "4711.sock"), listening(runtime / "4712.sock"):
-        with pytest.raises(UsageError, match="name one of 4711, 4712, as in --attach 4711"):
+        with pytest.raises(UsageError, match="name one of 4711, 4712, as in --pid 4711"):
             attach()
         with pytest.raises(UsageError, match="4713 is no running affectd run; running: 4711, 4712"):
             attach(4713)
 
 
-@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0\n", b'{"protocol": 1}\n', b"[]\n", b'{"protocol": 3}'])
-def test_what_answers_otherwise_is_refused(greeting: bytes, runtime: Path) -> None:
-    with listening(runtime / "4711.sock") as listener, pytest.raises(UsageError, match="does not answer as an affectd"):
-        greet_and_send(listener, greeting)
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0\n", b'{"protocol": 1}\n', b"[]\n", b'{"protocol": 4}'])
+def test_what_answers_otherwise_is_refused(answer: bytes, runtime: Path) -> None:
+    with (
+        listening(runtime / "4711.sock") as listener,
+        closing(answered_with(listener, answer)) as client,
+        pytest.raises(UsageError, match="does not answer as an affectd"),
+    ):
+        client.ask("facts")
 
 
 def test_lines_of_another_kind_are_refused(runtime: Path) -> None:
     with listening(runtime / "4711.sock") as listener:
-        attachment = greet_and_send(listener, b'{"protocol": 3}\n{"speech_s": 1}\n')
-        with closing(attachment), pytest.raises(UsageError, match="4711 is no affectd run of this version"):
-            list(attachment.timings(10))
+        client = answered_with(listener, b'{"speech_s": 1}\n')
+        with closing(client), pytest.raises(UsageError, match="4711 is no affectd run of this version"):
+            list(client.timings(10))
 
 
 def test_a_folder_that_others_can_enter_is_not_used(runtime: Path) -> None:
     runtime.mkdir()
     runtime.chmod(0o755)
-    server = TimingServer(dict)
+    server = ControlServer({})
     with pytest.raises(PermissionError, match="not a folder of yours alone"):
         server.open()
     server.close()
@@ -175,7 +228,7 @@ def test_a_run_that_cannot_open_its_socket_runs_nevertheless(
     stdout, stderr = process.communicate()
     assert process.returncode == 0
     assert stdout.count(b'"utterance"') == 3
-    assert b"affectd profile cannot attach: " in stderr
+    assert b"nobody can ask this run for anything: " in stderr
 
 
 def test_what_leaves_the_process_is_durations(
@@ -185,9 +238,10 @@ def test_what_leaves_the_process_is_durations(
     assert b"ready" in process.stdout.readline()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(runtime / f"{process.pid}.sock"))
+        client.sendall(b'{"do": "timing"}\n')
         lines = client.makefile("rb").read().splitlines()
-    greeting, *said = map(json.loads, lines)
-    assert greeting["bundle"] == "tiny"
+    answer, *said = map(json.loads, lines)
+    assert answer["answer"]["bundle"] == "tiny"
     assert len(said) == 3
     for values in said:
         assert set(values) == {field.name for field in fields(Timing)}

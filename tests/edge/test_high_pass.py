@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.high_pass import HighPass, high_passed
 from edge.segment import Segment
-from edge.segmenter import Segmenter, spoken
+from edge.segmenter import Segmenter
 from edge.settings import SegmenterSettings, VadSettings
+from edge.spoken import spoken
 from edge.vad import FRAME_SAMPLES, level
 from helpers.signals import silence, speech_like, tone_at
 

@@ -10,7 +10,7 @@ from edge.errors import OutputError, UsageError
 from edge.event import Event
 from edge.meter import Meter
 from edge.outputs import Outputs
-from edge.outputs.queued import REFRESH_S
+from edge.outputs.output_queue import REFRESH_S
 
 HANGS_S = 10.0
 STUCK = """
@@ -253,7 +253,7 @@ def test_a_display_is_refreshed_while_no_event_comes_and_nothing_else_is() -> No
 @pytest.mark.parametrize("can_refresh", [True, False])
 def test_a_display_that_nobody_looks_at_is_left_alone(can_refresh: bool) -> None:
     display = FakeDisplay(can_refresh)
-    with Outputs([display], meters=[] if can_refresh else [Meter()]):
+    with Outputs([display], meters=None if can_refresh else [Meter()]):
         assert not display.refreshed.wait(3 * REFRESH_S)
     assert display.calls == ["open", "close"]
 

@@ -233,12 +233,12 @@ def test_watching_may_end_with_control_c_and_may_have_heard_nothing(
 
 WATCHES_THEN_CONTROL_C = """
 import os, signal, sys, threading
-from edge.control import Attachment
-timings = Attachment.timings
+from edge.daemon.client import Client
+timings = Client.timings
 def interrupted(self, duration_s):
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     return timings(self, duration_s)
-Attachment.timings = interrupted
+Client.timings = interrupted
 sys.argv = ["affectd", "profile", "--attach"]
 from edge.cli.app import main
 main()

@@ -13,7 +13,7 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.capture import Block, FileSource
 from edge.errors import AudioFileError
 from edge.recognizer import Encoding
-from edge.segmenter import spoken
+from edge.spoken import spoken
 from edge.whole_file import WholeFile, joined, read_whole
 from helpers.signals import silence, speech_like
 

@@ -15,8 +15,9 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.errors import UsageError
 from edge.high_pass import high_passed
 from edge.segment import Segment
-from edge.segmenter import Segmenter, spoken
+from edge.segmenter import Segmenter
 from edge.settings import SegmenterSettings, VadSettings
+from edge.spoken import spoken
 from edge.vad import FRAME_SAMPLES
 
 SILENCES_MS = (30, 240, 500)
@@ -95,7 +96,7 @@ def cut(waveform: Waveform, ranges: Sequence[slice]) -> Waveform:
 
 
 def spoken_ranges(waveform: Waveform) -> list[slice]:
-    """Return where the device's segmenter finds its segments, see ``edge.segmenter.spoken``."""
+    """Return where the device's segmenter finds its segments, see ``edge.spoken.spoken``."""
     return _ranges(waveform, _segments(waveform))
 
 
