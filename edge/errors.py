@@ -105,3 +105,10 @@ def one_of(what: str, value: str, allowed: Sequence[Choice], *others: str) -> Ch
             return each
     names: list[str] = [*allowed, *others]
     raise UsageError(f"{what} {value!r} is not one of {', '.join(names)}{nearest(value, names)}")
+
+
+def error_of(code: object, message: str) -> AffectdError:
+    """Return the error that another process had, by its exit code; a UsageError where that says nothing."""
+    kinds = {int(kind.exit_code): kind for kind in (ModelError, AudioDeviceError, StoreError)}
+    kind = kinds.get(code, UsageError) if isinstance(code, int) else UsageError
+    return kind(message)

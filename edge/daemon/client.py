@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge.daemon.control import BUFFER_BYTES, PROTOCOL
 from edge.daemon.sockets import connect
-from edge.errors import UsageError
+from edge.errors import UsageError, error_of
 from edge.timing import Timing
 
 ANSWER_S = 10.0
@@ -33,7 +33,8 @@ class Client:
         """Ask the other process to do something, and return its answer.
 
         Raises:
-            UsageError: it cannot do that, with the reason; or it is not an ``affectd run`` of this version.
+            AffectdError: it cannot do that, with the reason, of the kind that it has there.
+            UsageError: it does not know that, or is not an ``affectd run`` of this version.
         """
         request = json.dumps({"do": to, **fields}).encode() + b"\n"
         try:
@@ -43,7 +44,7 @@ class Client:
         except (OSError, ValueError):
             answer = None
         if isinstance(answer, dict) and isinstance(answer.get("error"), str):
-            raise UsageError(answer["error"])
+            raise error_of(answer.get("code"), answer["error"])
         if not isinstance(answer, dict) or answer.get("protocol") != PROTOCOL:
             raise UsageError(f"process {self.pid} does not answer as an affectd run of this version does")
         return answer["answer"]

@@ -100,6 +100,7 @@ class ControlServer:
                     with self._lock:
                         if watches:
                             # Known before it is answered, so that whoever has read the answer misses nothing.
+                            self._asking.discard(client)
                             self._watching.append(client)
                         client.sendall(_line(answer))
                         if watches:
@@ -128,7 +129,7 @@ class ControlServer:
         try:
             return {"protocol": PROTOCOL, "answer": action(request)}, watches
         except AffectdError as error:
-            return {"error": str(error)}, False
+            return {"error": str(error), "code": int(error.exit_code)}, False
         except Exception:
             logger.exception("%s failed", wanted)
             return {"error": f"{wanted} failed; the log of affectd run says why"}, False

@@ -44,7 +44,10 @@ def start(clean_environment: None) -> Iterator[Start]:
     started: list[tuple[subprocess.Popen[bytes], threading.Timer]] = []
 
     def start(
-        *arguments: object, program: tuple[str, ...] = ("-m", "edge"), stdout: int = subprocess.PIPE
+        *arguments: object,
+        program: tuple[str, ...] = ("-m", "edge"),
+        stdout: int = subprocess.PIPE,
+        without_terminal: bool = False,
     ) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, *program, *map(str, arguments)],
@@ -52,6 +55,7 @@ def start(clean_environment: None) -> Iterator[Start]:
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=subprocess.PIPE,
+            start_new_session=without_terminal,
         )
         timer = threading.Timer(HANGS_S, process.kill)
         timer.start()

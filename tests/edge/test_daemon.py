@@ -1,0 +1,282 @@
+"""A running ``affectd run`` as its users and its service manager see it: asked, paused, told to read settings again."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.audio import Waveform
+from helpers.conversation import Conversation
+
+pytestmark = pytest.mark.slow
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+Call = Callable[..., int]
+PATIENCE_S = 30
+
+
+class Service:
+    """A running affectd, whose events a thread collects."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.events: list[dict[str, Any]] = []
+        self._changed = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def wait_for(self, what: Callable[[dict[str, Any]], bool], count: int = 1) -> dict[str, Any]:
+        """Return the ``count``-th event of a kind."""
+
+        def found() -> list[dict[str, Any]]:
+            return [event for event in self.events if what(event)]
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(found()) >= count, PATIENCE_S), self.events
+        return found()[count - 1]
+
+    def of(self, event_type: str, source: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if (event["type"], event["source"]) == (event_type, source)]
+
+    def end(self) -> bytes:
+        """Stop it in good order, and return what it said on standard error."""
+        self.process.terminate()
+        self.process.wait(PATIENCE_S)
+        assert self.process.stderr
+        return self.process.stderr.read()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            with self._changed:
+                self.events.append(json.loads(line))
+                self._changed.notify_all()
+
+
+def reason(wanted: str, source: str | None = None) -> Callable[[dict[str, Any]], bool]:
+    return lambda event: event.get("reason") == wanted and source in (None, event["source"])
+
+
+def is_utterance(event: dict[str, Any]) -> bool:
+    return event["type"] == "utterance"
+
+
+def feed(pipe: Path, samples: Waveform, stop: threading.Event | None = None) -> threading.Thread:
+    """Write audio into a named pipe, which its reader takes in real time, and then hold it open until ``stop``."""
+    pcm = (np.clip(samples / 4, -1, 1) * 32_767).astype("<i2").tobytes()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), pipe.open("wb", buffering=0) as stream:
+            for start in range(0, len(pcm), 960):
+                stream.write(pcm[start : start + 960])
+            if stop:
+                stop.wait(PATIENCE_S)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.fixture
+def pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    found = [tmp_path / name for name in ("hall", "yard")]
+    for pipe in found:
+        os.mkfifo(pipe)
+    return found
+
+
+def write_config(path: Path, bundle: Path, sources: list[Path], more: str = "") -> Path:
+    entries = "".join(f'[[sources]]\nsource = "{source}"\n' for source in sources)
+    path.write_text(f'[encoder]\nbundle = "{bundle}"\n[room]\nremember = false\n{more}\n{entries}')
+    return path
+
+
+def test_settings_are_read_again_without_a_word_that_is_lost(
+    start: Start, call: Call, pipes: list[Path], conversation: Conversation, bundle_folder: Path, tmp_path: Path
+) -> None:
+    hall, yard = pipes
+    written = tmp_path / "events.jsonl"
+    config = write_config(tmp_path / "affectd.toml", bundle_folder, [hall])
+    service = Service(start("run", "--json", "--config", config, without_terminal=True))
+    stop = threading.Event()
+    feed(hall, conversation.samples, stop)
+    service.wait_for(lambda event: event["type"] == "speech_start")
+    # In the middle of a word: another end of silence, another output, another source.
+    more = f'[segmenter]\nend_silence_s = 0.4\n[[outputs]]\ntype = "json"\npath = "{written}"\n'
+    write_config(config, bundle_folder, [hall, yard], more)
+    service.process.send_signal(signal.SIGHUP)
+    changed = service.wait_for(reason("settings_changed"))
+    assert changed["message"] == ("settings were read again, and differ in segmenter.end_silence_s, sources, outputs")
+    feed(yard, conversation.samples, stop)
+    service.wait_for(is_utterance, 6)
+    for source in ("hall", "yard"):
+        starts_s = [event["start_s"] for event in service.of("utterance", source)]
+        assert starts_s == pytest.approx([start_s for start_s, _ in conversation.turns_s], abs=0.15)
+    first, *others = service.of("utterance", "hall")
+    assert first["latency_ms"]["endpoint"] == pytest.approx(510, abs=31), "its silence was not cut"
+    assert all(event["latency_ms"]["endpoint"] == pytest.approx(420, abs=31) for event in others)
+    assert sum(event["dropped_s"] for event in service.events if is_utterance(event)) == 0
+
+    # A source that is taken away ends with what was said there; the other one does not notice.
+    write_config(config, bundle_folder, [yard], more)
+    assert call("reload", "--pid", service.process.pid) == 0
+    service.wait_for(reason("stopped", "hall"))
+    # Settings that do not work change nothing.
+    config.write_text("[segmenter]\nend_silense_s = 1")
+    assert call("reload", "--pid", service.process.pid) == 2
+    said = service.wait_for(reason("settings_changed"), 3)
+    assert "end_silense_s" in said["message"]
+    assert "did you mean" in said["message"]
+    assert service.process.poll() is None
+    stop.set()
+    service.process.wait(PATIENCE_S)
+    assert service.process.returncode == 0
+    ids = [event["id"] for event in service.events if event["type"] in ("utterance", "skipped")]
+    assert sorted(ids) == list(range(1, 7))
+    assert len([line for line in written.read_text().splitlines() if '"utterance"' in line]) >= 5
+
+
+def test_another_bundle_and_people_take_over_between_utterances(
+    start: Start, call: Call, pipes: list[Path], conversation: Conversation, bundle_folder: Path, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path / "affectd.toml", Path("nano"), pipes[:1])
+    service = Service(start("run", "--json", "--config", config, without_terminal=True))
+    feed(pipes[0], conversation.samples)
+    service.wait_for(lambda event: event["type"] == "speech_start")
+    write_config(config, bundle_folder, pipes[:1], '[speakers]\nonly = ["Nobody"]')
+    assert call("reload") == 5, "who is not enrolled"
+    write_config(config, tmp_path / "gone", pipes[:1])
+    assert call("reload") == 3
+    write_config(config, bundle_folder, pipes[:1])
+    assert call("reload") == 0
+    service.process.wait(PATIENCE_S)
+    answers = service.of("utterance", "hall")
+    assert [set(event["scores"]) for event in answers][-1] == {"neutral", "happy", "angry"}, "those of the tiny bundle"
+    starts_s = [event["start_s"] for event in answers]
+    assert starts_s == pytest.approx([start_s for start_s, _ in conversation.turns_s], abs=0.15)
+
+
+def test_a_source_is_paused_and_listened_to_again(
+    start: Start,
+    call: Call,
+    pipes: list[Path],
+    conversation: Conversation,
+    bundle_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = write_config(tmp_path / "affectd.toml", bundle_folder, pipes)
+    service = Service(start("run", "--json", "--config", config))
+    stop = threading.Event()
+    for pipe in pipes:
+        feed(pipe, conversation.samples, stop)
+    service.wait_for(lambda event: event["type"] == "speech_start", 2)
+    assert call("pause", "hall") == 0
+    assert capsys.readouterr().err == "affectd: paused: hall\n"
+    service.wait_for(reason("paused", "hall"))
+    service.wait_for(lambda event: is_utterance(event) and event["source"] == "hall")
+    assert call("status", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [(source["name"], source["state"]) for source in facts["sources"]] == [
+        ("hall", "paused"),
+        ("yard", "listening"),
+    ]
+    assert facts["bundle"] == "tiny"
+    assert call("status") == 0
+    assert "listening" in capsys.readouterr().out
+    service.wait_for(lambda event: is_utterance(event) and event["source"] == "yard", 2)
+    assert call("resume") == 0
+    service.wait_for(reason("continued", "hall"))
+    service.wait_for(lambda event: is_utterance(event) and event["source"] == "yard", 3)
+    service.wait_for(lambda event: is_utterance(event) and event["source"] == "hall", 2)
+    cut_off, last = service.of("utterance", "hall")
+    assert cut_off["end_s"] < conversation.turns_s[0][1]
+    assert last["start_s"] == pytest.approx(conversation.turns_s[2][0], abs=0.15), "the clock went on"
+    assert last["dropped_s"] == 0, "nothing was lost"
+
+    capsys.readouterr()
+    assert call("pause", "hal") == 2
+    assert capsys.readouterr().err == "affectd: there is no source 'hal' (did you mean 'hall'?); there is hall, yard\n"
+    assert call("pause", "--for", "soon") == 2
+    assert call("pause", "yard", "--for", "1s") == 0
+    service.wait_for(reason("continued", "yard"))
+    assert call("pause", "--pid", "1") == 2
+    stop.set()
+    assert service.process.wait(PATIENCE_S) == 0
+    assert call("status") == 2
+    assert "no affectd run of yours is running" in capsys.readouterr().err
+
+
+def test_the_service_manager_is_told(
+    start: Start,
+    pipes: list[Path],
+    conversation: Conversation,
+    bundle_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """READY comes with the first audio, and the watchdog is petted by the thread that recognises."""
+    config = write_config(tmp_path / "affectd.toml", bundle_folder, pipes[:1])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        service = Service(start("run", "--json", "--config", config, without_terminal=True))
+        monkeypatch.delenv("NOTIFY_SOCKET")
+
+        def told(wanted: str) -> str:
+            deadline_s = time.monotonic() + PATIENCE_S
+            while time.monotonic() < deadline_s:
+                message = manager.recv(4_096).decode()
+                if wanted in message:
+                    return message
+            raise AssertionError(f"nobody said {wanted}")
+
+        stop = threading.Event()
+        feed(pipes[0], conversation.samples, stop)
+        assert "STATUS=tiny 0 listens to hall" in told("READY=1")
+        for _ in range(3):
+            told("WATCHDOG=1")
+        service.process.send_signal(signal.SIGHUP)
+        assert "MONOTONIC_USEC=" in told("RELOADING=1")
+        told("READY=1")
+        service.process.terminate()
+        told("STOPPING=1")
+        stop.set()
+    assert service.process.wait(PATIENCE_S) == 0
+
+
+def test_a_terminal_that_is_closed_ends_it_as_ever(
+    start: Start, pipes: list[Path], bundle_folder: Path, tmp_path: Path, conversation: Conversation
+) -> None:
+    """Nothing listens on behind the back of who has closed its window; under nohup it was asked to."""
+    for is_ignored in (False, True):
+        pid, terminal = pty.fork()
+        if pid == 0:
+            if is_ignored:
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            arguments = ["run", "--source", str(conversation.path), "--bundle", str(bundle_folder)]
+            os.execv(os.sys.executable, [os.sys.executable, "-m", "edge", *arguments])  # type: ignore[attr-defined]
+        seen = b""
+        while b"ready" not in seen:
+            seen += os.read(terminal, 1_000)
+        os.kill(pid, signal.SIGHUP)
+        if is_ignored:
+            os.kill(pid, signal.SIGTERM)
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+        assert (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGHUP) is not is_ignored

@@ -1,0 +1,100 @@
+"""Hours of the week, pauses that end, and what a schedule does to streams."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from edge.daemon.schedule import LOOK_S, Schedule
+from edge.errors import UsageError
+from edge.settings import CaptureSettings, Hours
+
+MONDAY = datetime(2024, 1, 1)
+
+
+def at(day: int, hour: int, minute: int = 0) -> datetime:
+    return MONDAY + timedelta(days=day, hours=hour, minutes=minute)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("08:00-18:00", [at(0, 8), at(6, 17, 59)], [at(0, 7, 59), at(3, 18)]),
+        ("Mon-Fri 08:00-18:00, Sat 10:00-12:30", [at(4, 9), at(5, 12, 29)], [at(5, 9), at(6, 11)]),
+        ("22:00-06:00", [at(2, 23), at(3, 5), at(0, 1)], [at(2, 12), at(3, 6)]),
+        ("sunday 20:00-04:00", [at(6, 21), at(0, 3)], [at(0, 4), at(6, 3), at(1, 1)]),
+        ("Sat-Mon 00:00-24:00", [at(5, 0), at(6, 12), at(0, 23, 59)], [at(1, 0), at(4, 23)]),
+        ("00:00-00:00", [at(day, hour) for day in range(7) for hour in (0, 13)], []),
+    ],
+)
+def test_hours(text: str, inside: list[datetime], outside: list[datetime]) -> None:
+    hours = Hours.parse(text)
+    assert all(map(hours.include, inside))
+    assert not any(map(hours.include, outside))
+    assert str(hours) == text
+
+
+@pytest.mark.parametrize("text", ["8-18", "Mo 08:00-18:00", "08:60-09:00", "08:00-25:00", "Fun 08:00-09:00", "Mon-Fri"])
+def test_hours_that_cannot_be_read_say_how_to_write_them(text: str) -> None:
+    with pytest.raises(ValidationError, match=r"Mon|00:00 to 24:00"):
+        CaptureSettings(hours=text)
+
+
+@given(st.integers(0, 6), st.integers(0, 1439), st.integers(1, 1440))
+def test_a_span_is_as_long_as_it_says(day: int, begin: int, length: int) -> None:
+    end = (begin + length) % 1440
+    names = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+    hours = Hours.parse(f"{names[day]} {begin // 60:02}:{begin % 60:02}-{end // 60:02}:{end % 60:02}")
+    assert sum(hours.include(MONDAY + timedelta(minutes=minute)) for minute in range(7 * 1440)) == length
+
+
+class Recorded:
+    """Streams that take note of what they are told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str | None]] = []
+
+    def pause(self, source: str | None, why: str) -> None:
+        if source == "gone":
+            raise UsageError("there is no source 'gone'")
+        self.told.append(("pause", source))
+
+    def go_on(self, source: str | None, why: str) -> None:
+        self.told.append(("go on", source))
+
+
+def test_sources_follow_their_hours_and_hands_win_until_these_change() -> None:
+    now, clock = [at(0, 7)], [0.0]
+    streams = Recorded()
+    schedule = Schedule(lambda: now[0], lambda: clock[0])
+    hours = {"shop": Hours.parse("08:00-18:00"), "gone": Hours.parse("Sun 01:00-02:00")}
+
+    def look(time: datetime) -> list[tuple[str, str | None]]:
+        now[0], clock[0] = time, clock[0] + LOOK_S
+        before = len(streams.told)
+        schedule.follow(streams, hours)  # type: ignore[arg-type]
+        return streams.told[before:]
+
+    assert look(at(0, 7)) == [("pause", "shop")], "it starts outside of its hours"
+    assert look(at(0, 7, 30)) == []
+    assert look(at(0, 8)) == [("go on", "shop")]
+    assert look(at(0, 12)) == [], "who paused by hand at noon has their way"
+    assert look(at(0, 18)) == [("pause", "shop")]
+    assert look(at(1, 8)) == [("go on", "shop")]
+
+
+def test_a_pause_for_a_while_ends() -> None:
+    clock = [0.0]
+    streams = Recorded()
+    schedule = Schedule(lambda: at(0, 12), lambda: clock[0])
+    schedule.pause_for("hall", 60)
+    schedule.pause_for(None, 90)
+    schedule.pause_for("yard", 30)
+    schedule.pause_for("yard", None)
+    for clock[0] in (10, 59, 61, 80, 91, 200):
+        schedule.follow(streams, {})  # type: ignore[arg-type]
+    assert streams.told == [("go on", "hall"), ("go on", None)]
