@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
@@ -19,13 +19,13 @@ from edge.decoding import open_audio
 from edge.errors import AffectdError, AudioDeviceError, ModelError, UsageError
 from edge.files import check_writable
 from edge.folders import expanded
+from edge.journal import check_journal, journal_paths
 from edge.people.households import Households
 from edge.people.store import SpeakerStore
 from edge.settings import (
     CaptureSettings,
     EncoderSettings,
     LoadedSettings,
-    OutputSettings,
     Settings,
     SpeakerSettings,
     VadSettings,
@@ -74,7 +74,7 @@ def diagnose(loaded: LoadedSettings) -> list[Check]:
         _attempt("people", lambda: _people(settings)),
         _attempt("microphones", _microphones, otherwise=Verdict.ABSENT),
         _attempt("source", lambda: "; ".join(map(_source, settings.sources or (settings.capture,)))),
-        _attempt("outputs", lambda: _outputs(settings.outputs)),
+        _attempt("outputs", lambda: _outputs(settings)),
     ]
 
 
@@ -200,9 +200,11 @@ def _source(settings: CaptureSettings) -> str:
     return settings.source
 
 
-def _outputs(settings: Sequence[OutputSettings]) -> str:
-    check_writable(expanded(output.path) for output in settings if output.path)
-    return ", ".join(f"{output.type} {output.path}".strip() for output in settings) or "standard output"
+def _outputs(settings: Settings) -> str:
+    check_writable(expanded(output.path) for output in settings.outputs if output.path)
+    if any(output.type == "journal" for output in settings.outputs):
+        check_journal(journal_paths(settings.outputs, settings.speakers.store_folder)[0])
+    return ", ".join(f"{output.type} {output.path}".strip() for output in settings.outputs) or "standard output"
 
 
 def _microphones() -> str:

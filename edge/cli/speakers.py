@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from edge.cli import speaker_changes
+from edge.cli.journal_options import open_journal
 from edge.cli.kit.display import new_table, print_json, say, screen
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, with_settings
@@ -85,12 +86,15 @@ def show(name: Name, *, loaded: LoadedSettings, json: Json = False, debug: Debug
         dossier = dossier_of(store, person, bundle) if bundle and not entry.trouble else None
     if entry.trouble:
         say(entry.trouble)
+    with open_journal(loaded, None) as journal:
+        said = journal.extent(person.id)
     if json:
-        print_json(_record(entry) | _details(dossier))
+        print_json(_record(entry) | _details(dossier) | {"journal": said.rows})
         return
     facts = new_table("", "")
     facts.show_header = False
-    for key, value in _facts(entry, dossier).items():
+    in_journal = {"journal": f"{said.rows} utterances since {said.first:%Y-%m-%d %H:%M}"} if said.first else {}
+    for key, value in (_facts(entry, dossier) | in_journal).items():
         facts.add_row(key, Text(value))
     screen().print(facts)
     if dossier and dossier.revisions:

@@ -41,7 +41,7 @@ class Daemon:
             UsageError: an output whose file holds something else.
         """
         settings = loaded.settings
-        outputs = open_outputs(settings.outputs, model.labels, json)
+        outputs = open_outputs(settings.outputs, model.labels, json, settings.speakers.store_folder)
         entries = settings.entries
         self._server = ControlServer(
             {

@@ -70,10 +70,11 @@ class Running:
         return self._engine.new_stream(source, entry.people, entry.report_s, model.settings, model)
 
     def _kept_or_new_outputs(self, settings: Settings, model: CalibratedModel) -> list[tuple[OutputSettings, Output]]:
-        there = dict(self._outputs)
+        folder, before = settings.speakers.store_folder, self._engine.workload.model.settings.speakers.store_folder
+        there = {entry: output for entry, output in self._outputs if entry.type != "journal" or folder == before}
         labels = model.recognizer.bundle.manifest.labels
         return [
-            (entry, there.get(entry) or open_as(entry, labels))
+            (entry, there.get(entry) or open_as(entry, labels, folder))
             for entry in wanted_outputs(settings.outputs, self._json)
         ]
 

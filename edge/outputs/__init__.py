@@ -1,8 +1,9 @@
-"""Outputs: JSON lines for programs, rows as they come for a person at a terminal, CSV for a spreadsheet."""
+"""Outputs: JSON lines for programs, rows for a person at a terminal, CSV for a spreadsheet, a journal for later."""
 
 from edge.outputs.base import Output
 from edge.outputs.csv_table import CsvTable
 from edge.outputs.iterator import EventIterator
+from edge.outputs.journal import JournalOutput
 from edge.outputs.json_lines import JsonLines
 from edge.outputs.live_table import LiveTable
 from edge.outputs.open import open_as, open_output, open_outputs, wanted_outputs
@@ -12,6 +13,7 @@ from edge.outputs.queued import Outputs
 __all__ = [
     "CsvTable",
     "EventIterator",
+    "JournalOutput",
     "JsonLines",
     "LiveTable",
     "Output",

@@ -15,16 +15,13 @@ from edge.event import Event
 from edge.head import LEAST_SPEECH
 from edge.meter import Meter
 from edge.outputs.meter_line import bar, meter_line
+from edge.people.usual import AS_USUAL, than_usual
 
 BAR_CELLS = 6
 BAR_WIDTH, WHOLE_WIDTH = 50, 80
 """Columns of a terminal that the bar and what follows the confidence need; on fewer they are left out, and a file is
 named above its rows."""
 UNFINISHED = frozenset({"speech_start", "partial", "provisional", "resumed"})
-UNUSUAL = 1.0
-"""Change of a label's log-odds from which on someone sounds other than usual."""
-MORE = {"neutral": "calmer", "happy": "happier", "sad": "sadder", "angry": "angrier"}
-"""Than usual, in a word; other labels are called ``more`` so."""
 UNREPORTED = {"too_slow": "too slow", "other_voice": "by others"}
 EMOTION_STYLES = {
     "happy": "yellow",
@@ -159,9 +156,8 @@ def _utterance_row(event: Event, width: int) -> Text:
             f" {event.room:4.0%}  {label:<8} {score:4.0%}  {event.latency_ms.get('total', 0):.0f} ms", style="dim"
         )
     if event.relative:
-        label, change_by = max(event.relative.items(), key=lambda item: item[1])
-        change = MORE.get(label, f"more {label}") if change_by >= UNUSUAL else "as usual"
-        row.append(f"  {change}", style="dim" if change == "as usual" else "bold")
+        change = than_usual(event.relative)
+        row.append(f"  {change}", style="dim" if change == AS_USUAL else "bold")
     if _is_no_speech(event):
         row.append(" not speech?", style="yellow")
     if event.truncated:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
 from edge.folders import expanded
+from edge.journal import check_journal, journal_paths
 from edge.outputs.base import Output
 from edge.outputs.csv_table import CsvTable
+from edge.outputs.journal import JournalOutput
 from edge.outputs.json_lines import JsonLines
 from edge.outputs.live_table import LiveTable
 from edge.settings import OutputSettings
@@ -25,31 +28,42 @@ def open_output(json: bool) -> Output:
     return _on_standard_output("json" if json or not sys.stdout.isatty() else "table", ())
 
 
-def open_outputs(settings: Sequence[OutputSettings], labels: Sequence[str], json: bool) -> list[Output]:
+def open_outputs(
+    settings: Sequence[OutputSettings], labels: Sequence[str], json: bool, store_folder: Path | None = None
+) -> list[Output]:
     """Return the outputs that are wanted, see ``wanted_outputs``.
 
     Args:
         settings: at most one of them on standard output, see ``Settings``.
         labels: of the bundle, for the columns of a table.
         json: JSON lines are on standard output, whatever the settings have there.
+        store_folder: of the speaker store, for a journal; None is the user's data folder.
 
     Raises:
         UsageError: the file of one holds something else, which would be lost.
     """
-    return [open_as(output, labels) for output in wanted_outputs(settings, json)]
+    return [open_as(output, labels, store_folder) for output in wanted_outputs(settings, json)]
 
 
 def wanted_outputs(settings: Sequence[OutputSettings], json: bool) -> list[OutputSettings]:
     """Return what the outputs are: those of the settings, or without any the one of ``open_output``."""
     if json or not settings:
         shown = OutputSettings(type="json" if json or not sys.stdout.isatty() else "table")
-        return [*(output for output in settings if output.path), shown]
+        return [*(output for output in settings if not output.is_shown), shown]
     return list(settings)
 
 
-def open_as(output: OutputSettings, labels: Sequence[str]) -> Output:
+def open_as(output: OutputSettings, labels: Sequence[str], store_folder: Path | None = None) -> Output:
     """Return an output; raises UsageError as ``open_outputs``."""
-    return _in_file(output, labels) if output.path else _on_standard_output(output.type, labels)
+    if output.is_shown:
+        return _on_standard_output(output.type, labels)
+    return _journal(output, store_folder) if output.type == "journal" else _in_file(output, labels)
+
+
+def _journal(output: OutputSettings, store_folder: Path | None) -> Output:
+    path, *_ = journal_paths([output], store_folder)
+    check_journal(path)
+    return JournalOutput(path, store_folder, output.days)
 
 
 def _in_file(output: OutputSettings, labels: Sequence[str]) -> Output:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from edge.adapt import VoiceProfile
@@ -10,6 +12,11 @@ from edge.head import Head
 
 LEAST_PROBABILITY = 1e-3
 """So that no label is infinitely far from any other."""
+UNUSUAL = 1.0
+"""Change of a label's log-odds from which on someone sounds other than usual."""
+AS_USUAL = "as usual"
+MORE = {"neutral": "calmer", "happy": "happier", "sad": "sadder", "angry": "angrier"}
+"""Than usual, in a word; other labels are called ``more`` so."""
 
 
 def log_odds(probabilities: Matrix) -> Matrix:
@@ -31,3 +38,9 @@ def usual_log_odds(head: Head, voice_profile: VoiceProfile, clips: Matrix) -> Ma
         return None
     mean: Matrix = log_odds(head.probabilities(clips - voice_profile.offset(voice_profile.room))).mean(axis=0)
     return mean
+
+
+def than_usual(relative: Mapping[str, float]) -> str:
+    """Return in a word how else than usual someone sounds; ``relative`` is that of an ``Event``."""
+    label, change_by = max(relative.items(), key=lambda item: item[1])
+    return MORE.get(label, f"more {label}") if change_by >= UNUSUAL else AS_USUAL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge.markup import element, text
 from edge.profiling.compare import Comparison
-from edge.profiling.markup import element, text
 from edge.profiling.measurements import Profile
 from edge.profiling.plots import length_plot, share_plot, spread_plot
 from edge.profiling.tables import TextTable, comparison_table, facts_table, profile_tables

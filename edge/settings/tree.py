@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from edge.folders import expanded
 from edge.settings.sections import (
@@ -47,11 +47,20 @@ class OutputSettings(Section):
     """One of several outputs of `affectd run`, which all get every event; without any, it is a table on a terminal
     and JSON lines in a pipe."""
 
-    type: Literal["table", "json", "csv"] = "json"
-    """Rows for people, JSON lines for programs, or a line per utterance for a spreadsheet."""
+    type: Literal["table", "json", "csv", "journal"] = "json"
+    """Rows for people, JSON lines for programs, a line per utterance for a spreadsheet, or an encrypted journal for
+    `affectd history`, one at most."""
     path: str = ""
-    """File that it is written to. One of an earlier run is replaced, and no other file; empty is standard output, for
-    one output at most. A table is never in a file."""
+    """File that it is written to. One of an earlier run is replaced, and no other file, but a journal is continued;
+    empty is standard output, for one output at most, and of a journal `journal.db` beside the speaker store. A table is
+    never in a file."""
+    days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    """Days for which a journal keeps what was heard."""
+
+    @property
+    def is_shown(self) -> bool:
+        """It is on standard output."""
+        return not self.path and self.type != "journal"
 
 
 class Settings(Section):
@@ -83,7 +92,7 @@ class Settings(Section):
             same = seen.setdefault(source.label, number)
             if same != number:
                 raise ValueError(f"{same} and {number} are both called {source.label!r}: give each a name of its own")
-        _at_most_one("sources", "standard input", [source.source == "-" for source in sources])
+        _at_most_one("on standard input, where only one of sources can be", [each.source == "-" for each in sources])
         return sources
 
     @field_validator("outputs")
@@ -98,7 +107,9 @@ class Settings(Section):
                 if how := taken.get(_real(output.path)):
                     raise ValueError(f"{number} would replace {output.path}, {how}")
                 taken[_real(output.path)] = f"which {number} writes"
-        _at_most_one("outputs", "standard output", [not output.path for output in outputs])
+        is_journal = [output.type == "journal" for output in outputs]
+        _at_most_one("journals, of which there can be only one", is_journal)
+        _at_most_one("on standard output, where only one of outputs can be", [each.is_shown for each in outputs])
         return outputs
 
 
@@ -123,7 +134,7 @@ def _real(path: str) -> str:
     return os.path.realpath(expanded(path))
 
 
-def _at_most_one(section: str, place: str, there: list[bool]) -> None:
+def _at_most_one(what: str, there: list[bool]) -> None:
     numbers = [str(number) for number, is_there in enumerate(there) if is_there]
     if len(numbers) > 1:
-        raise ValueError(f"{' and '.join(numbers)} are all on {place}, where only one of {section} can be")
+        raise ValueError(f"{' and '.join(numbers)} are all {what}")

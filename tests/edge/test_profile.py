@@ -18,7 +18,7 @@ import soundfile
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.bundle import Bundle
-from edge.profiling.markup import element, text
+from edge.markup import element, text
 from edge.profiling.measurements import Profile, read_profile
 from edge.profiling.page import page
 from edge.profiling.replay import BUILT_IN_S, built_in_signal, recordings

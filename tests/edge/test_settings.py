@@ -124,7 +124,7 @@ def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -
         ),
         (
             "[[outputs]]\ntype = 'xml'\n",
-            r"outputs\.0\.type = 'xml' from file .*: Input should be 'table', 'json' or 'csv'",
+            r"outputs\.0\.type = 'xml' from file .*: Input should be 'table', 'json', 'csv' or 'journal'",
         ),
         ("[[sources]]\n[[sources]]\n", "sources 0 and 1 are both called 'mic': give each a name of its own"),
         ("[[sources]]\nsource = '/a/x.wav'\n[[sources]]\nname = 'x.wav'\n", "both called 'x.wav'"),
@@ -133,6 +133,10 @@ def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -
             "sources 0 and 1 are all on standard input, where only one",
         ),
         ("[[outputs]]\n[[outputs]]\ntype = 'table'\n", "outputs 0 and 1 are all on standard output, where only one"),
+        (
+            "[[outputs]]\ntype = 'journal'\n[[outputs]]\ntype = 'journal'\npath = 'x'\n",
+            "outputs 0 and 1 are all journals, of which there can be only one",
+        ),
         ("[[outputs]]\ntype = 'table'\npath = 'x'\n", "outputs 0 is a table, which is only for standard output"),
         ("[[outputs]]\npath = '~/x'\n[[outputs]]\npath = '~/a/../x'\n", r"1 would replace ~/a/\.\./x, which 0 writes"),
         ("[capture]\nsource = 'x.wav'\n[[outputs]]\npath = './x.wav'\n", r"0 would replace \./x\.wav, which is read"),

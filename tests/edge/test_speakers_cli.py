@@ -186,7 +186,7 @@ def test_forget_needs_an_answer(speakers: Call, store: Path, capsys: Capture) ->
     assert "Anna" in names(store)
     assert speakers("forget", "Anna", "--yes", "--json") == 0
     stdout, stderr = capsys.readouterr()
-    assert json.loads(stdout) == {"name": "Anna", "rooms": 0}
+    assert json.loads(stdout) == {"name": "Anna", "rooms": 0, "journal": 0}
     assert stderr == "affectd: Anna is forgotten\n"
     assert names(store) == ["Bo", "Dan", "Zo\xeb"]
     assert speakers("forget", "Ana", "--yes") == 5
@@ -234,7 +234,7 @@ def test_all_rooms_are_forgotten_with_a_person(speakers: Call, store: Path, bund
     (rooms.folder / "broken.safetensors").write_bytes(b"broken")
     assert speakers("forget", "Anna", "--yes", "--json") == 0
     stdout, stderr = capsys.readouterr()
-    assert json.loads(stdout) == {"name": "Anna", "rooms": 3}
+    assert json.loads(stdout) == {"name": "Anna", "rooms": 3, "journal": 0}
     assert stderr == "affectd: Anna is forgotten, and so are all rooms, where they may have been heard\n"
     assert list(rooms.folder.iterdir()) == []
 

@@ -245,7 +245,7 @@ def test_traces_go_when_the_process_that_reads_them_ends(
     store: SpeakerStore, anna: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.close()
-    monkeypatch.setattr("edge.people.store.database.BUSY_S", 0.05)
+    monkeypatch.setattr("edge.sqlite_file.BUSY_S", 0.05)
     with closing(sqlite3.connect(folder / "speakers.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM people").fetchall()

@@ -18,6 +18,7 @@ from edge.people.store.blobs import KINDS, Blobs
 from edge.people.store.database import DAMAGED, Database
 from edge.people.store.exchange import Belongings, read_export, write_export
 from edge.people.store.person import Consent, EnrolledClip, Person, StoredProfile, clean_name, fold_name, now
+from edge.people.store.vault import Vault
 
 DATABASE_NAME = "speakers.db"
 KEPT_REVISIONS = 10
@@ -66,6 +67,14 @@ class SpeakerStore:
         """Return the file of the key, which is the right one; None while there is nothing that it opens."""
         with self._database.reading() as db:
             return self._blobs.key_origin(db)
+
+    def vault(self) -> Vault:
+        """Return what seals, with the store's key, what is kept beside it; made where nothing needs another."""
+        is_needed = self.key_origin() is not None
+        try:
+            return Vault.load(self.path.parent, may_create=not is_needed)
+        except OSError as error:
+            raise StoreError(f"{self.path.parent}: {error.strerror}; the key of the store cannot be made") from None
 
     def people(self) -> list[Person]:
         """Return everyone, by name."""

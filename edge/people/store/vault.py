@@ -49,6 +49,7 @@ class Vault:
             return cls(_read_key(credential), credential)
         key_file = folder / KEY_FILE_NAME
         if may_create and not key_file.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Another process may have been first, and its key is the key.
             with suppress(FileExistsError), new_file(key_file, private=True, replace=False) as path:
                 path.write_text(secrets.token_hex(KEY_BYTES) + "\n", encoding="ascii")
