@@ -16,7 +16,7 @@ from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
 from edge.capture.devices import choose_device, list_devices
 from edge.decoding import open_audio
-from edge.errors import AffectdError, AudioDeviceError, ModelError, UsageError
+from edge.errors import AffectdError, AudioDeviceError, ModelError, UsageError, one_line, printable
 from edge.files import check_writable
 from edge.folders import expanded
 from edge.journal import check_journal, journal_paths
@@ -87,9 +87,9 @@ def self_test_waveform(duration_s: float = 1.5) -> Waveform:
 
 def _attempt(name: str, try_out: Callable[[], str], otherwise: Verdict = Verdict.BROKEN) -> Check:
     try:
-        return Check(name, Verdict.GOOD, try_out())
+        return Check(name, Verdict.GOOD, printable(try_out()))
     except (AffectdError, ImportError, OSError) as error:
-        return Check(name, otherwise, str(error))
+        return Check(name, otherwise, one_line(str(error)))
 
 
 def _settings_check(loaded: LoadedSettings) -> Check:

@@ -89,6 +89,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def encodable(text: str) -> str:
+    r"""Return text that UTF-8 can hold: bytes of a file's name that are none, lone surrogates, as ``\udce9``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def one_line(text: str) -> str:
     """Return a message as one line: lines that a library made are joined, and what cannot be printed is escaped."""
     return printable(" ".join(filter(None, map(str.strip, text.splitlines()))))

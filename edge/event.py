@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from edge.errors import encodable
+
 SCHEMA = 2
 
 EventType = Literal["speech_start", "partial", "provisional", "resumed", "utterance", "skipped", "status", "error"]
@@ -122,9 +124,13 @@ class Event:
     """The same for people."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object: ``type``, ``schema``, and the fields that the type has; no null but ``speaker``."""
+        r"""Return the JSON object: ``type``, ``schema``, and the fields that the type has; no null but ``speaker``.
+
+        A name that is no UTF-8 is in it as what a terminal shows, such as ``caf\udce9.wav``; in the event itself it is
+        the one that opens the file.
+        """
         values = asdict(self)
-        found = {name: _rounded(values[name]) for name in FIELDS[self.type]}
+        found = {name: _plain(values[name]) for name in FIELDS[self.type]}
         kept = {name: value for name, value in found.items() if value is not None or name == "speaker"}
         return {"type": self.type, "schema": SCHEMA} | kept
 
@@ -182,9 +188,11 @@ def wall_clock() -> str:
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def _rounded(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 4)
+    if isinstance(value, str):
+        return encodable(value)
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     return value

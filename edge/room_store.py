@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from edge.bundle import Bundle
-from edge.errors import AffectdError, StoreError, UsageError
+from edge.errors import AffectdError, StoreError, UsageError, printable
 from edge.event import wall_clock
 from edge.files import write_file
 from edge.folders import data_folder
@@ -157,12 +157,6 @@ class RoomStore:
             return []
         except OSError as error:
             raise UsageError(f"cannot read {self.folder}: {error.strerror}") from None
-
-
-def printable(source: str) -> str:
-    """Return a name that can be shown and typed: those of files and devices may hold anything."""
-    text = source.encode(errors="backslashreplace").decode()
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _read_or_log(path: Path) -> StoredRoom | None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from edge.cli.kit.display import confirmed, new_table, print_json, say, screen
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, Yes, with_settings
-from edge.errors import ModelError, StoreError, UsageError, nearest
+from edge.errors import ModelError, StoreError, UsageError, nearest, printable
 
 if TYPE_CHECKING:
     from edge.bundle import Bundle
@@ -108,7 +108,7 @@ def reset(
 
 def _found(name: str, loaded: LoadedSettings) -> list[StoredRoom]:
     """Return the rooms of a source, one for each model; raises UsageError, with the nearest name, if there is none."""
-    from edge.room_store import RoomStore, printable
+    from edge.room_store import RoomStore
 
     store = RoomStore(loaded.settings)
     rooms = store.rooms()

@@ -36,7 +36,7 @@ class TextOutput:
 
     def open(self) -> None:
         """Create the file, or set the encoding of the stream; raises UsageError if that is not possible."""
-        # A file name that is no valid UTF-8 holds lone surrogates, and their backslash form is valid JSON.
+        # A file name that is no valid UTF-8 holds lone surrogates; events write them in the same way.
         if not isinstance(self._target, Path):
             self._stream = self._target
             if isinstance(self._stream, io.TextIOWrapper):

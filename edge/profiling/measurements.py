@@ -149,10 +149,5 @@ def rounded(samples: Iterable[float]) -> tuple[float, ...]:
     return tuple(round(sample, 4) for sample in samples)
 
 
-def readable(name: str) -> str:
-    """Return a file name that any encoding can hold: what is not UTF-8 in it is escaped."""
-    return name.encode(errors="backslashreplace").decode()
-
-
 Progress = Callable[[str], None]
 """Takes a line about what is being measured."""

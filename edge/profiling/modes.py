@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edge.bundle import Bundle
 from edge.daemon.client import Client, attach
-from edge.errors import UsageError
+from edge.errors import UsageError, encodable
 from edge.event import wall_clock
 from edge.files import write_file
 from edge.folders import expanded
@@ -20,7 +20,7 @@ from edge.people.household import Household
 from edge.profiling.candidates import as_settings, sweep
 from edge.profiling.direct import direct_rows
 from edge.profiling.facts import peak_mb, this_machine
-from edge.profiling.measurements import Profile, Progress, Row, readable
+from edge.profiling.measurements import Profile, Progress, Row
 from edge.profiling.overhead import measure_overhead
 from edge.profiling.replay import recordings, replay
 from edge.profiling.request import ProfileRequest
@@ -68,10 +68,10 @@ def _replayed(request: ProfileRequest, settings: Settings, progress: Progress) -
         mode="replay",
         machine=this_machine(),
         model=model_facts(bundle, settings.encoder, recognizer.encoder.provider),
-        audio=tuple(readable(file.name) for file in files),
+        audio=tuple(encodable(file.name) for file in files),
         audio_s=sum(timing.audio_s for timings in rounds for timing in timings),
         rows=tuple(rows),
-        notes=(*map(readable, notes), str(household)),
+        notes=(*map(encodable, notes), str(household)),
     )
 
 
@@ -152,7 +152,7 @@ def _overhead(request: ProfileRequest, settings: Settings, progress: Progress) -
         mode="overhead",
         machine=this_machine(),
         model=model_facts(bundle, settings.encoder, provider),
-        audio=tuple(readable(file.name) for file in files),
+        audio=tuple(encodable(file.name) for file in files),
         rows=tuple(rows),
         notes=(note,),
     )

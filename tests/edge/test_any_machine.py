@@ -1,6 +1,9 @@
 """The command as a process: streams that are closed, full or speak another alphabet, and Ctrl-C at any moment."""
 
+import csv
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +44,29 @@ def is_one_line(text: str) -> bool:
 def analyze(clean_environment: None, conversation: Conversation, bundle_folder: Path) -> tuple[object, ...]:
     """A command that loads everything and prints events."""
     return ("analyze", conversation.path, "--bundle", bundle_folder)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="every name of a file is UTF-8")
+def test_a_name_that_is_no_utf8_is_read_by_any_program(
+    analyze: tuple[object, ...], conversation: Conversation, tmp_path: Path
+) -> None:
+    folder = os.fsencode(tmp_path / "recordings")
+    os.mkdir(folder)
+    Path(os.fsdecode(folder + b"/caf\xe9.wav")).write_bytes(conversation.path.read_bytes())
+    Path(os.fsdecode(folder + b"/\xff\xfe.wav")).write_bytes(b"RIFF")
+    command = ("analyze", tmp_path / "recordings", *analyze[2:], "--csv", tmp_path / "out.csv", "--json")
+    code, stdout, stderr = affectd(*command)
+    assert code == ExitCode.FAILED
+    assert stderr.startswith("affectd: 3 utterances in 2 files, 1 could not be read")
+    events = list(map(json.loads, stdout.encode("latin-1").decode("utf-8").splitlines()))
+    good, bad = (str(tmp_path / "recordings" / name) for name in (r"caf\udce9.wav", r"\udcff\udcfe.wav"))
+    assert {(event["type"], event["path"]) for event in events} == {("utterance", good), ("error", bad)}
+    assert {event["source"] for event in events} == {r"caf\udce9.wav", r"\udcff\udcfe.wav"}
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["path"] for row in rows} == {good, bad}
+    if jq := shutil.which("jq"):
+        read = subprocess.run([jq, "-r", ".path"], input=stdout.encode("latin-1"), capture_output=True, check=True)
+        assert set(read.stdout.decode().splitlines()) == {good, bad}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from edge.event import FIELDS, Event, SpeakerMatch, wall_clock
 
 NOW = "2026-01-02T03:04:05.678+01:00"
-TEXT = st.text()
+TEXT = st.text(st.characters())
+"""Lone surrogates too, as in a name that is no UTF-8."""
+WORD = st.text()
 NUMBER = st.floats(-1e9, 1e9)
 EVENTS = st.builds(
     Event,
@@ -22,12 +24,12 @@ EVENTS = st.builds(
     speaker=st.none() | st.builds(SpeakerMatch, TEXT, st.floats(0, 1)),
     emotion=st.none() | TEXT,
     confidence=st.none() | st.floats(0, 1),
-    scores=st.dictionaries(TEXT, st.floats(0, 1)),
-    relative=st.none() | st.dictionaries(TEXT, NUMBER),
+    scores=st.dictionaries(WORD, st.floats(0, 1)),
+    relative=st.none() | st.dictionaries(WORD, NUMBER),
     speech=st.none() | st.floats(0, 1),
     needs_review=st.booleans(),
     adapted=st.booleans(),
-    latency_ms=st.dictionaries(TEXT, NUMBER),
+    latency_ms=st.dictionaries(WORD, NUMBER),
     truncated=st.booleans(),
     dropped_s=NUMBER,
     path=st.none() | TEXT,
@@ -40,7 +42,7 @@ EVENTS = st.builds(
 def test_json_is_one_line_that_reads_back(event: Event) -> None:
     line = event.to_json()
     assert "\n" not in line
-    assert json.loads(line) == event.to_dict()
+    assert json.loads(line.encode()) == event.to_dict()
     assert list(event.to_dict())[:2] == ["type", "schema"]
     if event.type in ("utterance", "provisional", "partial"):
         assert event.to_dict()["scores"] == pytest.approx(event.scores, abs=1e-4)
