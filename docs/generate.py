@@ -21,6 +21,7 @@ from edge.errors import ExitCode
 from edge.event import FIELDS, OPTIONAL_FIELDS, SCHEMA, Event, EventType, SkipReason, SpeakerMatch, StatusReason
 from edge.outputs.csv_table import COLUMNS
 from edge.settings.reference import settings_markdown
+from export.distil.student_recipe import DistilRecipe
 
 PAGE = Path(__file__).with_name("api.md")
 RECIPE_PAGE = Path(__file__).with_name("recipe.md")
@@ -44,11 +45,17 @@ model. `affectd-calibrate init FOLDER` writes one that fits a folder of recordin
 bundle](../configs/default-train.toml) is another. Keys that are left out have their default; all that is missing or
 wrong is reported at once.
 """
+DISTIL_HEADER = """\
+## A distillation recipe
+
+Which smaller encoder `affectd-export distil` makes of a trained run, and how: [that of the nano
+bundle](../configs/distil-nano.toml), or [one at half the tokens](../configs/distil-fast.toml).
+"""
 
 
 def recipe_page() -> str:
-    """Return the reference of a training recipe as Markdown."""
-    return f"{RECIPE_HEADER}\n{recipe_markdown()}"
+    """Return the reference of both kinds of recipe as Markdown."""
+    return f"{RECIPE_HEADER}\n{recipe_markdown()}\n{DISTIL_HEADER}\n{recipe_markdown(DistilRecipe)}"
 
 
 def page() -> str:

@@ -34,12 +34,17 @@ class WhisperStudentShape(Record):
     """Whisper's first layers on fewer frames: a token every ``hop * stride`` samples, where Whisper has 320."""
 
     kind: Literal["whisper"] = "whisper"
+    """The first layers of Whisper, or of the teacher."""
     layers: Annotated[int, Field(ge=1)] = 3
+    """Transformer layers."""
     width: Annotated[int, Field(ge=8)] = 512
+    """Numbers a token, as in what it starts from."""
     heads: Annotated[int, Field(ge=1)] = 8
+    """Of attention, in each layer."""
     hidden: Annotated[int, Field(ge=8)] = 2048
     """Width inside the feed-forward layers; fewer than what it starts from keeps those that matter most."""
     mels: int = 80
+    """Bands of the log-mel spectrum."""
     hop: Annotated[int, Field(ge=160)] = 320
     """Samples between log-mel frames, 160 for Whisper: the same weights on frames twice as far apart."""
     stride: Annotated[int, Field(ge=1)] = 2
@@ -52,11 +57,17 @@ class CompactShape(Record):
     """A small transformer on stacked log-mel frames, with convolutions in its feed-forward layers."""
 
     kind: Literal["compact"] = "compact"
+    """From scratch, for teachers that are no Whisper."""
     layers: Annotated[int, Field(ge=1)] = 4
+    """Transformer layers."""
     width: Annotated[int, Field(ge=8)] = 160
+    """Numbers a token."""
     heads: Annotated[int, Field(ge=1)] = 4
+    """Of attention, in each layer."""
     hidden: Annotated[int, Field(ge=8)] = 320
+    """Width inside the feed-forward layers."""
     mels: int = 80
+    """Bands of the log-mel spectrum."""
     hop: Annotated[int, Field(ge=80)] = 320
     """Samples between log-mel frames."""
     stack: Annotated[int, Field(ge=1)] = 2

@@ -13,17 +13,22 @@ from edge.settings.reference import keys_table, meaning
 __all__ = ["meaning", "recipe_markdown"]
 
 
-def recipe_markdown() -> str:
-    """Return a table for each section: key, type, default, allowed values and meaning."""
-    tables = [keys_table("above all sections", Recipe), keys_table("[[corpora]]", CorpusRecipe)]
-    return "\n\n".join([*tables, *_sections(Recipe, "")]) + "\n"
+def recipe_markdown(kind: type[BaseModel] = Recipe) -> str:
+    """Return a table for each section of a kind of recipe: key, type, default, allowed values and meaning."""
+    corpora = [keys_table("[[corpora]]", CorpusRecipe)] if "corpora" in kind.model_fields else []
+    return "\n\n".join([keys_table("above all sections", kind), *corpora, *_sections(kind, "")]) + "\n"
 
 
 def _sections(kind: type[BaseModel], above: str) -> list[str]:
-    """Return the tables of the sections within a section."""
+    """Return the tables of the sections within a section; one for each kind that it may be of."""
     tables: list[str] = []
     for key, field in kind.model_fields.items():
-        for section in get_args(field.annotation) or (field.annotation,):
-            if isinstance(section, type) and issubclass(section, BaseModel) and section is not CorpusRecipe:
-                tables += [keys_table(f"[{above}{key}]", section), *_sections(section, f"{above}{key}.")]
+        kinds = [each for each in get_args(field.annotation) or (field.annotation,) if _is_section(each)]
+        for section in kinds:
+            which = f' kind = "{section.model_fields["kind"].default}"' if len(kinds) > 1 else ""
+            tables += [keys_table(f"[{above}{key}]{which}", section), *_sections(section, f"{above}{key}.")]
     return tables
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not CorpusRecipe

@@ -38,7 +38,7 @@ def keys_table(title: str, kind: type[BaseModel]) -> str:
 
 
 def _is_section(described: dict[str, Any]) -> bool:
-    kinds = described.get("anyOf", [described])
+    kinds = described.get("anyOf") or described.get("oneOf") or [described]
     return any("$ref" in kind or "$ref" in kind.get("items", {}) for kind in kinds)
 
 

@@ -45,7 +45,9 @@ class DistilRecipe(Record):
     """Everything that makes a student, besides its teacher."""
 
     name: str
+    """Of the run and of the bundle."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of new weights, augmentation and training: the same recipe makes the same student."""
     student: StudentShape
     start: str = ""
     """Hub name or folder of a pretrained encoder that a Whisper student starts from; empty: the teacher's."""
@@ -68,11 +70,15 @@ class DistilRecipe(Record):
     """
     augmentation: StudentAugmentation = StudentAugmentation()
     epochs: Annotated[int, Field(ge=1)] = 12
+    """Each draws one view of every utterance; the best on validation speakers is kept."""
     batch_s: Annotated[float, Field(gt=0)] = 96.0
     """Audio a batch, padding included."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """The highest; it falls as a cosine."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Of AdamW."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of the steps in which the learning rate rises."""
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the running mean of the weights, which is what is kept."""
 
