@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from edge.arrays import Matrix
-from edge.decoding.piped import Pump
+from edge.decoding.piped import Pump, pieces_of
 from edge.decoding.reader import Note
 from edge.decoding.tape import Tape
 from edge.decoding.wav import WavDecoder
@@ -40,7 +40,7 @@ class FfmpegDecoder:
         """
         program = shutil.which("ffmpeg")
         assert program, "is_installed() comes first"
-        pump = Pump(source) if isinstance(source, Tape) else None
+        pump = Pump(pieces_of(source), name) if isinstance(source, Tape) else None
         self.notes: list[Note] = []
         self._name = name
         self._hint = "" if isinstance(source, Path) else "; it may need the file itself, not a pipe"

@@ -142,7 +142,7 @@ def _stream_decoder(tape: Tape, found: Format, file: Path | None) -> Decoder:
     if found.decoder == "flac":
         return FlacDecoder(tape)
     if found.streams and found.decoder != "ffmpeg":
-        return PipedDecoder(tape)
+        return PipedDecoder(tape, found)
     if ffmpeg.is_installed():
         return ffmpeg.FfmpegDecoder(tape, tape.name)
     raise AudioFileError(f"{tape.name}: is {found.name}, {NEEDS_FFMPEG}; or convert it: … | {TO_PCM}")

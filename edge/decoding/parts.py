@@ -17,6 +17,8 @@ COUNT_SLACK = 2_400
 """Frames that an encoder's delay and padding may be, which its count has or has not."""
 TAG_BYTES = 128
 """Of ID3v1, behind an MP3."""
+FRAME_BYTES = 256
+"""Of an MP3's first frame, within which its length stands."""
 
 
 class Span(io.RawIOBase):
@@ -111,14 +113,19 @@ def _mpegs(file: BinaryIO, name: str) -> Iterator[Span]:
 
 
 def _counted_bytes(file: BinaryIO, at: int) -> int:
-    """Return the length of the MP3 at a place by the Xing or Info header in its first frame; 0: it has none."""
+    """Return the length of the MP3 at a place, its tag included; 0: it does not say."""
     file.seek(at)
     tag_bytes = id3_bytes(file.read(10))
     file.seek(at + tag_bytes)
-    frame = file.read(256)
+    counted = counted_bytes(file.read(FRAME_BYTES))
+    return tag_bytes + counted if counted else 0
+
+
+def counted_bytes(frame: bytes) -> int:
+    """Return the length of an MP3 by the Xing or Info header in its first frame; 0: it has none."""
     place = max(frame.find(b"Xing"), frame.find(b"Info"))
     if place < 0:
         return 0
     flags = int.from_bytes(frame[place + 4 : place + 8], "big")
     counted = frame[place + 12 if flags & 1 else place + 8 :][:4]
-    return tag_bytes + int.from_bytes(counted, "big") if flags & 2 else 0
+    return int.from_bytes(counted, "big") if flags & 2 else 0

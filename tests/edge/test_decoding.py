@@ -114,10 +114,11 @@ def test_recordings_in_one_file_are_read_one_after_the_other(kind: str, tmp_path
     (tmp_path / "one").write_bytes(one)
     (tmp_path / "joined").write_bytes(3 * one)
     samples, _ = read(open_audio(tmp_path / "one"))
-    joined, notes = read(open_audio(tmp_path / "joined"))
-    assert len(joined) == 3 * len(samples)
-    assert joined[len(samples) : 2 * len(samples)] == pytest.approx(samples, abs=1e-3)
-    assert notes == []
+    for reader in (open_audio(tmp_path / "joined"), open_stream(piped(3 * one), "-")):
+        joined, notes = read(reader)
+        assert len(joined) == 3 * len(samples)
+        assert joined[len(samples) : 2 * len(samples)] == pytest.approx(samples, abs=1e-3)
+        assert notes == []
 
 
 @pytest.mark.parametrize("kind", ["aiff", "au", "w64"])
@@ -128,9 +129,35 @@ def test_what_follows_and_is_not_read_is_said(kind: str, tmp_path: Path) -> None
             open_audio(tmp_path / "joined")
     else:
         assert reasons(read(open_audio(tmp_path / "joined"))[1]) == {"partial"}
-    for streamed in ("mp3", "ogg"):
-        _, notes = read(open_stream(piped(2 * encoded(streamed)), "-"))
-        assert reasons(notes) == {"partial"}
+    assert reasons(read(open_stream(piped(2 * encoded(kind)), "-"))[1]) == {"partial"}
+
+
+@pytest.mark.parametrize("kind", ["ogg", "mp3"])
+def test_what_stands_between_and_behind_joined_recordings_of_a_pipe(kind: str) -> None:
+    one = encoded(kind)
+    alone = len(read(open_stream(piped(one), "-"))[0])
+    tagged = b"ID3\4\0\0\0\0\1\0" + bytes(128) + one + b"TAG" + bytes(125) if kind == "mp3" else one
+    short = encoded(kind, STEREO[: len(STEREO) // 2])
+    joined, notes = read(open_stream(piped(tagged + short + tagged), "-"))
+    assert notes == []
+    assert len(joined) == 2 * alone + len(read(open_stream(piped(short), "-"))[0])
+    _, notes = read(open_stream(piped(one + encoded(kind, STEREO[:, :1]) + one), "-"))
+    assert notes == [Note("partial", "another recording follows at 1.5 s, in another format")]
+    if kind == "ogg":
+        cut, notes = read(open_stream(piped(one + one[: len(one) // 2]), "-"))
+        assert alone < len(cut) < 2 * alone
+        assert notes == [Note("partial", "breaks off: the mark of its end is missing")]
+    joined, notes = read(open_stream(piped(one + encoded("aiff")), "-"))
+    assert alone <= len(joined)
+    assert reasons(notes) == {"partial"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no list of open files")
+def test_a_chain_of_recordings_leaves_nothing_open() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    samples, _ = read(open_stream(piped(30 * encoded("ogg", STEREO[:2_000])), "-"))
+    assert len(samples) == 30 * 2_000
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_recording_in_another_format_ends_the_file_with_a_note(tmp_path: Path) -> None:
