@@ -25,9 +25,10 @@ REMEDIES = {
 
 
 class SqliteFile:
-    """One connection, for one thread, opened when first needed. A file that does not exist yet reads as empty.
+    """One connection, for one thread at a time, opened when first needed.
 
-    Deleted rows are overwritten. A file that is removed or replaced by another is noticed at the next use.
+    A file that does not exist yet reads as empty. One that is removed or replaced is noticed at the next use.
+    Deleted rows are overwritten.
     """
 
     schema: ClassVar[str]
@@ -155,9 +156,8 @@ class SqliteFile:
         return self._connection
 
     def _open(self, how: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?{how}", timeout=BUSY_S, isolation_level=None, uri=True
-        )
+        uri = f"{self.path.absolute().as_uri()}?{how}"
+        connection = sqlite3.connect(uri, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
         try:
             self._verify(connection)
         except BaseException:

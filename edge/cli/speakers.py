@@ -14,11 +14,13 @@ from edge.cli.kit.display import new_table, print_json, say, screen
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, with_settings
 from edge.cli.speaker_changes import Name, open_store
-from edge.errors import ModelError
+from edge.errors import AffectdError, ModelError
 
 if TYPE_CHECKING:
     from edge.bundle import Bundle
+    from edge.journal.journal import Extent
     from edge.people.roster import Dossier, Entry
+    from edge.people.store.person import Person
     from edge.settings import LoadedSettings
 
 STATES = {
@@ -86,14 +88,13 @@ def show(name: Name, *, loaded: LoadedSettings, json: Json = False, debug: Debug
         dossier = dossier_of(store, person, bundle) if bundle and not entry.trouble else None
     if entry.trouble:
         say(entry.trouble)
-    with open_journal(loaded, None) as journal:
-        said = journal.extent(person.id)
+    said = _said(person, loaded)
     if json:
-        print_json(_record(entry) | _details(dossier) | {"journal": said.rows})
+        print_json(_record(entry) | _details(dossier) | {"journal": said and said.rows})
         return
     facts = new_table("", "")
     facts.show_header = False
-    in_journal = {"journal": f"{said.rows} utterances since {said.first:%Y-%m-%d %H:%M}"} if said.first else {}
+    in_journal = {"journal": f"{said.rows} utterances since {_local(said.first)}"} if said and said.first else {}
     for key, value in (_facts(entry, dossier) | in_journal).items():
         facts.add_row(key, Text(value))
     screen().print(facts)
@@ -112,6 +113,16 @@ def _bundle(loaded: LoadedSettings) -> Bundle | None:
         return Bundle.load(loaded.settings.encoder.bundle_folder)
     except ModelError as error:
         say(f"the state of people is unknown: {error}")
+        return None
+
+
+def _said(person: Person, loaded: LoadedSettings) -> Extent | None:
+    """Return how much of what somebody said is in the journal; None where that cannot be read, after saying so."""
+    try:
+        with open_journal(loaded, None) as journal:
+            return journal.extent(person.id)
+    except AffectdError as error:
+        say(f"what is in the journal is unknown: {error}")
         return None
 
 

@@ -325,6 +325,8 @@ def test_a_damaged_journal_hinders_nobody_from_being_forgotten(call: Call, store
     path.write_bytes(damaged)
     with SpeakerStore.open(store) as opened:
         anna = opened.person("anna").id
+    assert call("speakers", "show", "anna", "--store", store) == 0
+    assert "what is in the journal is unknown" in capsys.readouterr().err
     assert call("speakers", "forget", "anna", "--yes", "--store", store) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"affectd: Anna is forgotten, but not in the journal: {path}: is damaged")

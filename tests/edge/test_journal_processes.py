@@ -123,6 +123,27 @@ def test_somebody_is_forgotten_while_it_runs(
     assert {entry.person for entry in rows(store)} <= {None}
 
 
+def test_it_is_switched_on_while_people_are_heard(
+    start: Start, call: Call, store: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    person = enrol(store, bundle, "Anna", anna)
+    config = tmp_path / "affectd.toml"
+    before = f'[encoder]\nbundle = "{bundle.folder}"\n[speakers]\nstore = "{store}"\nonly = ["Anna"]\ngate = 1\n'
+    config.write_text(before)
+    process = start("run", "--config", config, "--source", "-", "--json")
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(to_pcm(silence(1.0)))
+    process.stdin.flush()
+    assert b'"ready"' in process.stdout.readline()
+    config.write_text(f'{before}[[outputs]]\ntype = "journal"\n')
+    assert call("reload", "--pid", process.pid) == 0
+    process.communicate(to_pcm(np.concatenate([anna(1.5, 7), silence(1.0)]) / 4), timeout=HANGS_S)
+    assert process.returncode == 0
+    assert [entry.person for entry in rows(store) if entry.answer] == [person.id]
+
+
 def test_what_is_no_journal_ends_the_run_before_it_begins(
     start: Start, listening: tuple[object, ...], tmp_path: Path
 ) -> None:

@@ -47,7 +47,7 @@ def test_json_lines_are_flushed_one_by_one(tmp_path: Path) -> None:
         output.write(utterance(speaker=SpeakerMatch("Zoë 🎤", 0.9)))
         assert json.loads(path.read_bytes())["speaker"] == {"name": "Zoë 🎤", "score": 0.9}
         output.write(utterance(path="bad\udcff.wav"))
-    assert json.loads(path.read_bytes().splitlines()[1])["path"] == "bad\udcff.wav"
+    assert json.loads(path.read_bytes().splitlines()[1])["path"] == r"bad\udcff.wav"
 
 
 def test_rows_fit_eighty_columns_under_one_heading() -> None:

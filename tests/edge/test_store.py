@@ -3,6 +3,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -256,6 +257,11 @@ def test_traces_go_when_the_process_that_reads_them_ends(
     assert anna.id.encode() in every_byte(folder)
     with SpeakerStore.open(folder):
         assert anna.id.encode() not in every_byte(folder)
+
+
+def test_a_store_may_be_handed_to_another_thread(folder: Path, anna: Person) -> None:
+    with SpeakerStore.open(folder, readonly=True) as opened, ThreadPoolExecutor(1) as other:
+        assert other.submit(opened.people).result() == opened.people() == [anna]
 
 
 def test_traces_go_at_the_next_opening_after_a_kill(

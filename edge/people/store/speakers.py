@@ -25,7 +25,7 @@ KEPT_REVISIONS = 10
 
 
 class SpeakerStore:
-    """People, their enrolled clips and their voice profiles, for one thread.
+    """People, their enrolled clips and their voice profiles, for one thread at a time.
 
     Every change is on the disk when its method returns, and seen by other processes. Every method raises StoreError,
     with the file and a remedy, when the store is damaged or cannot be read or written, or its key is not the right one.
