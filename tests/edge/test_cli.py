@@ -195,13 +195,26 @@ def test_a_missing_onnxruntime_says_what_to_install(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "suggestion"), [(("anlyze", "x"), "'analyze'"), (("run", "--sorce", "x"), "--source")]
+    ("arguments", "said"),
+    [
+        ("anlyze x", "No such command 'anlyze' (did you mean 'analyze'?) (affectd --help)"),
+        ("RUN", "No such command 'RUN' (did you mean 'run'?) (affectd --help)"),
+        ("Config show", "No such command 'Config' (did you mean 'config'?) (affectd --help)"),
+        ("speakers Lst", "No such command 'Lst' (did you mean 'list'?) (affectd speakers --help)"),
+        ("rooms SHOW kitchen", "No such command 'SHOW' (did you mean 'show'?) (affectd rooms --help)"),
+        ("qwertz", "No such command 'qwertz' (affectd --help)"),
+        ("run --JSON", "No such option: --JSON (did you mean '--json'?) (affectd run --help)"),
+        ("run --Sorce=x", "No such option: --Sorce (did you mean '--source'?) (affectd run --help)"),
+        ("run --FAST", "No such option: --FAST (did you mean '--fast'?) (affectd run --help)"),
+        ("--VERSION", "No such option: --VERSION (did you mean '--version'?) (affectd --help)"),
+        ("-H", "No such option: -H (did you mean '-h'?) (affectd --help)"),
+    ],
 )
-def test_a_typing_error_suggests_the_nearest(
-    arguments: tuple[str, ...], suggestion: str, call: Call, capsys: pytest.CaptureFixture[str]
+def test_a_typing_error_suggests_the_nearest_in_any_case(
+    arguments: str, said: str, call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(*arguments) == 2
-    assert suggestion in capsys.readouterr().err
+    assert call(*arguments.split()) == 2
+    assert capsys.readouterr().err == f"affectd: {said}\n"
 
 
 @pytest.mark.parametrize(

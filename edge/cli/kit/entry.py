@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edge.cli.kit.streams import flush_output, open_streams
-from edge.errors import AffectdError, ExitCode, ModelError, OutputError, UsageError, one_line
+from edge.errors import AffectdError, ExitCode, ModelError, OutputError, UsageError, nearest, one_line
 
 if TYPE_CHECKING:
     from click import ClickException as ClickError
@@ -25,6 +26,7 @@ EXTRAS = {
     "affectd-export": "'affectd[train,cpu]'",
 }
 """What brings all that a program needs."""
+UNKNOWN_COMMAND = re.compile(r"No such command '(.*?)'(?=\.)", re.DOTALL)
 
 
 def set_debug(wanted: bool) -> None:
@@ -86,9 +88,7 @@ def _called(app: typer.Typer, name: str) -> int:
     except ClickError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # the help is out
             return ExitCode.USAGE
-        context = getattr(error, "ctx", None)
-        hint = f" ({context.command_path} --help)" if context else ""
-        raise UsageError(f"{error.format_message()}{hint}") from error
+        raise UsageError(_usage_message(error)) from error
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing in PACKAGES:
@@ -101,3 +101,20 @@ def _called(app: typer.Typer, name: str) -> int:
             raise
         where = "standard output cannot be written" if error.filename is None else os.fsdecode(error.filename)
         raise OutputError(f"{where}: {error.strerror}") from error
+
+
+def _usage_message(error: ClickError) -> str:
+    """Return what is wrong, the nearest command or option if there is none of that name, and where its help is."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return error.format_message()
+    unknown_command = UNKNOWN_COMMAND.match(error.message)
+    message = error.format_message()
+    if unknown_command:
+        commands = [name for name, command in context.command.commands.items() if not command.hidden]
+        message = unknown_command[0] + nearest(unknown_command[1], commands)
+    elif option := getattr(error, "option_name", None) if hasattr(error, "possibilities") else None:
+        parameters = [each for each in context.command.get_params(context) if not getattr(each, "hidden", False)]
+        options = [name for each in parameters for name in (*each.opts, *each.secondary_opts) if name.startswith("-")]
+        message = error.message + nearest(option, options)
+    return f"{message} ({context.command_path} --help)"
