@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from edge.errors import AffectdError, UsageError, one_line
 from edge.event import status, wall_clock
 from edge.model import Model
 from edge.model_facts import model_facts
-from edge.outputs import open_outputs
+from edge.outputs import Output, open_outputs
 from edge.settings import LoadedSettings
 from edge.summary import Summary
 
@@ -29,13 +29,16 @@ logger = logging.getLogger(__name__)
 class Daemon:
     """Listens until it is stopped, and meanwhile answers, pauses, follows its hours, and reads its settings again."""
 
-    def __init__(self, model: Model, loaded: LoadedSettings, json: bool) -> None:
+    def __init__(
+        self, model: Model, loaded: LoadedSettings, json: bool = False, more_outputs: Sequence[Output] = ()
+    ) -> None:
         """Open what may fail at once.
 
         Args:
             model: of these settings, loaded or not.
             loaded: that can be read ``again``.
             json: JSON lines are on standard output, whatever the settings have there.
+            more_outputs: than the settings name, for a program.
 
         Raises:
             UsageError: an output whose file holds something else.
@@ -47,15 +50,15 @@ class Daemon:
             {
                 "facts": lambda _: self._facts(),
                 "status": lambda _: self.status(),
-                "pause": self._pause,
-                "resume": self._resume,
+                "pause": lambda request: {"paused": self.pause(_source_of(request), _duration_of(request))},
+                "resume": lambda request: {"resumed": self.resume(_source_of(request))},
                 "reload": lambda _: self.reload(),
             }
         )
         self._engine = Engine(
             open_sources(settings),
             model.recognizer,
-            outputs,
+            [*outputs, *more_outputs],
             settings,
             [self._server.send],
             [entry.people for entry in entries],
@@ -85,6 +88,22 @@ class Daemon:
     def stop(self) -> None:
         """End it soon, with what was being said; from any thread or signal handler, and more than once."""
         self._engine.stop()
+
+    def pause(self, source: str | None = None, duration_s: float | None = None) -> list[str]:
+        """Hear nothing of a source, or of all, for so long, or until ``resume``; return their names. From any thread.
+
+        Raises:
+            UsageError: there is no such source.
+        """
+        names = self._engine.streams.pause(source, "paused" if duration_s is None else f"paused for {duration_s:g} s")
+        self._schedule.pause_for(source, duration_s)
+        return names
+
+    def resume(self, source: str | None = None) -> list[str]:
+        """Listen again; as ``pause``."""
+        names = self._engine.streams.go_on(source, "listening again")
+        self._schedule.pause_for(source, None)
+        return names
 
     def reload(self) -> dict[str, list[str]]:
         """Read the settings again, and go over to them; return which have changed. From any thread.
@@ -133,21 +152,6 @@ class Daemon:
         recognizer = self._engine.workload.model.recognizer
         return model_facts(recognizer.bundle, recognizer.settings, recognizer.encoder.provider).model_dump()
 
-    def _pause(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        source, duration_s = _source_of(request), request.get("for_s")
-        if duration_s is not None and not (isinstance(duration_s, (int, float)) and duration_s > 0):
-            raise UsageError(f"for_s is a number of seconds, not {duration_s!r}")
-        why = "paused" if duration_s is None else f"paused for {duration_s:g} s"
-        names = self._engine.streams.pause(source, why)
-        self._schedule.pause_for(source, duration_s)
-        return {"paused": names}
-
-    def _resume(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        source = _source_of(request)
-        names = self._engine.streams.go_on(source, "listening again")
-        self._schedule.pause_for(source, None)
-        return {"resumed": names}
-
     def _reload(self) -> list[str]:
         if self._loaded.again is None:
             raise UsageError("these settings are from nowhere that could be read again")
@@ -179,3 +183,10 @@ def _source_of(request: Mapping[str, Any]) -> str | None:
     if source is not None and not isinstance(source, str):
         raise UsageError(f"source is the name of one, or null for all, not {source!r}")
     return source
+
+
+def _duration_of(request: Mapping[str, Any]) -> float | None:
+    duration_s = request.get("for_s")
+    if duration_s is not None and not (isinstance(duration_s, (int, float)) and 0 < duration_s < float("inf")):
+        raise UsageError(f"for_s is a number of seconds, not {duration_s!r}")
+    return duration_s
