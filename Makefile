@@ -64,7 +64,7 @@ check: .venv-dev/installed ## Lint, check the format, the types and who imports 
 docs: .venv-dev/installed ## Write docs/api.md, docs/recipe.md and docs/events.schema.json from the code.
 	@.venv-dev/bin/python -m docs.generate
 
-soak: .venv-dev/installed ## Run a daemon under faults on a fast clock for ten minutes; ARGS="--hours 12 --speed 60".
+soak: .venv-dev/installed ## Run a daemon under faults on a fast clock for ten minutes; ARGS="--hours 12".
 	@PYTHONPATH=tests .venv-dev/bin/python -m soak $(ARGS)
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import sqlite3
 import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,8 +59,8 @@ class Course:
 def main() -> int:
     """Run, report, and return 0 if all that must be true is."""
     arguments = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    arguments.add_argument("--hours", type=float, default=10.0, help="of the world's clock")
-    arguments.add_argument("--speed", type=float, default=60.0, help="of that clock")
+    arguments.add_argument("--hours", type=float, default=6.0, help="of the world's clock")
+    arguments.add_argument("--speed", type=float, default=36.0, help="of that clock")
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "soak", help="folder of the report")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="affectd-soak-") as folder:
@@ -109,7 +111,10 @@ def soak(hours: float, speed: float, folder: Path) -> dict[str, Any]:
 def settings_of(folder: Path, number: int) -> Settings:
     """Return one of the settings that the daemon goes over to and fro."""
     names = ["kitchen", "hall", FLOODED, *(["yard"] if number == 1 else [])]
-    outputs = [{"type": "json", "path": str(folder / "events.jsonl")}]
+    outputs = [
+        {"type": "json", "path": str(folder / "events.jsonl")},
+        {"type": "journal", "path": str(folder / "journal.db")},
+    ]
     outputs += [{"type": "csv", "path": str(folder / "table.csv")}] if number == 1 else []
     return Settings.model_validate(
         {
@@ -154,6 +159,10 @@ def collected(
     for name, count in ((str(folder / "events.jsonl"), written), ("slow", slow.events)):
         if count + lost.get(name, 0) != ledger.events:
             wrong.append(f"{name}: {count} events and {lost.get(name, 0)} lost, of {ledger.events}")
+    with closing(sqlite3.connect(folder / "journal.db")) as journal:
+        (kept,) = journal.execute("SELECT count(*) FROM events WHERE fact = 'utterance'").fetchone()
+        if kept != ledger.ended["utterance"]:
+            wrong.append(f"the journal has {kept} of {ledger.ended['utterance']} utterances")
     audio = []
     for source in course.status["sources"]:
         delivered_s = sum(device.delivered_s for device in world.devices if device.name == source["name"])

@@ -73,7 +73,7 @@ class Faults:
             Fault(
                 "disk full", 420, 20, lambda: setattr(Disk, "is_full", True), lambda: setattr(Disk, "is_full", False)
             ),
-            Fault("slow consumer", 660, 120, slow.flows.clear, slow.flows.set),
+            Fault("slow consumer", 3_300, 1_500, slow.flows.clear, slow.flows.set),
             Fault("settings read again", 780, 0, lambda: change(self.happened["settings read again"])),
             Fault("paused", 1_140, 60, lambda: daemon.pause("hall"), lambda: daemon.resume("hall")),
             Fault("clock set", 1_020, 300, self._set_clock, self._set_clock_right),

@@ -25,8 +25,9 @@ on a clock that runs {speed:g} times as fast as ours, and fail on it. An outage 
 
 MUST = """\
 What must be, or the command fails: every id ends once, and its revisions count up; each output has all events but those
-it counts as lost, and each line of the file on the disk that fills is whole; audio that a source delivered was heard, or
-is counted as lost; the last tenth's memory is within 5 % of the second's; there are no more threads and descriptors.
+it counts as lost, and each line of the file on the disk that fills is whole; the journal has every utterance, whatever
+the clock said; audio that a source delivered was heard, or is counted as lost; the last tenth's memory is within 5 % of
+the second's; there are no more threads and descriptors.
 
 ![Resident memory](soak.png)"""
 
