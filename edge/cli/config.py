@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.text import Text
 
-from edge.cli.kit.display import new_table, print_json, screen
+from edge.cli.kit.display import new_table, print_json, print_table
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, with_settings
 
@@ -44,7 +44,7 @@ def show(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) ->
             name,
             Text(json_format.dumps(row["value"])),
             Text(row["origin"]),
-            Text(row["description"].replace("``", "")),
+            Text(" ".join(row["description"].replace("`", "").split())),
             style="" if row["origin"] == "default" else "bold",
         )
-    screen().print(table)
+    print_table(table)

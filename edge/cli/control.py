@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from edge.cli.kit.display import new_table, print_json, say, screen
+from edge.cli.kit.display import new_table, print_json, print_table, say
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json
 from edge.errors import UsageError
@@ -39,12 +39,12 @@ def status(*, pid: Pid = None, json: Json = False, debug: Debug = False) -> None
     table.show_header = False
     for name, value in _rows(facts):
         table.add_row(name, Text(value))
-    screen().print(table)
+    print_table(table)
     sources = new_table("source", "state", "heard", "lost", "paused")
     for source in facts["sources"]:
         times = (f"{source[key]:.0f} s" for key in ("audio_s", "lost_s", "paused_s"))
         sources.add_row(Text(source["name"]), source["state"], *times)
-    screen().print(sources)
+    print_table(sources)
 
 
 @app.command(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
-from edge.cli.kit.display import new_table, print_json, screen
+from edge.cli.kit.display import new_table, print_json, print_table
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, with_settings
 
@@ -41,5 +41,5 @@ def doctor(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) 
         table = new_table("", "check", "found")
         for check in checks:
             table.add_row(Text(*marks[check.verdict]), check.name, Text(check.found))
-        screen().print(table)
+        print_table(table)
     raise typer.Exit(int(any(check.verdict is Verdict.BROKEN for check in checks)))

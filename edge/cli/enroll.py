@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from edge.cli.kit.display import confirmed, new_table, say, screen
+from edge.cli.kit.display import confirmed, new_table, print_table, say
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, with_settings
 from edge.cli.kit.signals import stop_on_signals
@@ -181,4 +181,4 @@ def _report(enrolled: Enrolled, bundle: Bundle, as_json: bool) -> None:
             str(enrolled.revision or "unchanged"),
             str(len(enrolled.doubts)),
         )
-        screen().print(table)
+        print_table(table)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from edge.cli.kit.display import confirmed, new_table, print_json, say, screen
+from edge.cli.kit.display import confirmed, new_table, print_json, print_table, say
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, Yes, with_settings
 from edge.errors import ModelError, StoreError, UsageError, nearest, printable
@@ -52,7 +52,7 @@ def list_(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -
         for record in records:
             facts = _facts(record)
             table.add_row(*(Text(facts[column]) for column in COLUMNS))
-        screen().print(table)
+        print_table(table)
 
 
 @app.command(epilog=examples("affectd rooms show 'USB Audio'"))
@@ -72,7 +72,7 @@ def show(name: Name, *, loaded: LoadedSettings, json: Json = False, debug: Debug
         table.show_header = False
         for key, value in _facts(record).items():
             table.add_row(key, Text(value))
-        screen().print(table)
+        print_table(table)
 
 
 @app.command(epilog=examples("affectd rooms reset 'USB Audio' --yes", "affectd rooms reset --all"))

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edge.cli import speaker_changes
 from edge.cli.journal_options import open_journal
-from edge.cli.kit.display import new_table, print_json, say, screen
+from edge.cli.kit.display import new_table, print_json, print_table, say
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, with_settings
 from edge.cli.speaker_changes import Name, open_store
@@ -72,7 +72,7 @@ def list_(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -
                 _refinement(entry),
                 _state(entry),
             )
-        screen().print(table)
+        print_table(table)
 
 
 @app.command(epilog=examples("affectd speakers show anna"))
@@ -97,12 +97,12 @@ def show(name: Name, *, loaded: LoadedSettings, json: Json = False, debug: Debug
     in_journal = {"journal": f"{said.rows} utterances since {_local(said.first)}"} if said and said.first else {}
     for key, value in (_facts(entry, dossier) | in_journal).items():
         facts.add_row(key, Text(value))
-    screen().print(facts)
+    print_table(facts)
     if dossier and dossier.revisions:
         revisions = new_table("revision", "made", "reason")
         for number, profile in dossier.revisions.items():
             revisions.add_row(str(number), _local(profile.created_at), Text(profile.reason))
-        screen().print(revisions)
+        print_table(revisions)
 
 
 def _bundle(loaded: LoadedSettings) -> Bundle | None:
