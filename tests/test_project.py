@@ -87,7 +87,7 @@ def imported(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("edge", ("cpu", "mic")),
+        ("edge", ("cpu", "mic", "web")),
         ("calibrate", ("train", "cpu")),
         ("export/cli", ("train", "cpu")),
         ("export/bundle", ("train", "cpu")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from edge.capture.address import is_address, parse_address
 from edge.capture.base import Block, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
@@ -12,19 +13,28 @@ from edge.capture.microphone import Microphone
 from edge.capture.pcm import PcmSource
 from edge.capture.persistent import PersistentSource
 from edge.capture.pipe import Pipe
+from edge.capture.sockets import SocketSource
+from edge.capture.websocket import WebSocketSource
+from edge.errors import UsageError
 from edge.folders import expanded
 from edge.settings import CaptureSettings, Settings, SourceSettings
 
 
 def open_source(settings: CaptureSettings, patient: bool = False) -> Source:
-    """Return the source that the settings name: ``mic``, a path, or ``-`` for standard input.
+    """Return the source that the settings name: ``mic``, an address, a path, or ``-`` for standard input.
 
-    A microphone is opened again whenever it goes away; ``patient``, also one that is not there at first.
+    A microphone is opened again whenever it goes away; ``patient``, also one that is not there at first, as an address
+    that is still in use.
 
     With ``realtime`` a source does not wait for its consumer: what does not fit in the queue is lost and counted.
+
+    Raises:
+        UsageError: an address that is wrong, or open to other machines without a token.
     """
     if settings.source == "mic":
         return PersistentSource(Microphone(settings.device, settings.queue_s), patient)
+    if is_address(settings.source):
+        return PersistentSource(_client_source(settings), patient)
     source: Source
     if settings.source == "-":
         source = PcmSource(Pipe(), settings.rate_hz, realtime=settings.realtime)
@@ -33,6 +43,15 @@ def open_source(settings: CaptureSettings, patient: bool = False) -> Source:
     else:
         source = FileSource(path, settings.realtime)
     return LiveSource(source, settings.queue_s) if settings.realtime else source
+
+
+def _client_source(settings: CaptureSettings) -> Source:
+    address = parse_address(settings.source)
+    if address.scheme != "ws":
+        return SocketSource(address, settings.rate_hz, settings.queue_s)
+    if not (address.is_local or settings.token):
+        raise UsageError(f"source {address}: other machines reach it, so that it needs a token: set its key token")
+    return WebSocketSource(address, settings.rate_hz, settings.queue_s, settings.token, settings.origins)
 
 
 def open_sources(settings: Settings) -> list[Source]:

@@ -1,6 +1,6 @@
 """Decoding: files, pipes and streams become blocks of channels, whole, or with a note of what is missing."""
 
-from edge.decoding.open import AUDIO_EXTENSIONS, FFMPEG_EXTENSIONS, open_audio, open_stream
+from edge.decoding.open import AUDIO_EXTENSIONS, FFMPEG_EXTENSIONS, open_audio, open_stream, raw_stream
 from edge.decoding.reader import PEAK_LIMIT, RATES_HZ, AudioReader, Note
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "Note",
     "open_audio",
     "open_stream",
+    "raw_stream",
 ]

@@ -86,6 +86,11 @@ def open_stream(stream: Stream, name: str, rate_hz: int | None = None) -> AudioR
     return AudioReader(RawDecoder(tape, rate_hz), name, nothing)
 
 
+def raw_stream(stream: Stream, name: str, rate_hz: int) -> AudioReader:
+    """Open a stream of 16-bit mono PCM, whatever it begins like; see ``open_stream``."""
+    return AudioReader(RawDecoder(Tape(stream, name), rate_hz), name, "nothing arrives")
+
+
 def _file_decoder(path: Path, name: str) -> Decoder:
     tape = Tape(path.open("rb"), name)
     found = recognised(tape)

@@ -36,12 +36,18 @@ class CaptureSettings(Section):
     """Where audio comes from and how much of it may wait."""
 
     source: str = "mic"
-    """``mic``, a path to an audio file or a named pipe, or ``-`` for standard input: raw 16-bit mono PCM, unless it
-    begins like a WAV, FLAC, MP3, Ogg or another audio file."""
+    """``mic``, a path to an audio file or a named pipe, ``-`` for standard input, or an address at which to wait for
+    somebody who sends: ``tcp://127.0.0.1:7000``, ``unix:/run/user/1000/hall.sock``, ``ws://127.0.0.1:7001/hall``. What
+    comes is raw 16-bit mono PCM, unless it begins like a WAV, FLAC, MP3, Ogg or another audio file."""
     device: str = ""
     """Microphone name (or part of it) or index, see ``affectd devices``; empty is the system default."""
     rate_hz: Annotated[int, Field(ge=8_000, le=192_000)] = 16_000
-    """Sample rate of the raw PCM on standard input; files, streams with a header and microphones know their own."""
+    """Sample rate of raw PCM; files, streams with a header and microphones know their own."""
+    token: str = ""
+    """What a WebSocket client has to send, as `?token=`; needed where other machines reach the address."""
+    origins: Names = ()
+    """Web pages that may send to a WebSocket, as `https://example.org`, separated by commas; no others may. Programs
+    have no origin."""
     realtime: bool = True
     """Play files at the speed of their own clock, and never let standard input wait; false reads as fast as possible
     and loses nothing."""

@@ -29,8 +29,9 @@ Json = Annotated[bool, OutputOption("--json", help="JSON also on a terminal.")]
 Source = Annotated[
     str | None,
     SourceOption(
-        help="mic, an audio file, or - for standard input: raw 16-bit mono PCM, or WAV, FLAC, MP3, Ogg …",
-        metavar="mic|PATH|-",
+        help="mic, an audio file, - for standard input (raw 16-bit mono PCM, or WAV, FLAC, MP3, Ogg …), or an address "
+        "to wait at: tcp://…, unix:…, ws://….",
+        metavar="mic|PATH|-|ADDRESS",
         show_default="mic",
     ),
 ]
