@@ -15,6 +15,7 @@ from edge.calibration import CalibratedModel
 from edge.capture import Source
 from edge.event import EARLY, Event, status
 from edge.hearing import Hearing
+from edge.memory import give_back
 from edge.meter import Meter
 from edge.outputs import Output, Outputs, can_refresh
 from edge.recognizer import Recognizer
@@ -146,6 +147,7 @@ class Engine:
                 stream.segment_with(new_segmenter(model.recognizer, settings))
         self._settings = settings
         self.workload.use(model)
+        give_back()
         self._queue.max_utterances = settings.encoder.queue_utterances
         self._queue.max_batch = settings.encoder.max_batch
 

@@ -184,4 +184,17 @@ def test_make_lists_its_verbs() -> None:
         pytest.skip("make is not installed")
     listing = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     verbs = [line.split()[1] for line in listing.stdout.splitlines()]
-    assert verbs == ["help", "system", "run", "test", "quick", "check", "docs", "bench", "default", "nano", "clean"]
+    assert verbs == [
+        "help",
+        "system",
+        "run",
+        "test",
+        "quick",
+        "check",
+        "docs",
+        "soak",
+        "bench",
+        "default",
+        "nano",
+        "clean",
+    ]

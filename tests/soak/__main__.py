@@ -27,6 +27,8 @@ from soak.ledger import Counting, Ledger, descriptors, resident_mb, threads
 from soak.report import write_report
 from soak.world import FLOODED, ROOT, Clock, World
 
+PASSING = "yard"
+"""A source that comes and goes."""
 IN_FLIGHT_S = 5.0
 """Audio of a source that may be on its way when it is counted."""
 SAMPLES = 100
@@ -110,7 +112,7 @@ def soak(hours: float, speed: float, folder: Path) -> dict[str, Any]:
 
 def settings_of(folder: Path, number: int) -> Settings:
     """Return one of the settings that the daemon goes over to and fro."""
-    names = ["kitchen", "hall", FLOODED, *(["yard"] if number == 1 else [])]
+    names = ["kitchen", "hall", FLOODED, *([PASSING] if number == 1 else [])]
     outputs = [
         {"type": "json", "path": str(folder / "events.jsonl")},
         {"type": "journal", "path": str(folder / "journal.db")},
@@ -165,6 +167,8 @@ def collected(
             wrong.append(f"the journal has {kept} of {ledger.ended['utterance']} utterances")
     audio = []
     for source in course.status["sources"]:
+        if source["name"] == PASSING:
+            continue
         delivered_s = sum(device.delivered_s for device in world.devices if device.name == source["name"])
         accounted_s = source["audio_s"] + (source["lost_s"] if source["name"] == FLOODED else 0)
         audio.append(
