@@ -62,10 +62,20 @@ def profile(
     ] = False,
     duration: Annotated[
         float | None,
-        MeasurementOption(help="How long to watch.", metavar="SECONDS", min=0, show_default="until Ctrl-C"),
+        MeasurementOption(
+            help="How long to watch.", metavar="SECONDS", min=0, show_default="until Ctrl-C; 20 for --streams"
+        ),
     ] = None,
     sweep: Annotated[bool, MeasurementOption("--sweep", help="Find the best settings for this machine.")] = False,
     overhead: Annotated[bool, MeasurementOption("--overhead", help="Measure what profiling itself costs.")] = False,
+    streams: Annotated[
+        str | None,
+        MeasurementOption(
+            help="How many sources does one core serve? Numbers to try, each for --duration.",
+            metavar="N,N",
+            show_default="none",
+        ),
+    ] = None,
     batches: Annotated[str, MeasurementOption(help="Utterances per inference.", metavar="N,N")] = "1,8",
     rounds: Annotated[
         int, MeasurementOption(help="Everything is measured in turn, this often; cold starts too.", min=1)
@@ -117,17 +127,14 @@ def profile(
         "encoder.bundle": bundle[0] if bundle else None,
         "encoder.provider": provider,
     }
-    try:
-        sizes = tuple(sorted({int(size) for size in batches.split(",")}))
-    except ValueError:
-        raise UsageError(f"--batches {batches!r} is not numbers separated by commas") from None
     request = ProfileRequest(
         arguments=tuple(arguments or ()),
         attach=attach,
         duration_s=duration,
         sweep=sweep,
         overhead=overhead,
-        batches=sizes,
+        streams=_numbers("--streams", streams) if streams is not None else (),
+        batches=_numbers("--batches", batches),
         rounds=rounds,
         plays=plays,
         json=json,
@@ -138,6 +145,13 @@ def profile(
         bundles=tuple(bundle or ()),
     )
     _profile(request, load(config, set_, options).settings)
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(number) for number in text.split(",")}))
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is not numbers separated by commas") from None
 
 
 def _profile(request: ProfileRequest, settings: Settings) -> None:

@@ -54,6 +54,12 @@ def peak_mb(pid: int) -> float | None:
     return int(kilobytes.split()[0]) / 1024 if kilobytes else None
 
 
+def resident_mb() -> float:
+    """Return the resident memory of this process, in MB; 0 where there is no /proc."""
+    kilobytes = _field(Path("/proc/self/status"), "VmRSS")
+    return int(kilobytes.split()[0]) / 1024 if kilobytes else 0.0
+
+
 def _cpu() -> str:
     if model := _field(Path("/proc/cpuinfo"), "model name"):
         return model

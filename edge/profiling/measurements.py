@@ -18,9 +18,9 @@ from edge.records import Record, first_problem
 SCHEMA = 1
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-Part = Literal["pipeline", "direct", "start", "sweep", "overhead"]
+Part = Literal["pipeline", "direct", "start", "sweep", "overhead", "streams"]
 """From a replayed or attached pipeline, from the stages called directly, from fresh processes, of a candidate setting,
-or of the profiler itself."""
+of the profiler itself, or of many sources at once."""
 Samples = Annotated[tuple[float, ...], Field(min_length=1)]
 Key = tuple[str, str, float | None, int | None]
 
@@ -34,6 +34,8 @@ class Row(Record):
     """None: all lengths together."""
     batch: int | None = None
     """Utterances per inference; None where batches form by themselves, or are not a matter."""
+    sources: int | None = None
+    """That were listened to at once, where that is the matter."""
     unit: Literal["ms", "MB"] = "ms"
     audio_s: float | None = None
     """Audio that all the samples together are about; None for waiting, which no faster machine would shorten."""
@@ -99,7 +101,7 @@ class Profile(Record):
     schema_version: Literal[1] = 1
     time: str
     """Wall clock, ISO 8601."""
-    mode: Literal["replay", "attached", "sweep", "overhead"]
+    mode: Literal["replay", "attached", "sweep", "overhead", "streams"]
     machine: Machine
     model: ModelFacts
     audio: tuple[str, ...] = ()

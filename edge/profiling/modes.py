@@ -27,11 +27,15 @@ from edge.profiling.request import ProfileRequest
 from edge.profiling.sensors import Sensors
 from edge.profiling.stages import pipeline_rows
 from edge.profiling.startup import start_rows
+from edge.profiling.streams import measure_streams
 from edge.profiling.trace import trace_replay
 from edge.providers import PROVIDERS
 from edge.recognizer import Recognizer
 from edge.settings import Settings
 from edge.timing import Timing
+
+STREAMS_S = 20.0
+"""Of each number of sources, unless a duration is given."""
 
 
 def measure(request: ProfileRequest, settings: Settings, progress: Progress) -> Profile:
@@ -41,7 +45,12 @@ def measure(request: ProfileRequest, settings: Settings, progress: Progress) -> 
         UsageError: no such ``affectd run`` to attach to, or a file that cannot be written.
         AffectdError: what the pipeline itself raises, see ``edge.engine``.
     """
-    modes = ((request.attach, _attached), (request.sweep, _swept), (request.overhead, _overhead))
+    modes = (
+        (request.attach, _attached),
+        (request.sweep, _swept),
+        (request.overhead, _overhead),
+        (bool(request.streams), _many),
+    )
     mode = next((mode for wanted, mode in modes if wanted), _replayed)
     with Sensors() as sensors:
         found = mode(request, settings, progress)
@@ -155,6 +164,23 @@ def _overhead(request: ProfileRequest, settings: Settings, progress: Progress) -
         audio=tuple(encodable(file.name) for file in files),
         rows=tuple(rows),
         notes=(note,),
+    )
+
+
+def _many(request: ProfileRequest, settings: Settings, progress: Progress) -> Profile:
+    bundle = Bundle.load(settings.encoder.bundle_folder)
+    duration_s = STREAMS_S if request.duration_s is None else request.duration_s
+    with recordings([Path(argument) for argument in request.arguments]) as files:
+        rows, notes, provider = measure_streams(request.streams, duration_s, files, bundle, settings, progress)
+        names = tuple(encodable(file.name) for file in files)
+    return Profile(
+        time=wall_clock(),
+        mode="streams",
+        machine=this_machine(),
+        model=model_facts(bundle, settings.encoder, provider),
+        audio=names,
+        rows=tuple(rows),
+        notes=tuple(notes),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edge.markup import element, text
 from edge.profiling.compare import Comparison
 from edge.profiling.measurements import Profile
-from edge.profiling.plots import length_plot, share_plot, spread_plot
+from edge.profiling.plots import length_plot, share_plot, spread_plot, streams_plot
 from edge.profiling.tables import TextTable, comparison_table, facts_table, profile_tables
 
 STYLE = """
@@ -52,6 +52,8 @@ def _figures(profile: Profile) -> list[str]:
         "Encoder, milliseconds per utterance over its padded length; bars reach up to p90.": length_plot(
             [row for row in profile.of("direct") if row.stage == "encoder"]
         ),
+        "Live sources on one core, each talking half of the time: from the end of the silence that ends an utterance "
+        "to its final event.": streams_plot(profile.of("streams")),
     }
     return [element("figure", plot, element("figcaption", text(caption))) for caption, plot in plots.items() if plot]
 

@@ -78,3 +78,17 @@ def share_plot(rows: Sequence[Row]) -> str:
         colour = svg.COLOURS[index % len(svg.COLOURS)]
         parts += [svg.path(steps, colour), svg.legend(index, row.name, colour)]
     return svg.plot("Share of utterances answered within a time", parts, svg.HEIGHT + 36)
+
+
+def streams_plot(rows: Sequence[Row]) -> str:
+    """Return the time of the final event over the number of sources, p50 and p99."""
+    shown = [row for row in rows if row.sources and row.stage.startswith("final")]
+    if not shown:
+        return ""
+    most, longest_ms = max(row.sources or 0 for row in shown), max(row.quantile(0.99) for row in shown)
+    x, y = svg.linear(most, svg.LEFT, svg.WIDTH - svg.RIGHT), svg.linear(longest_ms, svg.HEIGHT, svg.TOP)
+    parts = svg.axes(x, y, most, longest_ms, "", "ms")
+    for index, (name, share) in enumerate((("p50", 0.5), ("p99", 0.99))):
+        points = [(x(row.sources or 0), y(row.quantile(share))) for row in shown]
+        parts += [svg.path(points, svg.COLOURS[index]), svg.legend(index, name, svg.COLOURS[index])]
+    return svg.plot("Final event over the number of sources", parts, svg.HEIGHT + 36)

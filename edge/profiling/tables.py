@@ -13,6 +13,7 @@ TITLES = {
     "pipeline": "Pipeline: from the end of speech to the event",
     "direct": "Lengths and batches: each stage by itself, ms per inference",
     "sweep": "Settings: ms per inference of the encoder",
+    "streams": "Live sources on one core that talk half of the time: the answer, and the final event, silence apart",
     "overhead": "The profiler itself: CPU time with (on) and without (off), and telling of one utterance",
 }
 MEANINGS = {
