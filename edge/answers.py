@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edge.calibration import CalibratedModel, Calibration
+from edge.debug_audio import DebugAudio
 from edge.errors import AffectdError
 from edge.event import Event, EventType, StatusReason, status, wall_clock
 from edge.people.conversation import Recognition
@@ -39,12 +40,19 @@ class _Answer:
 class Answers:
     """For the thread that recognises. An answer is computed once, and learnt from only when the utterance is over."""
 
-    def __init__(self, workload: Workload, streams: Streams, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        streams: Streams,
+        observers: Sequence[Observer],
+        debug_audio: DebugAudio | None = None,
+    ) -> None:
         self.utterances = self.skipped = 0
         """How many are over."""
         self.latencies_ms: deque[tuple[float, float]] = deque(maxlen=SUMMARY_UTTERANCES)
         """From the end of speech to the final event and to the answer, of the latest."""
         self._workload, self._streams, self._observers = workload, streams, list(observers)
+        self._debug_audio = debug_audio
         self._news: dict[Household, str] = {}
         """What was said last about the people."""
         self._answers: dict[int, _Answer] = {}
@@ -103,6 +111,8 @@ class Answers:
     def _end(self, utterance: Utterance) -> Iterator[Event]:
         """Say the last provisional answer once more, now that it is final, and learn from it."""
         self._workload.finish(utterance)
+        if self._debug_audio:
+            self._debug_audio.write(utterance)
         answer = self._answers.pop(utterance.id, None)
         if answer is None:
             self.skipped += 1

@@ -13,6 +13,7 @@ import numpy as np
 from edge.answers import Answers
 from edge.calibration import CalibratedModel
 from edge.capture import Source
+from edge.debug_audio import DebugAudio
 from edge.event import EARLY, Event, status
 from edge.hearing import Hearing
 from edge.memory import give_back
@@ -46,6 +47,7 @@ class Engine:
         bound_to: Sequence[tuple[str, ...]] = (),
         report_s: Sequence[float] = (),
         heartbeat: Callable[[], None] = lambda: None,
+        debug_audio: DebugAudio | None = None,
     ) -> None:
         """Prepare.
 
@@ -60,6 +62,7 @@ class Engine:
                 without any, that holds for all.
             report_s: for each source ``capture.report_s``; without any, that holds for all.
             heartbeat: called by the thread that recognises, between two batches and several times a second.
+            debug_audio: writes what is said to files; None, as a rule.
         """
         self._settings, self._heartbeat = settings, heartbeat
         self._meters: list[Meter] | None = [] if any(map(can_refresh, outputs)) else None
@@ -67,7 +70,7 @@ class Engine:
         self.streams = Streams(self._queue, self._ready)
         self._ids = count(1)
         self.workload = Workload(CalibratedModel(recognizer, settings), self.streams)
-        self._answers = Answers(self.workload, self.streams, observers)
+        self._answers = Answers(self.workload, self.streams, observers, debug_audio)
         can_wait = all(source.can_wait for source in sources)
         self.outputs = Outputs(outputs, can_wait, self._report, meters=self._meters)
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli.kit.display import say
 from edge.cli.kit.entry import examples
-from edge.cli.kit.options import Debug, Json, with_settings
+from edge.cli.kit.options import Debug, Json, OutputOption, with_settings
 from edge.cli.kit.signals import reload_on_hangup, stop_on_signals
 
 if TYPE_CHECKING:
@@ -28,7 +30,21 @@ app = typer.Typer()
     )
 )
 @with_settings("source", "rate", "realtime", "device", "speaker", "store", "bundle", "provider")
-def run(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> None:
+def run(
+    *,
+    loaded: LoadedSettings,
+    debug_audio: Annotated[
+        Path | None,
+        OutputOption(
+            help="Write each utterance into this folder, as WAV: to find faults, and with the consent of everybody who "
+            "is heard. Otherwise no audio is written.",
+            metavar="DIR",
+            show_default="none",
+        ),
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Listen, and report how each utterance sounded: provisionally in a pause, finally when it is over. Ctrl-C ends it.
 
     A table on a terminal, JSON lines (one event per line) in a pipe or with --json. While it runs, affectd status says
@@ -37,6 +53,8 @@ def run(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -> 
     from edge.daemon.daemon import Daemon
     from edge.model import open_model
 
-    daemon = Daemon(open_model(loaded.settings), loaded, json)
+    if debug_audio:
+        say(f"every utterance is written to {debug_audio}")
+    daemon = Daemon(open_model(loaded.settings), loaded, json, debug_audio=debug_audio)
     with stop_on_signals(daemon.stop), reload_on_hangup(daemon.reload):
         print(f"affectd: {daemon.run()}", file=sys.stderr)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from edge.capture import open_sources
@@ -14,6 +15,7 @@ from edge.daemon.control import ControlServer
 from edge.daemon.notify import Notifier
 from edge.daemon.reload import Running
 from edge.daemon.schedule import Schedule
+from edge.debug_audio import DebugAudio
 from edge.engine import Engine
 from edge.errors import AffectdError, UsageError, one_line
 from edge.event import status, wall_clock
@@ -30,7 +32,12 @@ class Daemon:
     """Listens until it is stopped, and meanwhile answers, pauses, follows its hours, and reads its settings again."""
 
     def __init__(
-        self, model: Model, loaded: LoadedSettings, json: bool = False, more_outputs: Sequence[Output] = ()
+        self,
+        model: Model,
+        loaded: LoadedSettings,
+        json: bool = False,
+        more_outputs: Sequence[Output] = (),
+        debug_audio: Path | None = None,
     ) -> None:
         """Open what may fail at once.
 
@@ -39,6 +46,7 @@ class Daemon:
             loaded: that can be read ``again``.
             json: JSON lines are on standard output, whatever the settings have there.
             more_outputs: than the settings name, for a program.
+            debug_audio: folder to which every utterance is written as a file; None, as a rule.
 
         Raises:
             UsageError: an output whose file holds something else.
@@ -64,6 +72,7 @@ class Daemon:
             [entry.people for entry in entries],
             [entry.report_s for entry in entries],
             self._heartbeat,
+            DebugAudio(debug_audio) if debug_audio else None,
         )
         self._running = Running(self._engine, settings, outputs, json)
         self._loaded = loaded
