@@ -280,3 +280,34 @@ def test_a_terminal_that_is_closed_ends_it_as_ever(
         _, status = os.waitpid(pid, 0)
         os.close(terminal)
         assert (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGHUP) is not is_ignored
+
+
+def test_who_is_killed_starts_again_with_its_rooms(
+    start: Start,
+    call: Call,
+    pipes: list[Path],
+    conversation: Conversation,
+    bundle_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "affectd.toml"
+    entries = f'[encoder]\nbundle = "{bundle_folder}"\n[[sources]]\nsource = "{pipes[0]}"\n'
+    config.write_text(f'{entries}[[outputs]]\ntype = "journal"\n[[outputs]]\ntype = "json"\n')
+    for round_ in (1, 2):
+        service = Service(start("run", "--config", config, without_terminal=True))
+        stop = threading.Event()
+        feed(pipes[0], conversation.samples, stop)
+        service.wait_for(is_utterance, 3)
+        if round_ == 1:
+            service.process.kill()
+            service.process.wait(PATIENCE_S)
+        else:
+            assert service.of("utterance", "hall")[0]["room"] > 0, "what is known of the room was kept"
+            service.end()
+        stop.set()
+    assert call("rooms", "list", "--json", "--config", config) == 0
+    (room,) = json.loads(capsys.readouterr().out)
+    assert room["source"] == "hall"
+    assert call("history", "--by", "source", "--json", "--config", config) == 0
+    assert json.loads(capsys.readouterr().out)
