@@ -27,7 +27,8 @@ class ExitCode(IntEnum):
     FAILED = (
         1,
         "audio that cannot be read, an output that cannot be written (further), as on a full disk, consent or another "
-        "question that was refused, nothing to enrol, or a `doctor` that found something broken",
+        "question that was refused, nothing to enrol, a `doctor` that found something broken, or a `service status` of "
+        "one that does not listen",
     )
     USAGE = 2, "a command, option, setting or file name that is not valid"
     MODEL = 3, "a model that is missing or damaged, or does not run"

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from edge import __version__
-from edge.cli import analyze, config, control, demo, devices, doctor, enroll, history, profile, rooms, run, speakers
+from edge.cli import (
+    analyze,
+    config,
+    control,
+    demo,
+    devices,
+    doctor,
+    enroll,
+    history,
+    profile,
+    rooms,
+    run,
+    service,
+    speakers,
+)
 from edge.cli.kit.entry import examples, new_app
 
 app = new_app(
@@ -26,6 +40,7 @@ for command in (run, control, analyze, enroll, demo, profile, devices, doctor):
 app.add_typer(speakers.app, name="speakers")
 app.add_typer(rooms.app, name="rooms")
 app.add_typer(history.app, name="history")
+app.add_typer(service.app, name="service")
 app.add_typer(config.app, name="config")
 
 

@@ -46,14 +46,14 @@ class Vault:
         credential = Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent", CREDENTIAL_NAME)
         if credential.exists():
             # Its mode says nothing: systemd grants access by an ACL, which shows as a group's right to read.
-            return cls(_read_key(credential), credential)
+            return cls(read_key(credential), credential)
         key_file = folder / KEY_FILE_NAME
         if may_create and not key_file.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Another process may have been first, and its key is the key.
             with suppress(FileExistsError), new_file(key_file, private=True, replace=False) as path:
                 path.write_text(secrets.token_hex(KEY_BYTES) + "\n", encoding="ascii")
-        key = _read_key(key_file)
+        key = read_key(key_file)
         mode = stat.S_IMODE(key_file.stat().st_mode)
         if mode & 0o077:
             raise StoreError(f"{key_file}: others can use this key (mode {mode:04o}): run `chmod 600 {key_file}`")
@@ -77,7 +77,8 @@ def _associated(context: tuple[str, ...]) -> bytes:
     return json.dumps(context).encode()
 
 
-def _read_key(path: Path) -> bytes:
+def read_key(path: Path) -> bytes:
+    """Return the key in a file; raises StoreError when there is none, it cannot be read or is no key."""
     try:
         key = bytes.fromhex(path.read_text(encoding="ascii"))
     except FileNotFoundError:
