@@ -151,6 +151,9 @@ def _say_what_follows(loaded: LoadedSettings) -> None:
     outputs = loaded.settings.outputs
     if not outputs or any(output.is_shown for output in outputs):
         say("events go to the journal, as JSON lines; [[outputs]] in the settings can name a file")
+    for output in outputs:
+        if output.path and output.type != "journal":
+            say(f"{output.path} begins anew whenever the service starts; an output of type journal goes on")
     if not lingers():
         say("it stops when you log out: loginctl enable-linger lets it run from the start of the machine")
 

@@ -99,7 +99,8 @@ def test_install_takes_the_users_own_settings(
     assert call("service", "install") == 0
     assert any(line.endswith(" run") for line in unit.read_text(encoding="utf-8").splitlines())
     said = capsys.readouterr().err
-    assert "journal" not in said
+    assert "events go to the journal" not in said
+    assert f"{tmp_path}/events.jsonl begins anew whenever the service starts" in said
     assert "loginctl enable-linger" in said
     assert f"loginctl show-user {os.getuid()} --property=Linger --value" in systemd.calls()
 
