@@ -121,7 +121,8 @@ class Daemon:
             AffectdError: they cannot be read or do not work; everything stays as it was, and an event says so.
         """
         with self._reloading:
-            self._notifier.reloading()
+            if self._is_ready:
+                self._notifier.reloading()
             try:
                 changed = self._reload()
                 message = f"settings were read again, and differ in {', '.join(changed)}"
@@ -132,7 +133,8 @@ class Daemon:
                 self._say(f"the settings stay as they were: {one_line(str(error))}")
                 raise
             finally:
-                self._notifier.ready(self._summary())
+                if self._is_ready:
+                    self._notifier.ready(self._summary())
 
     def status(self) -> dict[str, Any]:
         """Return what it does now, for people and programs; from any thread."""
@@ -180,7 +182,11 @@ class Daemon:
 
     def _summary(self) -> str:
         facts, streams = self._facts(), list(self._engine.streams)
-        return f"{facts['bundle']} {facts['version']} listens to {', '.join(stream.name for stream in streams)}"
+        there = [stream.name for stream in streams if stream.state in ("listening", "paused")]
+        away = [stream.name for stream in streams if stream.name not in there]
+        heard = f"listens to {', '.join(there)}" if there else "hears nobody"
+        waited_for = f", waits for {', '.join(away)}" if away else ""
+        return f"{facts['bundle']} {facts['version']} {heard}{waited_for}"
 
     def _say(self, message: str) -> None:
         names = ", ".join(stream.name for stream in self._engine.streams)
