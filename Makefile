@@ -19,7 +19,7 @@ SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 portaudio19-de
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help system run test quick check docs soak bench default nano clean microphone
+.PHONY: help system run test quick check docs soak fuzz bench default nano clean microphone
 
 help: ## List these targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -66,6 +66,9 @@ docs: .venv-dev/installed ## Write docs/api.md, docs/recipe.md and docs/events.s
 
 soak: .venv-dev/installed ## Run a daemon under faults on a fast clock for ten minutes; ARGS="--hours 12".
 	@PYTHONPATH=tests .venv-dev/bin/python -m soak $(ARGS)
+
+fuzz: .venv-dev/installed ## Feed 10,000 malformed inputs each to settings, bundles, sockets and sources; ARGS="--count 100".
+	@PYTHONPATH=tests .venv-dev/bin/python -m fuzz $(ARGS)
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.measure $(ARGS)

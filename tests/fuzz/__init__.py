@@ -1,0 +1,1 @@
+"""Malformed input to everything that reads what others write."""
