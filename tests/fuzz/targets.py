@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import socket
@@ -82,7 +83,7 @@ def fuzz_control(count: int, folder: Path) -> Counts:
 
 def _asked(request: bytes) -> str:
     try:
-        with closing(attach()) as client:
+        with closing(attach(os.getpid())) as client:
             connection = client._connection
             connection.settimeout(HANGS_S)
             with suppress(BrokenPipeError, ConnectionResetError):
