@@ -78,8 +78,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path) -> Path:
     """The programs of a fresh environment with the wheel's device side."""
     folder = wheel.parent / "environment"
-    venv.create(folder, with_pip=True)
-    pip(folder / "bin" / "python", "install", f"affectd[cpu] @ {wheel.as_uri()}", cwd=wheel.parent)
+    venv.create(folder)
+    target = ("--python", folder / "bin" / "python")
+    pip(sys.executable, *target, "install", "--no-compile", f"affectd[cpu] @ {wheel.as_uri()}", cwd=wheel.parent)
     return folder / "bin"
 
 

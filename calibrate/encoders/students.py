@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -22,58 +21,12 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhi
 
 from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.logmel import LogMel, convolve, frame_mask
+from calibrate.encoders.shapes import SHAPE, CompactShape, WhisperStudentShape
 from calibrate.encoders.whisper import WhisperEncoder
 from edge.errors import ModelError
-from edge.records import Record
 
 MODEL_TYPE = "affectd-student"
 CONFIG_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
-
-
-class WhisperStudentShape(Record):
-    """Whisper's first layers on fewer frames: a token every ``hop * stride`` samples, where Whisper has 320."""
-
-    kind: Literal["whisper"] = "whisper"
-    """The first layers of Whisper, or of the teacher."""
-    layers: Annotated[int, Field(ge=1)] = 3
-    """Transformer layers."""
-    width: Annotated[int, Field(ge=8)] = 512
-    """Numbers a token, as in what it starts from."""
-    heads: Annotated[int, Field(ge=1)] = 8
-    """Of attention, in each layer."""
-    hidden: Annotated[int, Field(ge=8)] = 2048
-    """Width inside the feed-forward layers; fewer than what it starts from keeps those that matter most."""
-    mels: int = 80
-    """Bands of the log-mel spectrum."""
-    hop: Annotated[int, Field(ge=160)] = 320
-    """Samples between log-mel frames, 160 for Whisper: the same weights on frames twice as far apart."""
-    stride: Annotated[int, Field(ge=1)] = 2
-    """Log-mel frames a token, 2 for Whisper: with ``hop = 160``, 4 keeps every other one of Whisper's own tokens."""
-    positions: Annotated[int, Field(ge=1)] = 300
-    """Longest input in tokens."""
-
-
-class CompactShape(Record):
-    """A small transformer on stacked log-mel frames, with convolutions in its feed-forward layers."""
-
-    kind: Literal["compact"] = "compact"
-    """From scratch, for teachers that are no Whisper."""
-    layers: Annotated[int, Field(ge=1)] = 4
-    """Transformer layers."""
-    width: Annotated[int, Field(ge=8)] = 160
-    """Numbers a token."""
-    heads: Annotated[int, Field(ge=1)] = 4
-    """Of attention, in each layer."""
-    hidden: Annotated[int, Field(ge=8)] = 320
-    """Width inside the feed-forward layers."""
-    mels: int = 80
-    """Bands of the log-mel spectrum."""
-    hop: Annotated[int, Field(ge=80)] = 320
-    """Samples between log-mel frames."""
-    stack: Annotated[int, Field(ge=1)] = 2
-    """Log-mel frames a token: 2 of 20 ms make one every 40 ms."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of what every half of a block adds, while it learns."""
 
 
 class CompactEncoder(SpeechEncoder):
@@ -142,10 +95,6 @@ class CompactBlock(nn.Module):
         hidden = hidden + self.dropout(self.mix(mixed * keep))
         inner = F.gelu(convolve(self.norm(hidden) * keep, self.widen))
         return cast(Tensor, (hidden + self.dropout(self.narrow(inner * keep))) * keep)
-
-
-StudentShape = Annotated[WhisperStudentShape | CompactShape, Field(discriminator="kind")]
-SHAPE: TypeAdapter[WhisperStudentShape | CompactShape] = TypeAdapter(StudentShape)
 
 
 def build_student(shape: WhisperStudentShape | CompactShape) -> SpeechEncoder:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from calibrate.encoders.students import StudentShape
+from calibrate.encoders.shapes import StudentShape
 from calibrate.recipe.sections import AugmentationRecipe, ascending
 from edge.records import Record
 

@@ -9,14 +9,8 @@ from torch import nn
 
 from calibrate.encoders.logmel import convolve
 from calibrate.encoders.pretrained import load_encoder
-from calibrate.encoders.students import (
-    CompactShape,
-    WhisperStudentShape,
-    build_student,
-    inherit,
-    is_student,
-    save_student,
-)
+from calibrate.encoders.shapes import CompactShape, WhisperStudentShape
+from calibrate.encoders.students import build_student, inherit, is_student, save_student
 from edge.errors import ModelError
 
 few = settings(max_examples=15, deadline=None)

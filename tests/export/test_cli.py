@@ -43,8 +43,8 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_run_becomes_a_bundle_in_a_process_of_its_own(exported: Any) -> None:
-    printed = exported.process.stdout
-    assert exported.process.stderr == ""
+    printed = exported.stdout
+    assert exported.stderr == ""
     assert "checks of the export" in printed
     assert "least cosine of fp32 to torch" in printed
     assert "office" in printed

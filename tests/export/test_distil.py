@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from calibrate.dataset import read_parts
 from calibrate.encoders.pretrained import load_encoder
-from calibrate.encoders.students import WhisperStudentShape, save_student
+from calibrate.encoders.shapes import WhisperStudentShape
+from calibrate.encoders.students import save_student
 from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run, load_run
 from calibrate.train import train_run

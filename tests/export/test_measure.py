@@ -18,6 +18,7 @@ from export.measure.machine import Machine
 from export.measure.plan import Plan
 from export.measure.report import Report, Section, Table, Target
 from export.rounds import RoundTimes, alternate, digits
+from helpers.measuring import process_of
 
 pytestmark = pytest.mark.slow
 
@@ -40,10 +41,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 MACHINE = Machine("a CPU", 4, ("avx2",), 8.0, "Linux", {"numpy": "2.0"})
-
-
-def process_of(plan: Plan) -> Section:
-    return Section("Process", str(os.getpid()), [], {"rounds": plan.rounds})
 
 
 def report(**sections: Section) -> Report:

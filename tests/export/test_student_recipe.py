@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from calibrate.encoders.students import CompactShape, WhisperStudentShape
+from calibrate.encoders.shapes import CompactShape, WhisperStudentShape
 from calibrate.recipe.recipe import read_toml
 from calibrate.recipe.reference import meaning, recipe_markdown
 from export.distil.student_recipe import DistilRecipe, StudentAugmentation

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,9 +12,10 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhi
 
 from calibrate.encoders.pretrained import PooledEncoder, WhisperEncoder
 from export.graph.encoder_graph import write_onnx
+from helpers.once import made_once
 
 DIM = 12
-_kept: list[tempfile.TemporaryDirectory[str]] = []
+GRAPH_NAME = "encoder.onnx"
 
 
 class Projected(nn.Module):
@@ -30,9 +29,8 @@ class Projected(nn.Module):
         return torch.tanh(self.projection(self.encoder(waveform, lengths)))
 
 
-@functools.cache
-def whisper_graph() -> Path:
-    """Export a random layer of a Whisper once."""
+def write_whisper_graph(folder: Path) -> None:
+    """Export a random layer of a Whisper."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = WhisperConfig(
@@ -40,14 +38,10 @@ def whisper_graph() -> Path:
         init_std=0.2,
     )  # fmt: skip
     model = Projected(PooledEncoder(WhisperEncoder(HfWhisperEncoder(config)), (0, 1)))
-    folder = tempfile.TemporaryDirectory(prefix="affectd-graphs-")
-    _kept.append(folder)
-    path = Path(folder.name, "encoder.onnx")
-    write_onnx(model.eval(), path, "tiny Whisper")
-    return path
+    write_onnx(model.eval(), folder / GRAPH_NAME, "tiny Whisper")
 
 
 @pytest.fixture(scope="session")
-def float_graph() -> Path:
+def float_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Whisper's first layer, masked pooling, a projection; input of at most 3 s."""
-    return whisper_graph()
+    return made_once(tmp_path_factory, "whisper-graph", write_whisper_graph) / GRAPH_NAME
