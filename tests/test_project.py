@@ -194,6 +194,7 @@ def test_make_lists_its_verbs() -> None:
         "check",
         "docs",
         "soak",
+        "fuzz",
         "bench",
         "default",
         "nano",

@@ -38,6 +38,12 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
+HEED_HANGUP = (
+    "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""SIGHUP is taken as by a service, also where the tests themselves run under nohup."""
+
+
 @pytest.fixture
 def start(clean_environment: None) -> Iterator[Start]:
     """Start ``affectd`` as a process of its own; it is killed when it hangs and at the end of the test."""
@@ -49,8 +55,9 @@ def start(clean_environment: None) -> Iterator[Start]:
         stdout: int = subprocess.PIPE,
         without_terminal: bool = False,
     ) -> subprocess.Popen[bytes]:
+        heeding = [sys.executable, "-c", HEED_HANGUP] if without_terminal else []
         process = subprocess.Popen(
-            [sys.executable, *program, *map(str, arguments)],
+            [*heeding, sys.executable, *program, *map(str, arguments)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=stdout,

@@ -267,8 +267,7 @@ def test_a_terminal_that_is_closed_ends_it_as_ever(
     for is_ignored in (False, True):
         pid, terminal = pty.fork()
         if pid == 0:
-            if is_ignored:
-                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
             arguments = ["run", "--source", str(conversation.path), "--bundle", str(bundle_folder)]
             os.execv(os.sys.executable, [os.sys.executable, "-m", "edge", *arguments])  # type: ignore[attr-defined]
         seen = b""
