@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ def measure_streams(
                 if samples:
                     name = f"{stage} of {count}"
                     rows.append(Row(part="streams", stage=name, sources=count, rounds=(rounded(samples),)))
-    held = max((step.sources for step in steps if step.holds), default=0)
+    held = max((step.sources for step in takewhile(lambda step: step.holds, steps)), default=0)
     notes = [
         f"one core serves {held} sources that talk half of the time: final events within {LIMIT_MS:.0f} ms (p99)",
         "final, p99, with so many sources: " + "; ".join(map(str, steps)),
