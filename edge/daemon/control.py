@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -81,8 +82,12 @@ class ControlServer:
             except OSError:  # closed
                 return
             with self._lock:
-                self._watching = [known for known in self._watching if _there(known)]
-                if len(self._watching) + len(self._asking) >= MOST_CLIENTS:
+                gone = [known for known in self._watching if _has_left(known)]
+                for known in gone:
+                    self._watching.remove(known)
+                    known.close()
+                # Who asks and has left is let go of by its own thread, in a moment.
+                if len(self._watching) + sum(not _has_left(known) for known in self._asking) >= MOST_CLIENTS:
                     client.close()
                     continue
                 self._asking.add(client)
@@ -150,14 +155,8 @@ def _sent(client: socket.socket, line: bytes) -> bool:
     return False
 
 
-def _there(client: socket.socket) -> bool:
-    """Return whether a client that watches is still connected; it sends nothing."""
-    try:
-        if client.recv(1):
-            return True
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    client.close()
-    return False
+def _has_left(client: socket.socket) -> bool:
+    """Return whether nobody is at the other end any more; nothing is read."""
+    poll = select.poll()
+    poll.register(client, 0)  # what is always reported: hung up, or closed here
+    return bool(poll.poll(0))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 import pytest
@@ -172,6 +173,19 @@ def test_clients_are_few_and_those_that_left_make_room(server: ControlServer) ->
     for client in clients:
         client.close()
     with closing(attach()) as newcomer:
+        assert newcomer.ask("facts") == {"bundle": "tiny"}
+
+
+def test_who_only_looks_whether_somebody_is_there_takes_no_room(
+    server: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every ``affectd status`` does; their threads may take their time to notice that they have left."""
+    serve, may_serve = ControlServer._serve, Event()
+    monkeypatch.setattr(ControlServer, "_serve", lambda server, client: (may_serve.wait(), serve(server, client)))
+    for _ in range(3 * MOST_CLIENTS):
+        attach().close()
+    with closing(attach()) as newcomer:
+        Timer(0.3, may_serve.set).start()
         assert newcomer.ask("facts") == {"bundle": "tiny"}
 
 
