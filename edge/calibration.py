@@ -101,6 +101,16 @@ class CalibratedModel:
         """Return what is known of a stream."""
         return self._calibrations[stream]
 
+    def room_facts(self, stream: Stream) -> dict[str, float] | None:
+        """Return what is known of the room of a stream, for people and programs; None without one. From any thread."""
+        calibration = self._calibrations.get(stream)
+        return calibration.room.facts if calibration and calibration.room else None
+
+    def reset_room(self, stream: Stream) -> None:
+        """Forget the room of a stream, if it is estimated."""
+        if room := self.of(stream).room:
+            room.reset()
+
     @property
     def wants_voiceprints(self) -> bool:
         """Voiceprints are of use to any stream."""

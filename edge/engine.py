@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from queue import SimpleQueue
 
@@ -18,7 +20,7 @@ from edge.event import EARLY, Event, status
 from edge.hearing import Hearing
 from edge.memory import give_back
 from edge.meter import Meter
-from edge.outputs import Output, Outputs, can_refresh
+from edge.outputs import Output, Outputs
 from edge.recognizer import Recognizer
 from edge.settings import Settings
 from edge.stream import Stream, new_segmenter
@@ -48,6 +50,7 @@ class Engine:
         report_s: Sequence[float] = (),
         heartbeat: Callable[[], None] = lambda: None,
         debug_audio: DebugAudio | None = None,
+        follower: Callable[[Event], None] = lambda event: None,
     ) -> None:
         """Prepare.
 
@@ -63,12 +66,13 @@ class Engine:
             report_s: for each source ``capture.report_s``; without any, that holds for all.
             heartbeat: called by the thread that recognises, between two batches and several times a second.
             debug_audio: writes what is said to files; None, as a rule.
+            follower: called with each event before the outputs have it; it must return at once.
         """
-        self._settings, self._heartbeat = settings, heartbeat
-        self._meters: list[Meter] | None = [] if any(map(can_refresh, outputs)) else None
+        self._settings, self._heartbeat, self._follower = settings, heartbeat, follower
+        self._meters: list[Meter] = []
         self._queue = UtteranceQueue(settings.encoder.queue_utterances, settings.encoder.max_batch)
         self.streams = Streams(self._queue, self._ready)
-        self._ids = count(1)
+        self._ids, self._numbers = count(1), count(1)
         self.workload = Workload(CalibratedModel(recognizer, settings), self.streams)
         self._answers = Answers(self.workload, self.streams, observers, debug_audio)
         can_wait = all(source.can_wait for source in sources)
@@ -120,13 +124,24 @@ class Engine:
         """Write an event of the caller's own, ahead of what waits for the encoder; from any thread."""
         self._queue.put(event)
 
+    def reset_room(self, source: str) -> list[str]:
+        """Forget the rooms of the sources of that name soon, and return their names; from any thread.
+
+        Raises:
+            UsageError: there is no such source.
+        """
+        streams = self.streams.named(source)
+        for stream in streams:
+            self.call(partial(self.workload.model.reset_room, stream))
+        return [stream.name for stream in streams]
+
     def new_stream(
         self, source: Source, people: tuple[str, ...], report_s: float, settings: Settings, model: CalibratedModel
     ) -> Stream:
         """Return a stream that ``add`` takes up, for a model that may not answer yet; from any thread."""
         segmenter = new_segmenter(model.recognizer, settings)
         hearing = Hearing(report_s, settings.vad.gate_dbfs) if report_s else None
-        return Stream(source, segmenter, people, self._ids, hearing, None if self._meters is None else Meter())
+        return Stream(source, segmenter, people, self._ids, hearing)
 
     def add(self, stream: Stream) -> None:
         """Take up a stream, which is listened to from ``streams.start`` on; for the thread that recognises.
@@ -136,8 +151,7 @@ class Engine:
         """
         self.workload.add(stream)
         self.streams.add(stream)
-        if self._meters is not None and stream.meter:
-            self._meters.append(stream.meter)
+        self._meters.append(stream.meter)
 
     def use(self, model: CalibratedModel) -> None:
         """Recognise with another model, which is loaded, under its settings; for the thread that recognises."""
@@ -156,6 +170,8 @@ class Engine:
 
     def _write(self, event: Event) -> None:
         if self._settings.events.early or event.type not in EARLY:
+            event = replace(event, number=next(self._numbers))
+            self._follower(event)
             self.outputs.write(event)
 
     @contextmanager
@@ -177,8 +193,7 @@ class Engine:
             if not stream.has_failed:
                 self._write(status(stream.name, "stopped", "stopped"))
             self.workload.remove(stream)
-            if self._meters is not None and stream.meter:
-                self._meters.remove(stream.meter)
+            self._meters.remove(stream.meter)
 
     def _report(self, trouble: str) -> None:
         """Report trouble with an output, also to the others; called from any thread."""
@@ -190,6 +205,11 @@ class Engine:
         model = self.workload.model
         manifest, provider = model.recognizer.bundle.manifest, model.recognizer.encoder.provider
         return f"ready: bundle {manifest.name} {manifest.version} on {provider}; {model.of(stream).household}"
+
+    @property
+    def waiting(self) -> int:
+        """Utterances that wait for the encoder now; from any thread."""
+        return len(self._queue)
 
     def summary(self) -> Summary:
         """Return what it has come to so far; from any thread."""

@@ -68,6 +68,9 @@ class Event:
     """Name of the file, the microphone, or ``-``."""
     time: str
     """Of this event, by the wall clock."""
+    number: int | None = None
+    """Counts the events of a run of `affectd run` from 1, the same at every output and door; where one is missing, it
+    was lost on the way."""
     id: int | None = None
     """Of the utterance, the same in all its events and in none of another utterance's of the run. Its last event is an
     ``utterance`` or ``skipped``."""
@@ -139,7 +142,7 @@ class Event:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
-_ANY = ("source", "time")
+_ANY = ("source", "time", "number")
 _OF_UTTERANCE = (*_ANY, "id", "revision", "start_s")
 _ANSWER = (
     *_OF_UTTERANCE,
@@ -172,8 +175,8 @@ FIELDS: dict[EventType, tuple[str, ...]] = {
 }
 """What each type has in its JSON, besides ``type`` and ``schema``."""
 OPTIONAL_FIELDS: dict[EventType, tuple[str, ...]] = {
-    **dict.fromkeys(FIELDS, ("path", "relative", "speech")),
-    "utterance": ("path", "relative", "speech", "reason", "message"),
+    **dict.fromkeys(FIELDS, ("number", "path", "relative", "speech")),
+    "utterance": ("number", "path", "relative", "speech", "reason", "message"),
 }
 """Of these, what only some events of a type have."""
 

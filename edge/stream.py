@@ -54,7 +54,6 @@ class Stream:
         people: tuple[str, ...] = (),
         ids: Iterator[int] | None = None,
         hearing: Hearing | None = None,
-        meter: Meter | None = None,
     ) -> None:
         """Prepare.
 
@@ -64,7 +63,6 @@ class Stream:
             people: enrolled people whom the source is bound to; empty is as the settings say.
             ids: of the utterances, from 1 on unless streams share them.
             hearing: reports what is wrong with the sound.
-            meter: is to follow.
         """
         self.people = people
         """Enrolled people whom the source is bound to, for a model that takes the stream up."""
@@ -79,7 +77,7 @@ class Stream:
         self._captured_at_s = 0.0
         self._segmented_s = self._vad_ms = 0.0
         self._ids, self._id = ids or count(1), 0
-        self._hearing, self.meter = hearing, meter
+        self._hearing, self.meter = hearing, Meter()
         self._news: list[Event] = []
 
     @property
@@ -188,9 +186,8 @@ class Stream:
             self._segmenter, self._next_segmenter = self._next_segmenter, None
         steps = self._segmenter.steps(block.samples, block.lost_s, block.restarted, block.paused_s)
         self._vad_ms += (time.perf_counter() - started_s) * 1e3
-        if self.meter:
-            self.meter.name, self.meter.too_short = self.name, self._segmenter.too_short
-            self.meter.follow(block.samples, self._segmenter.hears_voice)
+        self.meter.name, self.meter.too_short = self.name, self._segmenter.too_short
+        self.meter.follow(block.samples, self._segmenter.hears_voice)
         return steps
 
     def _utterance(self, step: Step) -> Utterance:

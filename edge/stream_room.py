@@ -56,9 +56,24 @@ class StreamRoom:
     def follow_people(self, everyone: frozenset[str]) -> None:
         """Forget the room once someone enrolled is forgotten, who may have been heard in it; ``everyone`` is by id."""
         if self._everyone - everyone:
-            self._room.clear()
-            self._remove()
+            self.reset()
         self._everyone = everyone
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """``utterances`` that it rests on, the ``share`` of it that is applied, and its ``distance`` from usual, see
+        ``Room``; from any thread."""
+        room = self._room
+        return {
+            "utterances": round(room.utterances, 1),
+            "share": round(room.share, 4),
+            "distance": round(room.distance, 2),
+        }
+
+    def reset(self) -> None:
+        """Forget it, and estimate it anew."""
+        self._room.clear()
+        self._remove()
 
     def follow(self, embedding: Matrix, probabilities: Matrix) -> str | None:
         """Take an utterance after it was answered, see ``Room.update``; return what there is to say about the room."""

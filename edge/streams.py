@@ -64,13 +64,24 @@ class Streams:
         for stream in self:
             stream.close()
 
+    def named(self, source: str | None) -> list[Stream]:
+        """Return those of that name, all for None; raises UsageError, with the nearest name, where there is none."""
+        streams = list(self)
+        found = [stream for stream in streams if source in (None, stream.name)]
+        if not found:
+            names = [stream.name for stream in streams]
+            raise UsageError(
+                f"there is no source {source!r}{nearest(source or '', names)}; there is {', '.join(names)}"
+            )
+        return found
+
     def pause(self, source: str | None, why: str) -> list[str]:
         """Hear nothing of a source, or of all, until ``go_on``; return the names of those. From any thread.
 
         Raises:
             UsageError: there is no such source; the message names the nearest.
         """
-        streams = self._named(source)
+        streams = self.named(source)
         for stream in streams:
             if not stream.is_paused:
                 stream.pause()
@@ -79,7 +90,7 @@ class Streams:
 
     def go_on(self, source: str | None, why: str) -> list[str]:
         """Listen to a source, or to all, again; as ``pause``."""
-        streams = self._named(source)
+        streams = self.named(source)
         for stream in streams:
             if stream.is_paused:
                 stream.go_on()
@@ -95,16 +106,6 @@ class Streams:
             self._retired_s = (self._retired_s[0] + stream.audio_s, self._retired_s[1] + stream.lost_s)
             self._streams.remove(stream)
         return over
-
-    def _named(self, source: str | None) -> list[Stream]:
-        streams = list(self)
-        found = [stream for stream in streams if source in (None, stream.name)]
-        if not found:
-            names = [stream.name for stream in streams]
-            raise UsageError(
-                f"there is no source {source!r}{nearest(source or '', names)}; there is {', '.join(names)}"
-            )
-        return found
 
     def _listen(self, stream: Stream) -> None:
         failure: BaseException | None = None

@@ -15,6 +15,8 @@ from edge.cli.kit.options import Debug, Json, with_settings
 if TYPE_CHECKING:
     from edge.settings import LoadedSettings
 
+HIDDEN = "(set)"
+
 app = typer.Typer(help="Settings: what they are, what they mean, where they come from.", no_args_is_help=True)
 
 
@@ -26,15 +28,19 @@ def show(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) ->
     """Show every setting: its value, where that comes from, and what it means.
 
     The command line wins over AFFECTD_SECTION_KEY in the environment, then the settings file, then the default.
+    Passwords and tokens are not shown.
     """
+    from edge.settings.sections import is_secret
+
     rows: dict[str, dict[str, Any]] = {}
     for key, origin in loaded.origins.items():
         section, *number, name = key.split(".")
         values = getattr(loaded.settings, section)
         if number:
             values = values[int(number[0])]
-        description = type(values).model_fields[name].description
-        rows[key] = {"value": getattr(values, name), "origin": origin, "description": description}
+        field, value = type(values).model_fields[name], getattr(values, name)
+        shown = HIDDEN if value and is_secret(field) else value
+        rows[key] = {"value": shown, "origin": origin, "description": field.description}
     if json:
         print_json(rows)
         return

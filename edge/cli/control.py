@@ -1,7 +1,8 @@
-"""``affectd status``, ``pause``, ``resume`` and ``reload``: of an ``affectd run`` that is running. No onnxruntime."""
+"""What an ``affectd run`` that is running does, hears, and is told to do. Needs no onnxruntime."""
 
 from __future__ import annotations
 
+import json as json_format
 import re
 from collections.abc import Mapping
 from contextlib import closing
@@ -80,6 +81,32 @@ def reload(*, pid: Pid = None, json: Json = False, debug: Debug = False) -> None
     """Let the running affectd read its settings again. What works goes on; settings that do not change nothing."""
     answer = ask(pid, "reload")
     _done(answer, json, f"changed: {', '.join(answer['changed'])}" if answer["changed"] else "nothing has changed")
+
+
+@app.command(
+    epilog=examples(
+        "affectd events                      each event from now on, one JSON object a line",
+        "affectd events --after 0 | jq .emotion",
+    )
+)
+def events(
+    *,
+    after: Annotated[
+        int | None,
+        typer.Option(help="Begin after the event of this number; 0: all of the latest.", min=0, show_default="now"),
+    ] = None,
+    pid: Pid = None,
+    debug: Debug = False,
+) -> None:
+    """Print what the running affectd hears, as JSON lines, until it ends. Ctrl-C leaves it running.
+
+    Each event has a number: who comes back goes on after the last one.
+    """
+    from edge.daemon.client import attach
+
+    with closing(attach(pid)) as client:
+        for event in client.events(after):
+            print(json_format.dumps(event, ensure_ascii=False), flush=True)
 
 
 def ask(pid: int | None, to: str, **fields: Any) -> Any:

@@ -26,10 +26,11 @@ app = typer.Typer()
         "arecord -q -f S16_LE -r 16000 | affectd run --source -",
         "affectd run --speaker anna --speaker bo        one of these two speaks, see affectd enroll",
         "affectd run --set segmenter.end_silence_s=0.3  final answers sooner, split more",
+        "affectd run --dashboard                        also as a page at http://127.0.0.1:8377",
         "affectd run --json --set partials.every_s=1    and how they sound while they speak",
     )
 )
-@with_settings("source", "rate", "realtime", "device", "speaker", "store", "bundle", "provider")
+@with_settings("source", "rate", "realtime", "device", "speaker", "store", "bundle", "provider", "dashboard")
 def run(
     *,
     loaded: LoadedSettings,

@@ -62,6 +62,19 @@ class Client:
             except ValidationError:
                 raise UsageError(f"process {self.pid} is no affectd run of this version") from None
 
+    def events(self, after: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield each event, as its JSON object, until the other process's end.
+
+        Args:
+            after: number of the event after which to begin, 0 for all that are still there; None begins now.
+
+        Raises:
+            UsageError: as ``ask``.
+        """
+        self.ask("events", **({} if after is None else {"after": after}))
+        while (line := self._read_line(None)) is not None:
+            yield json.loads(line)
+
     def close(self) -> None:
         """Leave."""
         self._connection.close()

@@ -1,7 +1,8 @@
 """The Unix socket of a running ``affectd run``: requests and answers, one JSON line each.
 
 ``{"do": "status"}`` is answered by ``{"answer": …}``, or ``{"error": "…"}`` with what was wrong. After
-``{"do": "timing"}`` comes a line for each utterance: durations only, see ``edge.timing``.
+``{"do": "timing"}`` comes a line for each utterance: durations only, see ``edge.timing``. After ``{"do": "events"}``
+comes each event, and ``{"do": "events", "after": 17}`` begins with those after the event of that number.
 """
 
 from __future__ import annotations
@@ -12,23 +13,24 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edge.actions import Actions
 from edge.daemon.sockets import listen_at
 from edge.errors import AffectdError, nearest
+from edge.recent import RecentEvents
 from edge.timing import Timing
 
 PROTOCOL = 4
-MOST_CLIENTS = 8
+MOST_CLIENTS = 32
 BUFFER_BYTES = 65_536
 """What may wait for a client, some hundred utterances; one that has not read them is dropped. No request is longer."""
 REQUEST_S = 5.0
-"""A client that asks for nothing in this time is dropped."""
-
-Action = Callable[[Mapping[str, Any]], Any]
-"""What a request does, from its fields to the answer. It may raise an AffectdError, and is called on any thread."""
+"""A client that asks for nothing, or takes nothing, in this time is dropped."""
+LOOK_S = 1.0
+"""From one look whether a client that follows events has left to the next."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +38,15 @@ logger = logging.getLogger(__name__)
 class ControlServer:
     """Answers whoever asks on the socket of this process. The constructor is cheap; ``open`` may fail."""
 
-    def __init__(self, actions: Mapping[str, Action]) -> None:
-        """Prepare; ``actions`` are by what is to ``do``; ``timing`` is one more, which is answered as ``facts``."""
+    def __init__(self, actions: Actions, recent: RecentEvents | None = None) -> None:
+        """Prepare.
+
+        Args:
+            actions: by what is to ``do``; ``timing`` is one more, which is answered as ``facts``.
+            recent: what ``events`` follows, which is yet another.
+        """
         self._actions = {**actions}
+        self._recent = recent or RecentEvents()
         self._listener: socket.socket | None = None
         self._path: Path | None = None
         self._asking: set[socket.socket] = set()
@@ -101,7 +109,11 @@ class ControlServer:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             with client.makefile("rb") as lines:
                 while not watches and (line := lines.readline(BUFFER_BYTES)):
-                    answer, watches = self._answer(line)
+                    request = _request_in(line)
+                    if request.get("do") == "events":
+                        self._follow(client, request)
+                        break
+                    answer, watches = self._answer(request)
                     with self._lock:
                         if watches:
                             # Known before it is answered, so that whoever has read the answer misses nothing.
@@ -117,19 +129,28 @@ class ControlServer:
         if not watches:
             client.close()
 
-    def _answer(self, line: bytes) -> tuple[dict[str, Any], bool]:
+    def _follow(self, client: socket.socket, request: Mapping[str, Any]) -> None:
+        """Send events as they come until the client leaves, or does not read; nobody waits for it."""
+        number = request.get("after", self._recent.last)
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            client.sendall(_line({"error": f"after is the number of an event, or 0, not {number!r}"}))
+            return
+        _, missed = self._recent.after(number)
+        client.sendall(_line({"protocol": PROTOCOL, "answer": {"missed": missed}}))
+        while not _has_left(client):
+            events, _ = self._recent.after(number, LOOK_S)
+            for number, line in events:  # noqa: B007  (the last one is where it goes on)
+                client.sendall(line.encode() + b"\n")
+
+    def _answer(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """Return the answer to a request, and whether its client wants to watch."""
-        try:
-            request = json.loads(line)
-        except (ValueError, RecursionError):
-            request = None
-        wanted = request.get("do") if isinstance(request, dict) else None
+        wanted = request.get("do")
         if not isinstance(wanted, str):
             return {"error": 'a request is one line of JSON, such as {"do": "status"}'}, False
         watches = wanted == "timing"
         action = self._actions.get("facts" if watches else wanted)
         if action is None:
-            known = [*self._actions, "timing"]
+            known = [*self._actions, "timing", "events"]
             return {"error": f"cannot do {wanted!r}{nearest(wanted, known)}; it can do {', '.join(known)}"}, False
         try:
             return {"protocol": PROTOCOL, "answer": action(request)}, watches
@@ -138,6 +159,15 @@ class ControlServer:
         except Exception:
             logger.exception("%s failed", wanted)
             return {"error": f"{wanted} failed; the log of affectd run says why"}, False
+
+
+def _request_in(line: bytes) -> Mapping[str, Any]:
+    """Return the request of a line; an empty one where there is none in it."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return request if isinstance(request, dict) else {}
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

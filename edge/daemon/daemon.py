@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from edge.actions import Actions, duration_in, name_in, source_in
 from edge.capture import open_sources
 from edge.daemon.control import ControlServer
 from edge.daemon.notify import Notifier
-from edge.daemon.reload import Running
+from edge.daemon.reload import Running, open_wanted
 from edge.daemon.schedule import Schedule
 from edge.debug_audio import DebugAudio
+from edge.doors import Inside
 from edge.engine import Engine
 from edge.errors import AffectdError, UsageError, one_line
 from edge.event import status, wall_clock
 from edge.model import Model
 from edge.model_facts import model_facts
-from edge.outputs import Output, open_outputs
+from edge.outputs import Output
+from edge.recent import RecentEvents
 from edge.settings import LoadedSettings
 from edge.summary import Summary
 
@@ -52,17 +55,20 @@ class Daemon:
             UsageError: an output whose file holds something else.
         """
         settings = loaded.settings
-        outputs = open_outputs(settings.outputs, model.labels, json, settings.speakers.store_folder)
+        self.actions: Actions = {
+            "facts": lambda _: self._facts(),
+            "status": lambda _: self.status(),
+            "pause": lambda request: {"paused": self.pause(source_in(request), duration_in(request))},
+            "resume": lambda request: {"resumed": self.resume(source_in(request))},
+            "reset_room": lambda request: {"reset": self.reset_room(name_in(request, "source"))},
+            "reload": lambda _: self.reload(),
+        }
+        """What may be asked for."""
+        self._recent = RecentEvents()
+        self._server = ControlServer(self.actions, self._recent)
+        inside = Inside(self.actions, self._recent)
+        outputs = open_wanted(settings, model.labels, json, inside)
         entries = settings.entries
-        self._server = ControlServer(
-            {
-                "facts": lambda _: self._facts(),
-                "status": lambda _: self.status(),
-                "pause": lambda request: {"paused": self.pause(_source_of(request), _duration_of(request))},
-                "resume": lambda request: {"resumed": self.resume(_source_of(request))},
-                "reload": lambda _: self.reload(),
-            }
-        )
         self._engine = Engine(
             open_sources(settings),
             model.recognizer,
@@ -73,8 +79,9 @@ class Daemon:
             [entry.report_s for entry in entries],
             self._heartbeat,
             DebugAudio(debug_audio) if debug_audio else None,
+            self._recent.add,
         )
-        self._running = Running(self._engine, settings, outputs, json)
+        self._running = Running(self._engine, settings, outputs, json, inside)
         self._loaded = loaded
         self._schedule = Schedule()
         self._notifier = Notifier()
@@ -136,6 +143,14 @@ class Daemon:
                 if self._is_ready:
                     self._notifier.ready(self._summary())
 
+    def reset_room(self, source: str) -> list[str]:
+        """Forget the room of a source, which is estimated anew; return its name. From any thread.
+
+        Raises:
+            UsageError: there is no such source, or its room is not estimated.
+        """
+        return self._engine.reset_room(source)
+
     def status(self) -> dict[str, Any]:
         """Return what it does now, for people and programs; from any thread."""
         engine = self._engine
@@ -146,6 +161,7 @@ class Daemon:
             "started_at": self._started_at,
             "overload_step": overload.step,
             "left_out": overload.reduction.message,
+            "waiting": engine.waiting,
             **asdict(engine.summary()),
             "sources": [
                 {
@@ -154,6 +170,9 @@ class Daemon:
                     "audio_s": round(stream.audio_s, 1),
                     "lost_s": round(stream.lost_s, 1),
                     "paused_s": round(stream.paused_s, 1),
+                    "level_dbfs": round(stream.meter.level_dbfs, 1),
+                    "hears_voice": stream.meter.hears_voice,
+                    "room": engine.workload.model.room_facts(stream),
                 }
                 for stream in engine.streams
             ],
@@ -191,17 +210,3 @@ class Daemon:
     def _say(self, message: str) -> None:
         names = ", ".join(stream.name for stream in self._engine.streams)
         self._engine.say(status(names, "settings_changed", message))
-
-
-def _source_of(request: Mapping[str, Any]) -> str | None:
-    source = request.get("source")
-    if source is not None and not isinstance(source, str):
-        raise UsageError(f"source is the name of one, or null for all, not {source!r}")
-    return source
-
-
-def _duration_of(request: Mapping[str, Any]) -> float | None:
-    duration_s = request.get("for_s")
-    if duration_s is not None and not (isinstance(duration_s, (int, float)) and 0 < duration_s < float("inf")):
-        raise UsageError(f"for_s is a number of seconds, not {duration_s!r}")
-    return duration_s

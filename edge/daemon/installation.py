@@ -16,17 +16,17 @@ from onnxruntime import get_available_providers
 from edge.bundle import shipped_bundles
 from edge.capture import open_sources
 from edge.capture.address import is_address, parse_address
+from edge.daemon.reload import open_wanted
 from edge.daemon.systemd import systemd_version
 from edge.daemon.unit import Unit
+from edge.doors import Inside, wanted_doors
 from edge.errors import UsageError
 from edge.model import open_model
-from edge.outputs import open_outputs
 from edge.people.store import SpeakerStore
 from edge.people.store.vault import CREDENTIAL_NAME, read_key
 from edge.providers import choose_provider
+from edge.recent import RecentEvents
 from edge.settings import LoadedSettings, Settings
-
-LOCAL_OUTPUTS = frozenset({"table", "json", "csv", "journal"})
 
 
 def unit_for(loaded: LoadedSettings, file: Path | None, key: Path | None) -> Unit:
@@ -48,7 +48,7 @@ def unit_for(loaded: LoadedSettings, file: Path | None, key: Path | None) -> Uni
     check_for_service(settings)
     model = open_model(settings)
     open_sources(settings)
-    open_outputs(settings.outputs, model.labels, json=True, store_folder=settings.speakers.store_folder)
+    open_wanted(settings, model.labels, json=True, inside=Inside({}, RecentEvents()))
     _check_store(settings, key)
     encoder = model.recognizer.bundle.encoder_path
     return Unit(
@@ -61,11 +61,9 @@ def unit_for(loaded: LoadedSettings, file: Path | None, key: Path | None) -> Uni
 
 
 def needs_network(settings: Settings) -> bool:
-    """Return whether a source waits at, or an output goes to, an address of the network."""
+    """Return whether a source waits at an address of the network, or a door leads there."""
     addresses = [parse_address(entry.source) for entry in settings.entries if is_address(entry.source)]
-    return any(address.scheme != "unix" for address in addresses) or any(
-        output.type not in LOCAL_OUTPUTS for output in settings.outputs
-    )
+    return any(address.scheme != "unix" for address in addresses) or bool(wanted_doors(settings))
 
 
 def check_for_service(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from edge.bundle import Bundle
 from edge.calibration import CalibratedModel
 from edge.capture import open_entry
+from edge.doors import DoorSettings, Inside, open_door, wanted_doors
 from edge.engine import Engine
 from edge.hearing import Hearing
 from edge.outputs import Output, open_as, wanted_outputs
@@ -18,22 +19,57 @@ SOFT = {"speakers", "report_s", "hours"}
 """Settings of a source that change nothing about how it is opened."""
 
 
+Wanted = OutputSettings | DoorSettings
+
+
+def open_wanted(settings: Settings, labels: Sequence[str], json: bool, inside: Inside) -> list[Output]:
+    """Return the outputs and doors that settings ask for, none of them open yet.
+
+    Args:
+        settings: all of them.
+        labels: of the bundle, for the columns of a table.
+        json: JSON lines are on standard output, whatever the settings have there.
+        inside: what a door leads to.
+
+    Raises:
+        UsageError: the file of one holds something else, or settings of a door contradict each other.
+    """
+    return [_opened(entry, settings, labels, inside) for entry in _wanted(settings, json)]
+
+
+def _wanted(settings: Settings, json: bool) -> list[Wanted]:
+    return [*wanted_outputs(settings.outputs, json), *wanted_doors(settings)]
+
+
+def _opened(entry: Wanted, settings: Settings, labels: Sequence[str], inside: Inside) -> Output:
+    if isinstance(entry, OutputSettings):
+        return open_as(entry, labels, settings.speakers.store_folder)
+    return open_door(entry, inside)
+
+
+def _is_journal(entry: Wanted) -> bool:
+    return isinstance(entry, OutputSettings) and entry.type == "journal"
+
+
 class Running:
     """An engine, and what in it each entry of the settings became, so that only what has changed is built anew."""
 
-    def __init__(self, engine: Engine, settings: Settings, outputs: Sequence[Output], json: bool) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, outputs: Sequence[Output], json: bool, inside: Inside
+    ) -> None:
         """Prepare.
 
         Args:
             engine: built of the settings and the outputs.
             settings: that were read first.
-            outputs: those of ``open_outputs``.
+            outputs: those of ``open_wanted``.
             json: JSON lines are on standard output, whatever the settings have there.
+            inside: what a door leads to.
         """
-        self._engine, self._json = engine, json
+        self._engine, self._json, self._inside = engine, json, inside
         self.streams = list(zip(settings.entries, engine.streams, strict=True))
         """Each entry of the settings with its stream, which may be over."""
-        self._outputs = list(zip(wanted_outputs(settings.outputs, json), outputs, strict=True))
+        self._outputs = list(zip(_wanted(settings, json), outputs, strict=True))
 
     @property
     def hours(self) -> dict[str, Hours]:
@@ -69,20 +105,20 @@ class Running:
         source = open_entry(entry, patient=True)
         return self._engine.new_stream(source, entry.people, entry.report_s, model.settings, model)
 
-    def _kept_or_new_outputs(self, settings: Settings, model: CalibratedModel) -> list[tuple[OutputSettings, Output]]:
+    def _kept_or_new_outputs(self, settings: Settings, model: CalibratedModel) -> list[tuple[Wanted, Output]]:
         folder, before = settings.speakers.store_folder, self._engine.workload.model.settings.speakers.store_folder
-        there = {entry: output for entry, output in self._outputs if entry.type != "journal" or folder == before}
+        there = {entry: output for entry, output in self._outputs if folder == before or not _is_journal(entry)}
         labels = model.recognizer.bundle.manifest.labels
         return [
-            (entry, there.get(entry) or open_as(entry, labels, folder))
-            for entry in wanted_outputs(settings.outputs, self._json)
+            (entry, there.get(entry) or _opened(entry, settings, labels, self._inside))
+            for entry in _wanted(settings, self._json)
         ]
 
     def _apply(
         self,
         model: CalibratedModel,
         streams: list[tuple[CaptureSettings, Stream]],
-        outputs: list[tuple[OutputSettings, Output]],
+        outputs: list[tuple[Wanted, Output]],
     ) -> None:
         engine = self._engine
         there, wanted = [[stream for _, stream in pairs] for pairs in (self.streams, streams)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from pathlib import Path
 
 from edge.errors import UsageError
 from edge.folders import runtime_folders
 
 CONNECT_S = 2.0
+BUSY_S = 0.01
 
 
 def listen_at(pid: int) -> tuple[socket.socket, Path]:
@@ -92,9 +94,15 @@ def _connect(path: Path) -> socket.socket | None:
     """Return a connection, None if nobody listens; raises OSError if that is uncertain."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(CONNECT_S)
-    try:
-        connection.connect(os.fspath(path))
-    except (ConnectionRefusedError, FileNotFoundError):
-        connection.close()
-        return None
-    return connection
+    until_s = time.monotonic() + CONNECT_S
+    while True:
+        try:
+            connection.connect(os.fspath(path))
+            return connection
+        except (ConnectionRefusedError, FileNotFoundError):
+            connection.close()
+            return None
+        except BlockingIOError:  # many connect at once
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(BUSY_S)

@@ -6,7 +6,7 @@ from edge.outputs.iterator import EventIterator
 from edge.outputs.journal import JournalOutput
 from edge.outputs.json_lines import JsonLines
 from edge.outputs.live_table import LiveTable
-from edge.outputs.open import open_as, open_output, open_outputs, wanted_outputs
+from edge.outputs.open import open_as, open_output, wanted_outputs
 from edge.outputs.output_queue import can_refresh
 from edge.outputs.queued import Outputs
 
@@ -21,6 +21,5 @@ __all__ = [
     "can_refresh",
     "open_as",
     "open_output",
-    "open_outputs",
     "wanted_outputs",
 ]

@@ -28,23 +28,6 @@ def open_output(json: bool) -> Output:
     return _on_standard_output("json" if json or not sys.stdout.isatty() else "table", ())
 
 
-def open_outputs(
-    settings: Sequence[OutputSettings], labels: Sequence[str], json: bool, store_folder: Path | None = None
-) -> list[Output]:
-    """Return the outputs that are wanted, see ``wanted_outputs``.
-
-    Args:
-        settings: at most one of them on standard output, see ``Settings``.
-        labels: of the bundle, for the columns of a table.
-        json: JSON lines are on standard output, whatever the settings have there.
-        store_folder: of the speaker store, for a journal; None is the user's data folder.
-
-    Raises:
-        UsageError: the file of one holds something else, which would be lost.
-    """
-    return [open_as(output, labels, store_folder) for output in wanted_outputs(settings, json)]
-
-
 def wanted_outputs(settings: Sequence[OutputSettings], json: bool) -> list[OutputSettings]:
     """Return what the outputs are: those of the settings, or without any the one of ``open_output``."""
     if json or not settings:
@@ -54,7 +37,7 @@ def wanted_outputs(settings: Sequence[OutputSettings], json: bool) -> list[Outpu
 
 
 def open_as(output: OutputSettings, labels: Sequence[str], store_folder: Path | None = None) -> Output:
-    """Return an output; raises UsageError as ``open_outputs``."""
+    """Return an output; raises UsageError where its file holds something else, which would be lost."""
     if output.is_shown:
         return _on_standard_output(output.type, labels)
     return _journal(output, store_folder) if output.type == "journal" else _in_file(output, labels)

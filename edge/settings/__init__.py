@@ -1,5 +1,6 @@
 """Settings: validated once at load. Precedence is command line, environment, file, default."""
 
+from edge.settings.doors import MqttSettings, WebSettings
 from edge.settings.hours import Hours
 from edge.settings.load import ENV_PREFIX, LoadedSettings, load_settings
 from edge.settings.sections import (
@@ -25,6 +26,7 @@ __all__ = [
     "EventSettings",
     "Hours",
     "LoadedSettings",
+    "MqttSettings",
     "OutputSettings",
     "OverloadSettings",
     "PartialSettings",
@@ -34,6 +36,7 @@ __all__ = [
     "SourceSettings",
     "SpeakerSettings",
     "VadSettings",
+    "WebSettings",
     "load_settings",
     "setting_keys",
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic.fields import FieldInfo
 
 from edge.folders import expanded
 from edge.settings.hours import Hours
@@ -17,6 +18,13 @@ def _names(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Secret = Annotated[str, Field(json_schema_extra={"format": "password"})]
+"""What nobody is shown."""
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Return whether the value of a setting is not to be shown to anybody."""
+    return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("format") == "password"
 
 
 class Section(BaseModel):
@@ -43,7 +51,7 @@ class CaptureSettings(Section):
     """Microphone name (or part of it) or index, see ``affectd devices``; empty is the system default."""
     rate_hz: Annotated[int, Field(ge=8_000, le=192_000)] = 16_000
     """Sample rate of raw PCM; files, streams with a header and microphones know their own."""
-    token: str = ""
+    token: Secret = ""
     """What a WebSocket client has to send, as `?token=`; needed where other machines reach the address."""
     origins: Names = ()
     """Web pages that may send to a WebSocket, as `https://example.org`, separated by commas; no others may. Programs

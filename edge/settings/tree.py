@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from edge.folders import expanded
+from edge.settings.doors import MqttSettings, WebSettings
 from edge.settings.sections import (
     CaptureSettings,
     DecisionSettings,
@@ -76,6 +77,8 @@ class Settings(Section):
     room: RoomSettings = RoomSettings()
     decision: DecisionSettings = DecisionSettings()
     events: EventSettings = EventSettings()
+    web: WebSettings = WebSettings()
+    mqtt: MqttSettings = MqttSettings()
     sources: tuple[SourceSettings, ...] = ()
     outputs: tuple[OutputSettings, ...] = ()
 

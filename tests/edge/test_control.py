@@ -6,17 +6,21 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from threading import Event, Timer
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.daemon import control
 from edge.daemon.client import Client, attach
 from edge.daemon.control import MOST_CLIENTS, ControlServer
 from edge.errors import UsageError
+from edge.event import status
+from edge.recent import RecentEvents
 from edge.timing import STAGES, Timing
 from helpers.conversation import Conversation
 
@@ -187,6 +191,44 @@ def test_who_only_looks_whether_somebody_is_there_takes_no_room(
     with closing(attach()) as newcomer:
         Timer(0.3, may_serve.set).start()
         assert newcomer.ask("facts") == {"bundle": "tiny"}
+
+
+def test_who_connects_while_many_do_waits_for_their_turn(runtime: Path) -> None:
+    with listening(runtime / "4711.sock") as listener:
+        listener.listen(0)
+        Timer(0.2, lambda: [listener.accept() for _ in range(4)]).start()
+        with closing(attach()), closing(attach()):
+            pass
+
+
+def test_events_are_followed_from_any_number_on(runtime: Path) -> None:
+    recent = RecentEvents(most=3)
+    server = ControlServer({}, recent)
+    server.open()
+    for number in range(1, 6):
+        recent.add(replace(status("hall", "ready", "ready"), number=number))
+    with closing(attach()) as late, closing(attach()) as back, closing(attach()) as new:
+        assert late.ask("events", after=0) == {"missed": 2}
+        followed = back.events(4)
+        assert next(followed)["number"] == 5
+        assert new.ask("events") == {"missed": 0}
+        recent.add(replace(status("hall", "stopped", "stopped"), number=6))
+        assert next(followed)["number"] == json.loads(new._read_line(None) or b"")["number"] == 6
+    with closing(attach()) as wrong, pytest.raises(UsageError, match="after is the number of an event"):
+        wrong.ask("events", after="yesterday")
+    server.close()
+
+
+@given(st.integers(1, 20), st.integers(0, 60), st.integers(0, 70))
+def test_who_reads_recent_events_gets_the_rest_or_is_told_how_many_are_gone(most: int, there: int, after: int) -> None:
+    recent = RecentEvents(most)
+    for number in range(1, there + 1):
+        recent.add(replace(status("hall", "ready", "ready"), number=number))
+    found, missed = recent.after(after)
+    kept = range(max(1, there - most + 1), there + 1)
+    assert [number for number, _ in found] == [number for number in kept if number > after]
+    assert missed == (max(0, kept.start - 1 - after) if found else 0)
+    assert [json.loads(line)["number"] for _, line in found] == [number for number, _ in found]
 
 
 def test_sockets_of_the_dead_are_removed(runtime: Path) -> None:

@@ -14,7 +14,7 @@ from edge.errors import OutputError, StoreError, UsageError, printable
 from edge.event import Event
 from edge.journal import Entry, Journal, check_journal, journal_paths
 from edge.journal.known import KnownPeople
-from edge.outputs import CsvTable, JournalOutput, JsonLines, Outputs, open_outputs
+from edge.outputs import CsvTable, JournalOutput, JsonLines, Outputs, open_as, wanted_outputs
 from edge.people.store import SpeakerStore
 from edge.people.store.vault import Vault
 from edge.settings import OutputSettings
@@ -272,7 +272,7 @@ def test_no_other_file_is_touched(folder: Path) -> None:
     for path in foreign_files(folder):
         before = path.read_bytes()
         with pytest.raises(UsageError, match=f"^{path}: it (exists and is no journal of affectd|is no file)"):
-            open_outputs((OutputSettings(type="journal", path=str(path)),), (), False, folder)
+            open_as(OutputSettings(type="journal", path=str(path)), (), folder)
         for attempt in (lambda path=path: Journal(path).expire(30), lambda path=path: Journal(path).delete()):
             with pytest.raises((UsageError, OutputError)):
                 attempt()
@@ -333,9 +333,9 @@ def test_the_settings_open_it_beside_the_store_or_where_they_say(folder: Path, t
     assert journal_paths((), folder) == journal_paths((beside,), folder) == [folder / "journal.db"]
     assert journal_paths((OutputSettings(path="x"), elsewhere), folder) == [tmp_path / "j.db", folder / "journal.db"]
     shown = OutputSettings(type="csv")
-    kinds = [type(output) for output in open_outputs((beside, shown), ("sad",), False, folder)]
-    assert kinds == [JournalOutput, CsvTable]
-    assert [type(output) for output in open_outputs((beside, shown), (), True, folder)] == [JournalOutput, JsonLines]
+    for json, kinds in ((False, [JournalOutput, CsvTable]), (True, [JournalOutput, JsonLines])):
+        opened = [open_as(output, ("sad",), folder) for output in wanted_outputs((beside, shown), json)]
+        assert [type(output) for output in opened] == kinds
 
 
 def test_the_output_writes_deletes_and_can_be_opened_again(folder: Path, tmp_path: Path) -> None:

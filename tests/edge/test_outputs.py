@@ -11,7 +11,7 @@ from rich.console import Console
 
 from edge.errors import UsageError
 from edge.event import Event, SpeakerMatch
-from edge.outputs import CsvTable, JsonLines, LiveTable, open_output, open_outputs
+from edge.outputs import CsvTable, JsonLines, LiveTable, open_as, open_output, wanted_outputs
 from edge.settings import OutputSettings
 
 LABELS = ["sad", "angry", "fear"]
@@ -180,7 +180,7 @@ def test_the_settings_say_which_outputs_there_are(tmp_path: Path, monkeypatch: p
     shown = OutputSettings(type="table")
 
     def kinds(settings: tuple[OutputSettings, ...], json: bool = False) -> list[type]:
-        return [type(output) for output in open_outputs(settings, ["sad"], json)]
+        return [type(open_as(output, ["sad"])) for output in wanted_outputs(settings, json)]
 
     assert kinds(()) == [JsonLines]
     assert kinds(files) == [JsonLines, CsvTable]
@@ -193,7 +193,7 @@ def test_the_settings_say_which_outputs_there_are(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_a_file_that_is_no_such_output_is_not_replaced(kind: Literal["json", "csv"], tmp_path: Path) -> None:
     path = tmp_path / "output"
-    settings = (OutputSettings(type=kind, path=str(path)),)
+    settings = OutputSettings(type=kind, path=str(path))
     table, lines = CsvTable(path, LABELS), JsonLines(path)
     own, other = (table, lines) if kind == "csv" else (lines, table)
     other.open()
@@ -202,13 +202,13 @@ def test_a_file_that_is_no_such_output_is_not_replaced(kind: Literal["json", "cs
     for content in (path.read_bytes(), b"RIFF", b'{"type": "FeatureCollection"}', b"path,emotion\n"):
         path.write_bytes(content)
         with pytest.raises(UsageError, match="it exists and is no"):
-            open_outputs(settings, LABELS, json=False)
+            open_as(settings, LABELS)
         with pytest.raises(UsageError, match="it exists and is no"):
             own.open()
         assert path.read_bytes() == content
     path.unlink()
     for _ in range(2):
-        (output,) = open_outputs(settings, LABELS, json=False)
+        output = open_as(settings, LABELS)
         output.open()
         output.write(utterance(speaker=SpeakerMatch("Ann", 0.9)))
         output.close()

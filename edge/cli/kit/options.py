@@ -71,6 +71,10 @@ Bundle = Annotated[
     ),
 ]
 Provider = Annotated[str | None, ModelOption(help="auto, cpu, cuda or tensorrt.", show_default="auto")]
+Dashboard = Annotated[
+    bool | None,
+    OutputOption("--dashboard", help="Show it in a browser, at http://127.0.0.1:8377.", show_default="no"),
+]
 Config = Annotated[
     Path | None,
     SettingsOption(
@@ -95,6 +99,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "store": ("speakers.store", Store),
     "bundle": ("encoder.bundle", Bundle),
     "provider": ("encoder.provider", Provider),
+    "dashboard": ("web.dashboard", Dashboard),
 }
 """Options that stand for a setting: name of the parameter to the setting's key and the option."""
 

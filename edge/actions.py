@@ -1,0 +1,39 @@
+"""What others may ask of a running affectd, through whichever door: ``{"do": "pause", "source": "hall"}``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edge.errors import UsageError
+
+Action = Callable[[Mapping[str, Any]], Any]
+"""From the fields of a request to the answer, which is JSON. It may raise an AffectdError. Called on any thread."""
+
+Actions = Mapping[str, Action]
+"""By what is to ``do``."""
+
+
+def source_in(request: Mapping[str, Any]) -> str | None:
+    """Return the name of a source, None for all; raises UsageError."""
+    source = request.get("source")
+    if source is not None and not isinstance(source, str):
+        raise UsageError(f"source is the name of one, or null for all, not {source!r}")
+    return source
+
+
+def name_in(request: Mapping[str, Any], key: str) -> str:
+    """Return a name that a request has to have; raises UsageError."""
+    name = request.get(key)
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"{key} is a name, not {name!r}")
+    return name
+
+
+def duration_in(request: Mapping[str, Any]) -> float | None:
+    """Return a time in seconds, None where there is none; raises UsageError."""
+    duration_s = request.get("for_s")
+    is_number = isinstance(duration_s, (int, float)) and not isinstance(duration_s, bool)
+    if duration_s is not None and not (is_number and 0 < duration_s < float("inf")):
+        raise UsageError(f"for_s is a number of seconds, not {duration_s!r}")
+    return duration_s
