@@ -48,10 +48,12 @@ class WebDoor:
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     def write(self, event: Event) -> None:
-        """Say that there is an event, which clients take from those that are kept."""
-        if self._loop and not self._is_ringing:
-            self._is_ringing = True
-            self._loop.call_soon_threadsafe(self._ring)
+        """Count an event, and say that there is one; clients take it from those that are kept."""
+        if self._loop and self._server:
+            self._server.figures.follow(event)
+            if not self._is_ringing:
+                self._is_ringing = True
+                self._loop.call_soon_threadsafe(self._ring)
 
     def refresh(self, meters: Sequence[Meter]) -> None:
         """Know where to look for what the sources hear."""
