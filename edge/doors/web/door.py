@@ -61,12 +61,12 @@ class WebDoor:
             self._server.live.meters = meters
 
     def close(self) -> None:
-        """End all clients within a second."""
-        if self._loop is None:
-            return
-        with suppress(concurrent.futures.TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(CLOSE_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """End all clients within a second; may be called more than once."""
+        loop, self._loop = self._loop, None
+        if loop:
+            with suppress(concurrent.futures.TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._close(), loop).result(CLOSE_S)
+            loop.call_soon_threadsafe(loop.stop)
 
     async def _open(self) -> None:
         self._server = WebServer(*self._arguments)

@@ -10,7 +10,6 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from edge.doors.inside import Inside
 from edge.doors.web.address import WebAddress
@@ -21,7 +20,7 @@ from edge.doors.web.gate import Gate
 from edge.doors.web.live import LiveRoute
 from edge.doors.web.metrics import Figures
 from edge.doors.web.pages import PageRoutes
-from edge.errors import OutputError, nearest
+from edge.errors import OutputError
 from edge.settings import WebSettings
 
 BIND_S = 5.0
@@ -76,7 +75,7 @@ class WebServer:
             web.get("/health", ask.health),
             web.get("/ready", ask.ready),
         ]
-        app.add_routes([*routes, web.route("*", "/{path:.*}", _unknown([route.path for route in routes]))])
+        app.add_routes(routes)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -142,12 +141,3 @@ class WebServer:
     def _connection(self) -> asyncio.Protocol:
         assert self._runner.server
         return _Refusal() if len(self._runner.server.connections) >= MOST_CONNECTIONS else self._runner.server()
-
-
-def _unknown(paths: list[str]) -> Handler:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if request.path in paths:
-            raise web.HTTPMethodNotAllowed(request.method, ("GET",))
-        raise web.HTTPNotFound(text=f"there is no {request.path}{nearest(request.path, paths)}")
-
-    return answer
