@@ -73,6 +73,12 @@ class Serving:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def clients(self) -> int:
+        """How many follow events, or meters."""
+        assert self.door._server
+        return sum(self.door._server._clients().values())
+
     def publish(self, *events: Event) -> None:
         """Do with events as an engine does, on one thread."""
         for event in events:
