@@ -83,13 +83,12 @@ class Figures:
 class Names:
     """Names as values of a label: what UTF-8 can hold, and not more of them than a monitor can bear."""
 
-    def __init__(self, most: int = MOST_NAMES) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._known: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
         """Return what a name is called."""
-        if name not in self._known and len(self._known) >= self._most:
+        if name not in self._known and len(self._known) >= MOST_NAMES:
             return OTHERS
         self._known.add(name)
         return encodable(name)
