@@ -70,7 +70,10 @@ class EventRoute:
         response = web.WebSocketResponse(
             timeout=CLOSE_S, heartbeat=HEARTBEAT_S, max_msg_size=LONGEST_MESSAGE, compress=False
         )
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+        except ValueError:  # headers that are no text
+            raise web.HTTPBadRequest(text="a WebSocket begins as in RFC 6455, and this does not") from None
 
         async def send(missed: int, events: Sequence[tuple[int, str]]) -> None:
             with patience(request, self._limits.slow_s):
