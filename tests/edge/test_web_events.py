@@ -183,6 +183,35 @@ def test_meters_are_read_only_while_somebody_looks() -> None:
         assert (hall.reads, unheard.reads) == (reads, 0)
 
 
+def test_whoever_looks_at_meters_that_stand_still_is_in_nobodys_way() -> None:
+    still = Meter()
+    still.name = "hall"
+    with serving() as there:
+        there.door.refresh([still])
+
+        async def look() -> list[int]:
+            async with (
+                session() as client,
+                client.get(f"{there.url}/live"),
+                client.get(f"{there.url}/events") as stream,
+            ):
+                there.publish(*events(1, 1))
+                first = [message.id async for message in _first(stream)]
+                await asyncio.sleep(0.5)
+                there.publish(*events(2, 1))
+                async with client.get(f"{there.url}/status") as response:
+                    return [len(first), response.status]
+
+        assert asyncio.run(look()) == [1, 200]
+
+
+async def _first(response: aiohttp.ClientResponse) -> Any:
+    async for message in messages(response):
+        if message.id:
+            yield message
+            return
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stream", "websocket"])
 def test_five_of_ten_never_read_and_the_others_miss_nothing_that_they_are_not_told_of(kind: str) -> None:

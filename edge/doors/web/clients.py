@@ -81,7 +81,6 @@ async def follow(
         ConnectionError: the client has left.
     """
     while True:
-        bell.clear()
         events, missed = recent.after(after, most=BATCH_EVENTS)
         if events:
             await send(missed, events)
@@ -93,7 +92,7 @@ async def follow(
 
 
 async def rung(bell: asyncio.Event, within_s: float) -> bool:
-    """Wait for a bell, but not for long; return whether it was."""
+    """Wait for a bell since the last time, but not for long; return whether it was."""
     loop = asyncio.get_running_loop()
     until_s = loop.time() + within_s
     # Before Python 3.12 asyncio.wait_for may forget that it was cancelled, as who has left is.
@@ -102,6 +101,7 @@ async def rung(bell: asyncio.Event, within_s: float) -> bool:
         await bell.wait()
     finally:
         timer.cancel()
+    bell.clear()
     return loop.time() < until_s
 
 
