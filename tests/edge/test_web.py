@@ -135,6 +135,11 @@ def there() -> Any:
         yield serving_door
 
 
+def test_a_request_that_is_said_to_be_compressed_and_is_not_is_an_error(there: Serving) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    assert ask(f"{there.url}/do/double", "POST", headers, data=b'{"number": 1}').status == 400
+
+
 def test_every_answer_forbids_a_browser_what_nobody_needs(there: Serving) -> None:
     for path in ("/", "/status", "/nowhere", "/metrics"):
         headers = ask(f"{there.url}{path}").headers
