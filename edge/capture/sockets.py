@@ -9,6 +9,7 @@ import socket
 import stat
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from edge.capture.address import Address
@@ -89,6 +90,7 @@ class SocketSource(ClientSource):
             raise AudioDeviceError(f"cannot listen at {self.name}: {error.strerror or error}") from None
         if not self._address.is_local:
             logger.warning("whoever reaches %s may speak: prefer ws:// with a token", self.name)
+        listener.settimeout(POLL_S)
         self._listener = listener
         self._file = _file_at(self._address.path)
         threading.Thread(target=self._accept, args=(listener,), name=f"clients of {self.name}", daemon=True).start()
@@ -96,12 +98,13 @@ class SocketSource(ClientSource):
     def _stop_listening(self) -> None:
         listener, self._listener = self._listener, None
         if listener:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # or the place is taken until accept returns
             listener.close()
             if self._file and self._file == _file_at(self._address.path):
                 Path(self._address.path).unlink(missing_ok=True)
 
     def _accept(self, listener: socket.socket) -> None:
-        listener.settimeout(POLL_S)
         while listener is self._listener:
             try:
                 connection, peer = listener.accept()

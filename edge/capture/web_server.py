@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ class WebServer:
             self._server, self._listener = self._loop.run_until_complete(listening())
         except OSError as error:
             self._loop.close()
-            raise AudioDeviceError(f"cannot listen at ws://{host}:{port}: {error.strerror or error}") from None
+            raise AudioDeviceError(f"cannot listen at ws://{host}:{port}: {os.strerror(error.errno or 0)}") from None
         self._thread = threading.Thread(target=self._run, name=f"web server {host}:{port}", daemon=True)
         self._thread.start()
 

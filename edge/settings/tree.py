@@ -91,7 +91,12 @@ class Settings(Section):
     @classmethod
     def _sources_differ(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
         seen: dict[str, int] = {}
+        places: dict[str, int] = {}
         for number, source in enumerate(sources):
+            if "://" in source.source or source.source.startswith("unix:"):
+                other = places.setdefault(source.source.rstrip("/"), number)
+                if other != number:
+                    raise ValueError(f"{other} and {number} both wait at {source.source}: give each an address")
             same = seen.setdefault(source.label, number)
             if same != number:
                 raise ValueError(f"{same} and {number} are both called {source.label!r}: give each a name of its own")

@@ -29,6 +29,7 @@ from edge.capture.messages import check_query, converter
 from edge.capture.sockets import SocketSource
 from edge.errors import AffectdError, AudioDeviceError, AudioFileError, UsageError
 from edge.settings import CaptureSettings
+from helpers.ports import free_port
 from helpers.signals import silence, speech_like
 
 PATIENCE_S = 20
@@ -37,13 +38,6 @@ TALK: Waveform = np.concatenate([silence(0.2), speech_like(0.5), silence(0.2)]) 
 
 def pcm_of(samples: Waveform) -> bytes:
     return (np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Heard:
