@@ -69,6 +69,11 @@ class CaptureSettings(Section):
     meanwhile. Empty is always."""
 
     @property
+    def key(self) -> str:
+        """What it is known by from one run to the next."""
+        return f"{self.source} {self.device}".strip()
+
+    @property
     def people(self) -> tuple[str, ...]:
         """Enrolled people whom the source is bound to; empty is as ``speakers.only`` says."""
         return ()
