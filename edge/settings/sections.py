@@ -30,7 +30,7 @@ def is_secret(field: FieldInfo) -> bool:
 class Section(BaseModel):
     """Settings of one stage; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @field_validator("*")
     @classmethod
