@@ -58,7 +58,8 @@ def test_load_warms_every_bucket(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     assert warmed == list(BUCKETS)
     warmed.clear()
     encoder(bundle.encoder_path).load()
-    assert warmed == [BUCKETS[0], BUCKETS[-1]], "on a CPU a new length costs nothing"
+    first, *_, last = BUCKETS
+    assert warmed == [first, last], "on a CPU a new length costs nothing"
 
 
 def test_the_constructor_does_nothing_and_embed_needs_load() -> None:
