@@ -21,6 +21,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +122,7 @@ def main() -> None:
     try:
         import rclpy  # noqa: PLC0415  (only ROS has it, and the tests of the above need none)
         from hri_msgs.msg import Expression, IdsList, IdsMatch  # noqa: PLC0415
+        from rclpy.executors import ExternalShutdownException  # noqa: PLC0415
         from rclpy.signals import SignalHandlerOptions  # noqa: PLC0415
         from std_msgs.msg import Bool, String  # noqa: PLC0415
     except ModuleNotFoundError as missing:
@@ -148,8 +150,12 @@ def main() -> None:
             filled.header.stamp = node.get_clock().now().to_msg()
         publishers[message.topic].publish(filled)
 
+    def spin() -> None:
+        with suppress(ExternalShutdownException):
+            rclpy.spin(node)
+
     node.create_timer(1.0, lambda: publish(tracked(voices)))  # for those who come late
-    threading.Thread(target=rclpy.spin, args=(node,), daemon=True).start()
+    threading.Thread(target=spin, daemon=True).start()
     try:
         with edge.listen(source, model=edge.load(bundle)) as events:
             for event in events:
