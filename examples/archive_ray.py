@@ -70,6 +70,8 @@ TABLE = pa.schema(
         "time": pa.string(),
     }
 )
+TRIES = 2
+"""After so many actors that died of a part, it is left out; a run after this one tries again."""
 Part = dict[str, Any]
 """``name`` of its file, and the ``paths`` of its recordings as bytes: a name of a file need not be text."""
 
@@ -81,21 +83,32 @@ class Analyst:
         self.model = edge.load(bundle, settings={"encoder.threads": 1})
         self.whole_file, self.out = whole_file, out
 
-    def __call__(self, part: Part) -> dict[str, Any]:
-        """Write a part; return how much there was of what."""
+    def __call__(self, part: Part) -> dict[str, int]:
+        """Write a part; return of how many recordings."""
+        tries = self.out / f".{part['name']}.tries"
+        # Ray replaces an actor that died, and tries its part again without end.
+        with tries.open("a") as file:
+            if file.tell() == TRIES:
+                return {"recordings": 0}
+            file.write("x")
         paths = [os.fsdecode(path) for path in part["paths"]]
         events = list(numbered(self.analyze(paths)))
         table = pa.Table.from_pylist([event.to_dict() for event in events], TABLE)
         with new_file(self.out / part["name"]) as new:
             pq.write_table(table, new, compression="zstd")
-        return {"recordings": len(paths), "events": len(events)}
+        tries.unlink(missing_ok=True)
+        return {"recordings": len(paths)}
 
     def analyze(self, paths: list[str]) -> Iterable[edge.Event]:
-        """Return the events of recordings, and of those that cannot be read an ``error``."""
+        """Return the events of recordings, and of each that cannot be read an ``error``."""
         if any(map(os.path.exists, paths)):
-            # The same for whoever does it: nobody enrolled is looked for, and no room is learned.
+            # The same for whoever runs it: nobody enrolled is looked for.
             return self.model.analyze(paths, whole_file=self.whole_file, people=False)
-        return [edge.Event("error", Path(path).name, wall_clock(), path=path, message="it is gone") for path in paths]
+        # Nothing at all to analyse is an error of who asked, unless it was there a moment ago.
+        return [
+            edge.Event("error", Path(path).name, wall_clock(), path=path, message=f"{path}: no such file")
+            for path in paths
+        ]
 
 
 def numbered(events: Iterable[edge.Event]) -> Iterator[edge.Event]:
@@ -127,7 +140,7 @@ def prepare(out: Path, made_with: dict[str, Any]) -> set[str]:
         sys.exit(f"{out} was made with {before}, and this is {made_with}: take another --out")
     write_file(note, json.dumps(made_with))
     for unfinished in out.glob(".*.parquet.*"):
-        shutil.rmtree(unfinished)
+        shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
     return set(column(out, "path"))
 
 
@@ -138,12 +151,9 @@ def column(out: Path, name: str) -> list[Any]:
 
 def options() -> argparse.Namespace:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
-    )
-    parser.add_argument(
-        "recordings", nargs="+", type=Path, help="audio files, folders to search, or @FILE with one of these a line"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recordings", nargs="*", type=Path, help="audio files, and folders to search")
+    parser.add_argument("--list", type=Path, metavar="FILE", help="more of them, one a line; /dev/stdin is a pipe")
     parser.add_argument("--out", type=Path, required=True, help="folder of the table; run again to go on with it")
     parser.add_argument("--bundle", default="", help="folder, or default (the default) or nano, 7 times as fast")
     parser.add_argument("--whole-file", action="store_true", help="one event a recording, as of clips")
@@ -164,10 +174,13 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Do what is left of the archive."""
     args = options()
-    files = list(dict.fromkeys(os.path.abspath(path) for path in find_audio(args.recordings)))
+    listed = args.list.read_bytes().splitlines() if args.list else []
+    found = find_audio([*args.recordings, *(Path(os.fsdecode(line)) for line in listed)])
+    files = list(dict.fromkeys(map(os.path.abspath, found)))
     out = args.out.absolute()
+    bundle = os.path.abspath(args.bundle) if os.path.isdir(args.bundle) else args.bundle
     # Loaded here only to be sure, before any actor starts, that it works, and to know its name.
-    made_with = {"model": repr(edge.load(args.bundle)), "whole_file": args.whole_file}
+    made_with = {"model": repr(edge.load(bundle)), "whole_file": args.whole_file}
     done = prepare(out, made_with)
     parts = list(parts_to_do(files, done, args.part))
     print(f"{len(files)} recordings, {len(files) - sum(len(part['paths']) for part in parts)} of them done", flush=True)
@@ -175,12 +188,15 @@ def main() -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray reports its use otherwise
         own = {"num_cpus": args.actors, "object_store_memory": 2**28, "include_dashboard": False}
         ray.init(args.address, log_to_driver=False, logging_level="error", **(own if args.address == "local" else {}))
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars, context.max_errored_blocks = False, -1
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        run(parts, {"bundle": args.bundle, "whole_file": args.whole_file, "out": out}, args.actors)
-    types = Counter(column(out, "type"))
+        run(parts, {"bundle": bundle, "whole_file": args.whole_file, "out": out}, args.actors)
+    types, missing = Counter(column(out, "type")), set(map(encodable, files)) - set(column(out, "path"))
     print(f"{types['utterance']} utterances, {types['error']} recordings that could not be read: {out}")
-    sys.exit(1 if types["error"] else 0)
+    if missing:
+        print(f"{len(missing)} recordings are not done: an actor died of their part; --part 1 says of which")
+    sys.exit(1 if types["error"] or missing else 0)
 
 
 def run(parts: list[Part], arguments: dict[str, Any], actors: int) -> None:
@@ -188,11 +204,15 @@ def run(parts: list[Part], arguments: dict[str, Any], actors: int) -> None:
     began, recordings = time.monotonic(), 0
     pool = ray.data.ActorPoolStrategy(size=actors)
     todo = ray.data.from_items(parts, override_num_blocks=len(parts))
-    for written in todo.map(Analyst, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1).iter_rows():
+    done = todo.map(Analyst, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1)
+    for written in done.iter_rows():
         recordings += written["recordings"]
         rate = recordings / (time.monotonic() - began)
         print(f"{recordings} recordings, {rate:.1f} a second, {rate / actors:.1f} an actor", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except edge.AffectdError as error:
+        sys.exit(f"archive_ray: {error}")

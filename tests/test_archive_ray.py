@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.audio import SAMPLE_RATE_HZ
 from helpers.signals import silence, speech_like
 
 pytest.importorskip("ray.data", reason="no ray here: pip install 'ray[data]' pyarrow")
 import pyarrow.parquet as pq
+from archive_ray import TRIES, Analyst, parts_to_do, prepare
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +33,8 @@ Events = list[dict[str, Any]]
 
 def write_recording(path: Path, seed: int) -> None:
     turns = [part for turn in range(1 + seed % 3) for part in (speech_like(1.0, seed + turn), silence(0.8))]
-    soundfile.write(path, (1 + seed % 2) * np.concatenate([silence(0.5), *turns]), SAMPLE_RATE_HZ)
+    samples = (1 + seed % 2) * np.concatenate([silence(0.5), *turns])
+    soundfile.write(os.fsencode(path), samples, SAMPLE_RATE_HZ, format="WAV")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def started(recordings: Path, out: Path, bundle: Path, *options: str) -> subproc
     files.write_bytes(
         b"\n".join(os.fsencode(path) for path in sorted([*recordings.iterdir(), recordings / "gone.wav"]))
     )
-    command = [sys.executable, "examples/archive_ray.py", f"@{files}", "--out", out, "--bundle", bundle, *options]
+    command = [sys.executable, "examples/archive_ray.py", "--list", files, "--out", out, "--bundle", bundle, *options]
     return subprocess.Popen(map(str, command), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -117,3 +121,31 @@ def test_an_archive_has_the_events_of_analyze_and_goes_on_after_it_was_killed(
     other = started(recordings, out, bundle_folder, "--whole-file")
     said, _ = other.communicate(timeout=300)
     assert "take another --out" in said
+
+
+FILES = [f"/archive/{number}.wav" for number in range(20)]
+
+
+@given(st.sets(st.sampled_from(FILES)), st.integers(1, 25))
+def test_what_is_left_of_an_archive_is_cut_where_the_whole_was(done: set[str], size: int) -> None:
+    whole, rest = list(parts_to_do(FILES, set(), size)), list(parts_to_do(FILES, done, size))
+    assert [os.fsdecode(path) for part in whole for path in part["paths"]] == FILES
+    assert [os.fsdecode(path) for part in rest for path in part["paths"]] == [
+        file for file in FILES if file not in done
+    ]
+    assert len({part["name"] for part in rest}) == len(rest)
+    for part in whole:
+        assert (part in rest) == (not done & set(map(os.fsdecode, part["paths"])))
+
+
+def test_a_part_that_actors_die_of_is_left_out_until_the_next_run(
+    recordings: Path, tmp_path: Path, bundle_folder: Path
+) -> None:
+    analyst = Analyst(str(bundle_folder), False, tmp_path)
+    (part,) = parts_to_do([str(recordings / "00.wav")], prepare(tmp_path, {}), 64)
+    (tmp_path / f".{part['name']}.tries").write_text("x" * TRIES)
+    assert analyst(part) == {"recordings": 0}
+    assert prepare(tmp_path, {}) == set()
+    assert analyst(part) == {"recordings": 1}
+    assert prepare(tmp_path, {}) == {str(recordings / "00.wav")}
+    assert {path.name for path in tmp_path.iterdir()} == {part["name"], "_made_with.json"}
