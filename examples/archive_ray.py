@@ -83,7 +83,7 @@ class Analyst:
         self.model = edge.load(bundle, settings={"encoder.threads": 1})
         self.whole_file, self.out = whole_file, out
 
-    def __call__(self, part: Part) -> dict[str, int]:
+    def __call__(self, part: Part) -> dict[str, Any]:
         """Write a part; return of how many recordings."""
         tries = self.out / f".{part['name']}.tries"
         # Ray replaces an actor that died, and tries its part again without end.
@@ -146,7 +146,8 @@ def prepare(out: Path, made_with: dict[str, Any]) -> set[str]:
 
 def column(out: Path, name: str) -> list[Any]:
     """Return a column of the table so far."""
-    return ds.dataset(out, TABLE, format="parquet").to_table([name])[name].to_pylist()
+    values: list[Any] = ds.dataset(out, TABLE, format="parquet").to_table([name])[name].to_pylist()
+    return values
 
 
 def options() -> argparse.Namespace:
@@ -187,7 +188,9 @@ def main() -> None:
     if parts:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray reports its use otherwise
         own = {"num_cpus": args.actors, "object_store_memory": 2**28, "include_dashboard": False}
-        ray.init(args.address, log_to_driver=False, logging_level="error", **(own if args.address == "local" else {}))
+        ray.init(
+            args.address, log_to_driver=False, logging_level=logging.ERROR, **(own if args.address == "local" else {})
+        )
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars, context.max_errored_blocks = False, -1
         logging.getLogger("ray.data").setLevel(logging.ERROR)
