@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.audio import SAMPLE_RATE_HZ
+from edge.event import FIELDS, EventType
 from helpers.signals import silence, speech_like
 
 pytest.importorskip("ray.data", reason="no ray here: pip install 'ray[data]' pyarrow")
 import pyarrow.parquet as pq
-from archive_ray import TRIES, Analyst, parts_to_do, prepare
+from archive_ray import TABLE, TRIES, Analyst, parts_to_do, prepare
 
 pytestmark = pytest.mark.slow
 
@@ -121,6 +122,11 @@ def test_an_archive_has_the_events_of_analyze_and_goes_on_after_it_was_killed(
     other = started(recordings, out, bundle_folder, "--whole-file")
     said, _ = other.communicate(timeout=300)
     assert "take another --out" in said
+
+
+def test_a_row_has_every_field_of_an_event() -> None:
+    of_analyze: tuple[EventType, ...] = ("utterance", "status", "error")
+    assert {"type", "schema"}.union(*(FIELDS[kind] for kind in of_analyze)) - {"number"} == set(TABLE.names)
 
 
 FILES = [f"/archive/{number}.wav" for number in range(20)]

@@ -33,17 +33,17 @@ TOPIC = re.compile(r"/?[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*(/[A-Za-z][A-Za-z0-9]
 """What ROS 2 takes: no token begins with a digit, no two underscores follow each other."""
 
 
+def plain(kind: edge.event.EventType, **fields: object) -> edge.Event:
+    return edge.Event(kind, "mic", NOW, **fields)  # type: ignore[arg-type]
+
+
 def answer(
     kind: edge.event.EventType = "utterance",
     speaker: SpeakerMatch | None = None,
     emotion: str = "fear",
     speech: float | None = 0.99,
 ) -> edge.Event:
-    return edge.Event(kind, "mic", NOW, 1, 1, 4.2, 5.3, speaker, emotion, 0.81, {emotion: 0.81}, speech=speech)
-
-
-def plain(kind: edge.event.EventType, **fields: object) -> edge.Event:
-    return edge.Event(kind, "mic", NOW, **fields)  # type: ignore[arg-type]
+    return plain(kind, id=1, speaker=speaker, emotion=emotion, confidence=0.81, speech=speech)
 
 
 def published(events: Iterable[edge.Event]) -> list[Message]:
