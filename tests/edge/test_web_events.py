@@ -5,11 +5,14 @@ import json
 import resource
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
 import pytest
 
+from edge.doors.web import door, server
+from edge.doors.web import events as events_module
 from edge.doors.web.clients import Limits
 from helpers.web import HANGS_S, Message, Serving, ask, events, messages, numbers, serving, until
 
@@ -122,26 +125,39 @@ def test_there_is_an_end_to_how_many_may_follow() -> None:
         assert followed(there, 1, "?after=0")
 
 
-def test_the_end_gives_everybody_the_last_events_and_waits_for_nobody() -> None:
+def test_the_end_gives_everybody_the_last_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((server, "DRAIN_S"), (door, "CLOSE_S"), (events_module, "CLOSE_S")):
+        monkeypatch.setattr(module, name, HANGS_S)  # on a machine as slow as it may be
     with serving() as there:
 
         async def follow() -> tuple[list[Message], list[int], int | None]:
             async with session() as client, client.ws_connect(f"{there.url}/events") as socket_:
                 stream = asyncio.ensure_future(streamed(there, -1))
-                texts = asyncio.ensure_future(_numbers_of(socket_))
                 live = asyncio.ensure_future(streamed(there, -1, path="/live"))
+                texts = asyncio.ensure_future(_numbers_of(socket_))
                 await asyncio.to_thread(until, lambda: there.clients == 3)
-                with socket.create_connection(("127.0.0.1", there.port)) as never_reads:
-                    never_reads.sendall(f"GET /events HTTP/1.1\r\nHost: localhost:{there.port}\r\n\r\n".encode())
-                    await asyncio.to_thread(until, lambda: there.clients == 4)
-                    there.publish(*events(1, 500))
-                    await asyncio.to_thread(there.door.close)
-                    await live
-                    return await stream, await texts, socket_.close_code
+                there.publish(*events(1, 500))
+                await asyncio.to_thread(there.door.close)
+                await live
+                return await stream, await texts, socket_.close_code
 
         found, texts, close_code = asyncio.run(follow())
         assert numbers([message.data for message in found]) == texts == list(range(1, 501))
         assert close_code == 1001
+
+
+def test_the_end_waits_for_nobody_who_does_not_read() -> None:
+    with serving(most=5_000) as there, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.connect(("127.0.0.1", there.port))
+        deaf.sendall(f"GET /events HTTP/1.1\r\nHost: localhost:{there.port}\r\n\r\n".encode())
+        until(lambda: there.clients == 1)
+        there.publish(*events(1, 5_000))
+        there.door.close()
+        deaf.settimeout(HANGS_S)
+        with suppress(ConnectionResetError):
+            while deaf.recv(65_536):
+                pass
 
 
 async def _numbers_of(socket_: aiohttp.ClientWebSocketResponse) -> list[int]:
