@@ -1,0 +1,5 @@
+"""Audio from voice assistants: a speech-to-text service of the Wyoming protocol, as a proxy before a real one."""
+
+from edge.capture.wyoming.source import WyomingSource
+
+__all__ = ["WyomingSource"]
