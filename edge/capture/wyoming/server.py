@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -32,7 +33,7 @@ class WyomingServer:
         self._address, self._upstream, self._take, self._queue_s = address, upstream, take, queue_s
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._over = asyncio.Event()
+        self._over, self._is_free = asyncio.Event(), threading.Event()
         self._connections: dict[asyncio.Task[None], Connection] = {}
 
     def start(self) -> None:
@@ -51,14 +52,18 @@ class WyomingServer:
         try:
             opened.result()
         except OSError as error:
-            raise AudioDeviceError(f"cannot listen at {self._address}: {error.strerror or error}") from None
+            number = error.errno or 0  # negative of names that cannot be resolved
+            reason = os.strerror(number) if number > 0 else error.strerror or error
+            raise AudioDeviceError(f"cannot listen at {self._address}: {reason}") from None
         self._thread = thread
         if not self._address.is_local:
             logger.warning("whoever reaches %s may speak: Wyoming has no password", self._address)
 
-    def stop(self) -> None:
-        """Let nobody in any more, and end what is there soon; from any thread."""
+    def stop(self, wait: bool = False) -> None:
+        """Let nobody in any more, ``wait`` for the address to be free, and end what is there soon; from any thread."""
         self.post(self._over.set)
+        if wait:
+            self._is_free.wait(END_S)
 
     def post(self, action: Callable[..., object], *arguments: Any) -> None:
         """Let the server's thread do something soon, in the order of the calls; nothing once it has ended."""
@@ -78,6 +83,7 @@ class WyomingServer:
         opened.set_result(None)
         await self._over.wait()
         server.close()
+        self._is_free.set()
         for connection in self._connections.values():
             connection.fail(WyomingError("ending", "affectd ends"))
         if self._connections:

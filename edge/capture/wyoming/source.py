@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -20,10 +19,8 @@ from edge.decoding import Note
 from edge.event import Event
 from edge.segment import StepKind
 
-STALE_S = 10.0
-"""Who has sent nothing for so long makes room for a newcomer."""
-
-logger = logging.getLogger(__name__)
+NEWS_S = 1.0
+"""Longest time without a block, so that whoever wants the source to end can do so."""
 
 
 class WyomingSource:
@@ -65,11 +62,14 @@ class WyomingSource:
         self._listens = True
         self._delivered_at_s = time.monotonic()
         try:
-            if not self._has_waited:
-                self._has_waited = True
-                yield _gap(Note("disconnected", f"waits for a voice assistant at {self.name}"))
-            while turn := self._wait():
-                yield from self._hear(turn)
+            note = Note("disconnected", f"waits for a voice assistant at {self.name}")
+            yield _nothing() if self._has_waited else _gap(note)
+            self._has_waited = True
+            while not self._closed.is_set():
+                if turn := self._wait():
+                    yield from self._hear(turn)
+                else:
+                    yield _nothing()
         finally:
             with self._changed:
                 self._listens, self._turn = False, None
@@ -77,7 +77,7 @@ class WyomingSource:
             for turn in left:
                 self._server.post(turn.give_up)
             if self._closed.is_set():
-                self._server.stop()
+                self._server.stop(wait=True)
 
     def close(self) -> None:
         """End ``blocks`` soon, and serve nobody any more; callable from any thread and more than once."""
@@ -94,7 +94,7 @@ class WyomingSource:
             if self._closed.is_set() or not self._listens:
                 return "affectd does not listen"
             for other in self._turns:
-                if other.ended_at_s is None and time.monotonic() - other.heard_at_s >= STALE_S:
+                if time.monotonic() >= other.keeps_until_s:
                     other.end()
             if len(self._turns) > 1 or any(other.ended_at_s is None for other in self._turns):
                 return f"{self._turns[-1].who} is heard"
@@ -114,10 +114,10 @@ class WyomingSource:
             self._server.post(turn.answered, event)
 
     def _wait(self) -> Turn | None:
-        """Return the next turn; None when the source is closed."""
+        """Return the next turn; None when the source is closed, and every now and then."""
         with self._changed:
-            self._changed.wait_for(lambda: self._turns or self._closed.is_set())
-            return None if self._closed.is_set() else self._turns[0]
+            self._changed.wait_for(lambda: self._turns or self._closed.is_set(), NEWS_S)
+            return self._turns[0] if self._turns and not self._closed.is_set() else None
 
     def _hear(self, turn: Turn) -> Iterator[Block]:
         """Yield a turn as it comes, to its end, and no slower than it comes."""
@@ -126,8 +126,7 @@ class WyomingSource:
         is_gap = True
         for block in blocks_of_turn(turn.chunks):
             if block is None:
-                if not is_gap:
-                    yield _gap()
+                yield _nothing() if is_gap else _gap()
                 is_gap = True
                 continue
             duration_s = len(block.samples) / SAMPLE_RATE_HZ
@@ -144,6 +143,11 @@ class WyomingSource:
             self._turn = None
             if self._turns and self._turns[0] is turn:
                 self._turns.popleft()
+
+
+def _nothing() -> Block:
+    """Return a block that says nothing."""
+    return Block(np.zeros(0, np.float32), time.monotonic())
 
 
 def _gap(*notes: Note) -> Block:

@@ -25,6 +25,10 @@ PATIENCE_S = 1.0
 """Longest time in a turn for which a client that sends faster than it is heard is held back; then audio is lost."""
 QUIET_S = 1.0
 """Without audio for so long a client is pausing: what was being said is over."""
+STALE_S = 10.0
+"""Who has sent nothing for so long makes room for a newcomer."""
+WORTH = 10.0
+"""Audio keeps the place for so many times its duration: a sample now and then does not."""
 MOST_CHANNELS = 32
 
 
@@ -61,8 +65,8 @@ class Turn:
         """Prepare; ``send`` takes what the client is told meanwhile, and ``queue_s`` of audio may wait."""
         self.who = who
         self.chunks: BlockQueue[Chunk] = BlockQueue(queue_s)
-        self.heard_at_s = time.monotonic()
-        """When something came the last time, on the monotonic clock."""
+        self.keeps_until_s = time.monotonic() + STALE_S
+        """Until when it keeps others out without sending anything, on the monotonic clock."""
         self.ended_at_s: float | None = None
         """When it ended, on the same."""
         self._queue_s, self._send = queue_s, send
@@ -81,7 +85,8 @@ class Turn:
             began_s = time.monotonic()
             await asyncio.sleep(0.005)
             self._patience_s -= time.monotonic() - began_s
-        self.heard_at_s = time.monotonic()
+        now_s = time.monotonic()
+        self.keeps_until_s = min(max(self.keeps_until_s, now_s) + WORTH * chunk.duration_s, now_s + STALE_S)
         self._duration_s += chunk.duration_s
         self.chunks.put(chunk, chunk.duration_s)
 
