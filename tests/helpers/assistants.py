@@ -56,27 +56,28 @@ class Handler(AsyncEventHandler):
 def speech_to_text(reply: Reply = say_words) -> Iterator[tuple[str, list[Event]]]:
     """Run a real one; yield its address and what it hears."""
     heard: list[Event] = []
-    port, loop, began = free_port(), asyncio.new_event_loop(), threading.Event()
+    port, began = free_port(), threading.Event()
+    loop, over = asyncio.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
         server = AsyncTcpServer("127.0.0.1", port)
-        await asyncio.gather(server.start(partial(Handler, heard, reply)), announce())
-
-    async def announce() -> None:
-        await asyncio.sleep(0.1)
+        serving = asyncio.ensure_future(server.run(partial(Handler, heard, reply)))
+        while not (server._server and server._server.is_serving()):
+            await asyncio.sleep(0.01)
         began.set()
+        await over.wait()
+        tasks = [serving, *server._handlers]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        loop.create_task(serve())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     assert began.wait(HANGS_S)
     yield f"tcp://127.0.0.1:{port}", heard
-    loop.call_soon_threadsafe(loop.stop)
+    loop.call_soon_threadsafe(over.set)
     thread.join(HANGS_S)
+    loop.close()
 
 
 def pcm_of(samples: Waveform) -> bytes:

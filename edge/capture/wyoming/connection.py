@@ -12,12 +12,13 @@ from edge.capture.address import Address
 from edge.capture.wyoming.messages import (
     Message,
     WyomingError,
+    error_message,
     info_in_front,
     own_info,
     read_message,
     select_behind,
 )
-from edge.capture.wyoming.transport import closed, connected, first_of, refuse
+from edge.capture.wyoming.transport import closed, connected, first_of, part
 from edge.capture.wyoming.turn import Chunk, Turn
 from edge.errors import printable
 
@@ -57,7 +58,7 @@ class Connection:
         self._settled = asyncio.Event()
         """Everything is answered."""
         self._settled.set()
-        self._audio: Literal["none", "comes", "complete", "answered"] = "none"
+        self._audio: Literal["none", "asked", "comes", "complete", "answered"] = "none"
         self._turn: Turn | None = None
         """The latest that is heard."""
         self._language: object = None
@@ -67,17 +68,19 @@ class Connection:
         try:
             await first_of(self._failed, self._serve())
         except WyomingError as error:
-            logger.warning("%s: %s", self._who, error)
-            await refuse(self._reader, self._writer, error)
+            level = logging.WARNING if error.code.startswith("upstream") else logging.INFO
+            logger.log(level, "%s: %s", self._who, error)
+            self._send(error_message(error))
         except OSError:  # the client is gone
             pass
         except Exception as error:
             logger.warning("%s: a client of voice assistants", self._who, exc_info=True)
-            await refuse(self._reader, self._writer, WyomingError("internal", f"affectd failed: {error!r}"))
+            self._send(error_message(WyomingError("internal", f"affectd failed: {error!r}")))
         finally:
             self._end_turn()
             self._answered(*ANSWERS)
-            await asyncio.gather(*(closed(writer) for writer in (self._writer, self._behind) if writer))
+            behind = [closed(self._behind)] if self._behind else []
+            await asyncio.gather(part(self._reader, self._writer), *behind)
 
     def fail(self, error: WyomingError) -> None:
         """End with an error."""
@@ -121,7 +124,7 @@ class Connection:
             await self._asked("info", DESCRIBE_S)
         elif kind == "transcribe":
             self._end_turn()
-            self._audio, self._language = "none", message.data.get("language")
+            self._audio, self._language = "asked", message.data.get("language")
         elif kind == "audio-start":
             self._begin_turn()
         elif kind == "audio-stop":
@@ -130,7 +133,7 @@ class Connection:
                 self._audio = "complete"
                 await self._asked("transcript", ANSWER_S)
         elif chunk:
-            if self._audio == "none":
+            if self._audio in ("none", "asked"):
                 self._begin_turn()
             await self._hear(chunk)
 
@@ -145,7 +148,7 @@ class Connection:
 
     async def _pass_on(self, behind: asyncio.StreamWriter, message: Message) -> None:
         """Send to the speech-to-text; one that is gone is noticed by who reads from it."""
-        with suppress(ConnectionError):
+        with suppress(OSError):
             behind.write(message.packed())
             try:
                 await asyncio.wait_for(behind.drain(), SEND_S)
@@ -176,14 +179,19 @@ class Connection:
 
     async def _from_behind(self, reader: asyncio.StreamReader) -> None:
         """Pass on what the speech-to-text says, and what affectd has to add."""
+        while message := await self._heard_behind(reader):
+            await self._say(await self._with_answer(message))
+        if self._alarms or self._audio in ("asked", "comes"):
+            raise WyomingError("upstream-closed", f"the speech-to-text at {self._upstream} closed the connection")
+
+    async def _heard_behind(self, reader: asyncio.StreamReader) -> Message | None:
         try:
-            while message := await read_message(reader):
-                await self._say(await self._with_answer(message))
+            return await read_message(reader)
         except WyomingError as error:
             text = f"the speech-to-text at {self._upstream} is none: {error}"
             raise WyomingError("upstream-malformed", text) from None
-        if self._alarms or self._audio == "comes":
-            raise WyomingError("upstream-closed", f"the speech-to-text at {self._upstream} closed the connection")
+        except OSError:  # reset, or unreachable meanwhile
+            return None
 
     async def _with_answer(self, message: Message) -> Message:
         kind = message.type

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,8 +12,8 @@ from typing import Any
 
 from edge.capture.address import Address
 from edge.capture.wyoming.connection import Connection
-from edge.capture.wyoming.messages import LONGEST_LINE, WyomingError
-from edge.capture.wyoming.transport import closed, refuse
+from edge.capture.wyoming.messages import LONGEST_LINE, WyomingError, error_message
+from edge.capture.wyoming.transport import part, reason_of
 from edge.capture.wyoming.turn import Turn
 from edge.errors import AudioDeviceError
 
@@ -52,9 +51,7 @@ class WyomingServer:
         try:
             opened.result()
         except OSError as error:
-            number = error.errno or 0  # negative of names that cannot be resolved
-            reason = os.strerror(number) if number > 0 else error.strerror or error
-            raise AudioDeviceError(f"cannot listen at {self._address}: {reason}") from None
+            raise AudioDeviceError(f"cannot listen at {self._address}: {reason_of(error)}") from None
         self._thread = thread
         if not self._address.is_local:
             logger.warning("whoever reaches %s may speak: Wyoming has no password", self._address)
@@ -93,8 +90,8 @@ class WyomingServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= MOST_CLIENTS:
             error = WyomingError("too-many-clients", f"{MOST_CLIENTS} clients are connected, and there is no room")
-            await refuse(reader, writer, error)
-            await closed(writer)
+            writer.write(error_message(error).packed())
+            await part(reader, writer)
             return
         connection = Connection(reader, writer, self._upstream, self._take, self._queue_s)
         task = asyncio.current_task()

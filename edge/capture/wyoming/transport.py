@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 from edge.capture.address import Address
-from edge.capture.wyoming.messages import LONGEST_LINE, Message, WyomingError, error_message, read_message
+from edge.capture.wyoming.messages import LONGEST_LINE, Message, WyomingError, read_message
 
 CONNECT_S = 5.0
 LINGER_S = 5.0
@@ -25,7 +26,7 @@ async def connected(upstream: Address) -> tuple[asyncio.StreamReader, asyncio.St
     try:
         return await asyncio.wait_for(way, CONNECT_S)
     except (OSError, asyncio.TimeoutError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or f"no answer in {CONNECT_S:g} s"
+        reason = reason_of(error) if isinstance(error, OSError) and str(error) else f"no answer in {CONNECT_S:g} s"
         text = f"the speech-to-text at {upstream} cannot be reached: {reason}"
         raise WyomingError("upstream-unreachable", text) from None
 
@@ -45,6 +46,12 @@ async def description(upstream: Address) -> Message:
     raise WyomingError("upstream-timeout", f"the speech-to-text at {upstream} does not describe itself")
 
 
+def reason_of(error: OSError) -> str:
+    """Return why a connection failed, in the system's words and not in those of asyncio."""
+    number = error.errno or 0  # negative of a name that cannot be resolved
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
+
+
 async def first_of(*ways: Awaitable[None]) -> None:
     """Follow several ways until one ends, or fails, and end the others."""
     futures = [asyncio.ensure_future(way) for way in ways]
@@ -58,13 +65,12 @@ async def first_of(*ways: Awaitable[None]) -> None:
         await asyncio.gather(*futures, return_exceptions=True)
 
 
-async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: WyomingError) -> None:
-    """Say what is wrong, and read on for a while: who closes while the other one sends is not read."""
+async def part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close a connection to somebody who sends, and may not have read the last word, which a reset would take away."""
     with suppress(OSError, asyncio.TimeoutError):
-        writer.write(error_message(error).packed())
-        if writer.can_write_eof():
-            writer.write_eof()
+        writer.write_eof()
         await asyncio.wait_for(_discard(reader), LINGER_S)
+    await closed(writer)
 
 
 async def closed(writer: asyncio.StreamWriter) -> None:
