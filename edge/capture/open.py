@@ -73,6 +73,8 @@ def upstream_of(settings: CaptureSettings) -> Address | None:
         raise UsageError(str(error).replace("source", "upstream", 1)) from None
     if address.scheme not in ("tcp", "unix"):
         raise UsageError(f"upstream {settings.upstream!r} is neither tcp://… nor unix:…")
+    if str(address).partition(":")[2] == str(parse_address(settings.source)).partition(":")[2]:
+        raise UsageError(f"upstream {settings.upstream!r} is the source itself, and no speech-to-text")
     return address
 
 
