@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from edge.capture.address import Address
@@ -98,10 +98,17 @@ class Connection:
         await first_of(self._from_client(first), self._from_behind(reader))
 
     async def _next(self) -> Message | None:
+        with self._within(IDLE_S, WyomingError("idle", f"nothing came for {IDLE_S:g} s")):
+            return await read_message(self._reader)
+
+    @contextmanager
+    def _within(self, longest_s: float, error: WyomingError) -> Iterator[None]:
+        """End with an error unless something is done within a time; quicker than a task for each message."""
+        alarm = asyncio.get_running_loop().call_later(longest_s, self.fail, error)
         try:
-            return await asyncio.wait_for(read_message(self._reader), IDLE_S)
-        except asyncio.TimeoutError:
-            raise WyomingError("idle", f"nothing came for {IDLE_S:g} s") from None
+            yield
+        finally:
+            alarm.cancel()
 
     async def _from_client(self, first: Message) -> None:
         """Take what the client sends, to its end, and if it waits for an answer, until it has that."""
@@ -148,13 +155,10 @@ class Connection:
 
     async def _pass_on(self, behind: asyncio.StreamWriter, message: Message) -> None:
         """Send to the speech-to-text; one that is gone is noticed by who reads from it."""
-        with suppress(OSError):
+        text = f"the speech-to-text at {self._upstream} takes nothing for {SEND_S:g} s"
+        with suppress(OSError), self._within(SEND_S, WyomingError("upstream-timeout", text)):
             behind.write(message.packed())
-            try:
-                await asyncio.wait_for(behind.drain(), SEND_S)
-            except asyncio.TimeoutError:
-                text = f"the speech-to-text at {self._upstream} takes nothing for {SEND_S:g} s"
-                raise WyomingError("upstream-timeout", text) from None
+            await behind.drain()
 
     async def _asked(self, answer: str, longest_s: float) -> None:
         """Let an answer come within a time; without speech-to-text it is affectd's own."""

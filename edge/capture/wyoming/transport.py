@@ -60,8 +60,11 @@ async def first_of(*ways: Awaitable[None]) -> None:
         for future in done:
             future.result()
     finally:
-        for future in futures:
-            future.cancel()
+        # Before Python 3.12 wait_for swallows what cancels it in the moment in which it is over.
+        while rest := [future for future in futures if not future.done()]:
+            for future in rest:
+                future.cancel()
+            await asyncio.wait(rest, timeout=0.1)
         await asyncio.gather(*futures, return_exceptions=True)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,8 +122,12 @@ class Turn:
         """End the turn, wait a little for what became of it, and return that; the client is told no more of voices."""
         self.end()
         assert self.ended_at_s is not None
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._answered.wait(), max(0.0, self.ended_at_s + WAIT_S - time.monotonic()))
+        rest_s = max(0.0, self.ended_at_s + WAIT_S - time.monotonic())
+        alarm = asyncio.get_running_loop().call_later(rest_s, self._answered.set)
+        try:
+            await self._answered.wait()
+        finally:
+            alarm.cancel()
         self._say_voice(False, self._duration_s)
         self._send = _nowhere
         return answer_of(self._answer) if self._answer else None
