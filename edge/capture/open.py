@@ -98,10 +98,13 @@ def is_recording(source: Source) -> bool:
 
 
 def device_of(source: Source) -> PersistentSource | None:
-    """Return the device behind a source, which can be closed for a while; None where there is none."""
+    """Return the device behind a source, which can be closed for a while; None where there is none.
+
+    A source that replies is not closed: who speaks to it needs the words, whether or not affectd listens.
+    """
     while isinstance(source, (_Named, LiveSource)):
         source = source.inner
-    return source if isinstance(source, PersistentSource) else None
+    return source if isinstance(source, PersistentSource) and not isinstance(source.inner, Replying) else None
 
 
 def replying_of(source: Source) -> Replying | None:

@@ -209,9 +209,10 @@ def test_a_long_recording_at_once_is_heard_whole(listen: Listen, monkeypatch: py
 def test_a_pause_leaves_the_words(listen: Listen) -> None:
     with speech_to_text() as (upstream, _), listen(upstream) as running:
         running.listening._engine.streams.pause(None, "paused")
-        answers = speak(running.port, TURN)
-        assert types(answers) == ["transcript"]
-        assert answers[-1].data["context"] == {"turn": 7, "affectd": None}
+        for _ in range(3):
+            answers = speak(running.port, TURN)
+            assert types(answers) == ["transcript"]
+            assert answers[-1].data["context"] == {"turn": 7, "affectd": None}
         running.listening._engine.streams.go_on(None, "listening again")
 
-        running.wait_for(lambda: bool(answer_in(speak(running.port, TURN))))
+        assert answer_in(speak(running.port, TURN))

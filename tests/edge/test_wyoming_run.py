@@ -153,3 +153,19 @@ def wait_for(port: int) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError(f"nobody listens at {port}")
+
+
+@pytest.mark.slow
+def test_outside_of_its_hours_the_words_come_all_the_same(start: Callable[..., Any], tmp_path: Path) -> None:
+    later = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[(time.localtime().tm_wday + 2) % 7]
+    port, config = free_port(), tmp_path / "config.toml"
+    with speech_to_text() as (upstream, _):
+        config.write_text(
+            f'[capture]\nsource = "wyoming://127.0.0.1:{port}"\nupstream = "{upstream}"\n'
+            f'hours = "{later} 10:00-11:00"\n[encoder]\nbundle = "nano"\n[speakers]\nstore = "{tmp_path}"\n'
+        )
+        start("run", "--json", "--config", config)
+        wait_for(port)
+        for _ in range(2):
+            transcript = speak(port, silence(1.0))[-1].data
+            assert (transcript["text"], transcript["context"]["affectd"]) == (WORDS, None)
