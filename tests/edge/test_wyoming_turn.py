@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ from edge.capture.wyoming.messages import (
     read_message,
     select_behind,
 )
-from edge.capture.wyoming.turn import Chunk, blocks_of_turn, decoded
+from edge.capture.wyoming.turn import STALE_S, Chunk, Turn, blocks_of_turn, decoded
+from edge.event import Event as Said
+from edge.event import SpeakerMatch
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -135,6 +139,79 @@ def test_another_format_begins_anew() -> None:
         (8_000, (240, 2)),
         (8_000, (240, 2)),
     ]
+
+
+def said(id_: int, kind: Literal["utterance", "skipped"], emotion: str = "sad") -> Said:
+    return Said(
+        kind, "hall", "now", id=id_, number=10 * id_, emotion=emotion, confidence=0.5, speaker=SpeakerMatch("Ann", 0.9)
+    )
+
+
+def test_the_last_answer_counts_and_voices_are_told_in_pairs() -> None:
+    async def listen() -> None:
+        told: list[Message] = []
+        turn = Turn("somebody", 10.0, told.append)
+        await turn.put(Chunk(16_000, 2, 1, bytes(3_200)))
+        for id_, at_s in ((1, 0.2), (2, 1.0)):
+            turn.spoken(id_, "started", at_s)
+            turn.spoken(id_, "ended", at_s + 0.5)
+        turn.answered(said(1, "utterance"))
+        turn.heard()
+        turn.end()
+        answer = asyncio.ensure_future(turn.answer())
+        await asyncio.sleep(0)
+        assert not answer.done(), "the second utterance is not answered"
+        turn.answered(said(2, "utterance", "angry"))
+        assert await answer == {
+            "speaker": {"name": "Ann", "score": 0.9},
+            "emotion": "angry",
+            "confidence": 0.5,
+            "needs_review": False,
+            "scores": {},
+            "event": 20,
+        }
+        turn.spoken(3, "started", 2.0)
+        assert [(message.type, message.data["timestamp"]) for message in told] == [
+            ("voice-started", 200),
+            ("voice-stopped", 700),
+            ("voice-started", 1_000),
+            ("voice-stopped", 1_500),
+        ]
+
+    asyncio.run(listen())
+
+
+def test_what_is_left_out_is_nobody_and_a_voice_that_goes_on_stops_with_the_words() -> None:
+    async def listen() -> None:
+        told: list[Message] = []
+        turn = Turn("somebody", 10.0, told.append)
+        await turn.put(Chunk(16_000, 2, 1, bytes(32_000)))
+        turn.spoken(1, "started", 0.2)
+        turn.answered(said(1, "skipped"))
+        turn.heard()
+        assert await turn.answer() is None
+        assert [(message.type, message.data["timestamp"]) for message in told] == [
+            ("voice-started", 200),
+            ("voice-stopped", 1_000),
+        ]
+
+    asyncio.run(listen())
+
+
+def test_a_sample_now_and_then_does_not_keep_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [1_000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+
+    async def listen() -> None:
+        turn = Turn("somebody", 10.0, [].append)
+        for _ in range(3):
+            now_s[0] += 9
+            await turn.put(Chunk(16_000, 2, 1, bytes(2)))
+        assert turn.keeps_until_s < now_s[0] + 1
+        await turn.put(Chunk(16_000, 2, 1, bytes(64_000)))
+        assert turn.keeps_until_s == now_s[0] + STALE_S
+
+    asyncio.run(listen())
 
 
 def heard(chunks: list[Chunk]) -> np.ndarray:
