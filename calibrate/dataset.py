@@ -166,6 +166,18 @@ def require_speakers(parts: Mapping[Split, Part], split: str) -> Part:
     return part
 
 
+def require_labels(train: Part) -> None:
+    """Make sure that there is something to tell apart in what is trained on.
+
+    Raises:
+        UsageError: it has fewer than two labels.
+    """
+    if len(np.unique(train.labels)) < 2:
+        count, corpora = len(train.labels), ", ".join(dict.fromkeys(train.corpora.tolist()))
+        found = f"{corpora}: {count} clip{'s' * (count > 1)} to train on, all {train.utterances[0].emotion}"
+        raise UsageError(f"{found if count else 'no clip to train on'}; at least two labels are needed")
+
+
 def label_indices(utterances: Sequence[Utterance], labels: Sequence[str]) -> Rows:
     """Return the index of each utterance's label; all must have one."""
     positions: dict[str | None, int] = {label: index for index, label in enumerate(labels)}
