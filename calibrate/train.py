@@ -100,7 +100,7 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
     """
     train, validation = parts["train"], parts["validation"]
     require_trainable([*train.paths, *validation.paths])
-    require_labels(train)
+    require_labels(train, run.recipe.labels)
     folder.mkdir(parents=True, exist_ok=True)
     recipe, seed = run.recipe, run.recipe.seed
     if recipe.head.speaker == "mfcc":

@@ -150,7 +150,7 @@ class Retrainer:
         Raises:
             UsageError: the part has one label only, or nobody to set aside.
         """
-        require_labels(train)
+        require_labels(train, self.recipe.labels)
         recipe, scratch = self.recipe, Path(self._scratch.name)
         at_once = recipe.head.kind == "logistic"
         if validation is None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 
 from calibrate.dataset import Part
-
-MOST = 1e4
-"""Temperature, and its inverse: where all answers are wrong, the best is infinite."""
 
 
 def fit_temperature(logits: torch.Tensor, part: Part) -> float:
@@ -20,14 +15,11 @@ def fit_temperature(logits: torch.Tensor, part: Part) -> float:
     logits, labels = logits.clone(), torch.from_numpy(part.labels)
     weights = torch.from_numpy(part.balanced_weights()).float()
 
-    def temperature() -> torch.Tensor:
-        return log_temperature.clamp(-math.log(MOST), math.log(MOST)).exp()
-
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        loss = F.cross_entropy(logits / temperature(), labels, reduction="none") @ weights
+        loss = F.cross_entropy(logits / log_temperature.exp(), labels, reduction="none") @ weights
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return float(temperature().detach())
+    return float(log_temperature.detach().exp())
