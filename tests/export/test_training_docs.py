@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
+import tomllib
 
 import calibrate.cli.commands
 import export.cli.commands
@@ -34,13 +34,13 @@ CHEAPER = {
     "verification": "--draws 1 --encoder speaker.onnx",
     "bundle": "--precision fp32",
 }
-"""What a command is told beside: less of the same, a tiny speaker encoder, and no int8, which does not fit so few random
-channels. All commands run: none needs a GPU, real corpora or hours."""
+"""What a command is told beside: less of the same, a tiny speaker encoder, and no int8, which does not fit so few channels.
+No command needs a GPU, real corpora or hours, so that none is left out."""
 STUDENT = {"layers": 1, "width": 16, "heads": 2, "hidden": 24}
 TINY: dict[str, dict[str, Any]] = {
     "default-train": {"head": {"dim": 8}, "augmentation": {"copies": 1}, "encoder": {"layers": 1, "pooled": [1]}},
     "nano-train": {"head": {"dim": 8}, "augmentation": {"copies": 1}},
-    "distil-fast": {"views": 1, "epochs": 1, "pooled": [1], "weights": [1, 0], "student": STUDENT},
+    "distil-fast": {"views": 1, "epochs": 1, "pooled": [1], "student": STUDENT},
     "distil-nano": {"views": 1, "epochs": 1, "student": STUDENT, "rank": 4},
 }
 """What is smaller in the recipes."""
