@@ -34,7 +34,7 @@ CHEAPER = {
     "verification": "--draws 1 --encoder speaker.onnx",
     "bundle": "--precision fp32",
 }
-"""What a command is told beside: less of the same, a tiny speaker encoder, and no int8, which does not fit so few channels.
+"""What a command is told beside: less of the same, a tiny speaker encoder, and no int8, which is for more channels.
 No command needs a GPU, real corpora or hours, so that none is left out."""
 STUDENT = {"layers": 1, "width": 16, "heads": 2, "hidden": 24}
 TINY: dict[str, dict[str, Any]] = {
