@@ -31,6 +31,6 @@ def open_door(settings: DoorSettings, inside: Inside) -> Door:
         from edge.doors.web import WebDoor  # noqa: PLC0415  (an optional extra)
 
         return WebDoor(settings, inside)
-    from edge.doors.mqtt import MqttDoor  # noqa: PLC0415  (an optional extra)
+    from edge.doors.mqtt import open_mqtt  # noqa: PLC0415  (an optional extra)
 
-    return MqttDoor(settings, inside)
+    return open_mqtt(settings, inside)
