@@ -89,9 +89,13 @@ class Announced:
             self._leftovers.clear()
 
     def _take_back(self, topics: set[str]) -> None:
-        for topic in topics:
+        # Home Assistant does not look at the state of a device that is no more, and has none where it is empty.
+        for topic in sorted(topics, key=self._is_state):
             self._connection.publish(topic, "", retain=True)
             self._kept.pop(topic, None)
+
+    def _is_state(self, topic: str) -> bool:
+        return topic.startswith(f"{self._topics.base}/")
 
     def _of_all_sources(self) -> list[str]:
         """Return subscriptions to what the broker keeps of all sources of this machine."""

@@ -52,7 +52,7 @@ class SourceState:
         room = source["room"] or {}
         self._facts |= {
             "state": source["state"],
-            "listening": "OFF" if source["state"] == "paused" else "ON",
+            "listening": "OFF" if source["state"] in ("paused", "ended") else "ON",
             "lost_s": source["lost_s"],
             "room": room.get("share"),
             "room_utterances": room.get("utterances"),

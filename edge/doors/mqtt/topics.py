@@ -111,7 +111,7 @@ def id_of(source: str) -> str:
     Otherwise what may is followed by a hash, so that no two names have the same.
     """
     slug = _safe(source)[:LONGEST_SLUG].strip("-")
-    if slug == source and not _HASHED.fullmatch(source):
+    if slug and slug == source and not _HASHED.fullmatch(source):
         return source
     digest = hashlib.sha256(encodable(source).encode()).hexdigest()[:8]
     return f"{slug}-{digest}" if slug else digest
