@@ -77,6 +77,7 @@ class Listener:
     """Somebody who subscribes, also across restarts of the broker, and keeps what comes in its order."""
 
     def __init__(self, port: int, *topics: str, session: str = "", user: str = "", password: str = "") -> None:
+        self.port = port
         self.messages: list[MQTTMessage] = []
         self._topics, self._changed, self._ready = topics, threading.Condition(), threading.Event()
         client = Client(CallbackAPIVersion.VERSION2, session, clean_session=not session)
