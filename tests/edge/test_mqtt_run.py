@@ -92,7 +92,7 @@ def test_sources_are_paused_taken_back_and_missed(
     assert listener.last("homeassistant/device/desk/affectd-yard/config")["dev"]["name"] == "yard"
 
     write_config(config, listener, encoder + one)
-    assert call("reload") == 0
+    assert call("reload", "--pid", process.pid) == 0
     listener.wait_for(lambda: listener.last("homeassistant/device/desk/affectd-yard/config") == "")
     listener.wait_for(lambda: kept("yard/state") == "")
     process.kill()
