@@ -20,6 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from helpers.ports import free_port
+
 PATIENCE_S = 20.0
 KEPT = "persistence true\npersistence_file broker.db\n"
 """Configuration of a broker that keeps sessions and messages when it ends in good order."""
@@ -151,9 +153,3 @@ def accepts(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,6 +6,7 @@ import logging
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -28,6 +29,8 @@ MOST_WAITING = 1_000
 MOST_BYTES = 65_536
 """Of a message of others so much is kept, and one byte, which says that it was longer."""
 LEAVE_S = 1.0
+STEADY_S = 5.0
+"""A connection that lasts for so long works."""
 
 T = TypeVar("T")
 
@@ -63,6 +66,7 @@ class Connection:
         self._arrived: SimpleQueue[int] = SimpleQueue()
         self._trouble = ""
         """What was said last, while nobody answers."""
+        self._up_at_s = 0.0
         self._stopped = False
         self._left = threading.Event()
 
@@ -116,6 +120,9 @@ class Connection:
 
     def news(self) -> Iterator[News]:
         """Yield what came since the last call, without waiting."""
+        if self._trouble and self.is_up and time.monotonic() - self._up_at_s > STEADY_S:
+            self._trouble = ""
+            logger.warning("output mqtt: %s answers again", self._broker)
         return _without_waiting(self._news)
 
     def stop(self) -> None:
@@ -133,12 +140,9 @@ class Connection:
         if self._stopped:
             client.disconnect()
         elif reason.is_failure:
-            who = f"user {self._broker.user!r}" if self._broker.user else "whoever has no mqtt.user"
-            self._say(f"refuses {who}: {reason}")
+            self._say(f"refuses {self._who}: {reason}")
         else:
-            if self._trouble:
-                logger.warning("output mqtt: %s answers again", self._broker)
-            self._trouble = ""
+            self._up_at_s = time.monotonic()
             self._news.put(News("up"))
 
     def _on_connect_fail(self, client: Client, data: object) -> None:
@@ -152,8 +156,11 @@ class Connection:
     ) -> None:
         if self._stopped:
             self._left.set()
+        elif self._up_at_s and time.monotonic() - self._up_at_s < STEADY_S:
+            self._say(f"ends the connection soon after the login: perhaps {self._who} may not publish its topics there")
         elif not self._trouble:
             self._say(f"does not answer any more: {reason}")
+        self._up_at_s = 0.0
 
     def _on_publish(
         self, client: Client, data: object, number: int, reason: ReasonCode, properties: Properties
@@ -163,6 +170,10 @@ class Connection:
     def _on_message(self, client: Client, data: object, message: MQTTMessage) -> None:
         if self._news.qsize() < MOST_WAITING:
             self._news.put(News("message", message.topic, bytes(message.payload[: MOST_BYTES + 1]), message.retain))
+
+    @property
+    def _who(self) -> str:
+        return f"user {self._broker.user!r}" if self._broker.user else "whoever has no mqtt.user"
 
     def _say(self, trouble: str) -> None:
         """Log trouble, once as long as it stays the same."""
