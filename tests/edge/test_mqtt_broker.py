@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge.doors import Inside
 from edge.doors.mqtt import MqttDoor, announced, connection, door, open_mqtt
 from edge.doors.mqtt.topics import id_of
 from edge.event import Event, SpeakerMatch, status, wall_clock
 from edge.outputs import JsonLines, Output, Outputs
-from edge.recent import RecentEvents
 from edge.settings import MqttSettings
 from helpers.brokers import KEPT, PATIENCE_S, Listener, Mosquitto, until, value_of
+from helpers.houses import House, answer
 
-LABELS = ["neutral", "happy", "sad"]
 AUTOSAVED = f"allow_anonymous true\n{KEPT}autosave_on_changes true\nautosave_interval 1\n"
 """A broker that has on the disk what it has promised, also when it is killed."""
 HALL = "affectd/desk/hall/state"
@@ -44,42 +42,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "LOOK_S", 0.3)
     monkeypatch.setattr(announced, "LEFTOVERS_S", 0.5)
     monkeypatch.setattr(connection, "STEADY_S", 0.5)
-
-
-class House:
-    """What a door leads to: sources that can be paused, and whose rooms can be reset."""
-
-    def __init__(self, *names: str) -> None:
-        self.levels = dict.fromkeys(names, -40.0)
-        self.paused: set[str] = set()
-        self.reset: list[str] = []
-        self.waiting: set[str] = set()
-        actions = {"status": self.status, "pause": self.pause, "resume": self.resume, "reset_room": self.reset_room}
-        self.inside = Inside({**actions, "reload": lambda _: pytest.fail("it may not")}, RecentEvents())
-
-    def status(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        facts = {"bundle": "tiny", "version": "1", "labels": LABELS, "started_at": "now", "overload_step": 0}
-        room = {"utterances": 3.0, "share": 0.25, "distance": 1.0}
-        sources = [
-            {"name": name, "state": self._state(name), "lost_s": 0.0, "level_dbfs": level, "room": room}
-            for name, level in self.levels.items()
-        ]
-        return {**facts, "left_out": "nothing is left out", "dropped_s": 0.0, "sources": sources}
-
-    def pause(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.paused.add(request["source"])
-        return {"paused": [request["source"]]}
-
-    def resume(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.paused.discard(request["source"])
-        return {"resumed": [request["source"]]}
-
-    def reset_room(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.reset.append(request["source"])
-        return {"reset": [request["source"]]}
-
-    def _state(self, name: str) -> str:
-        return "paused" if name in self.paused else "waiting" if name in self.waiting else "listening"
 
 
 Open = Callable[..., tuple[MqttDoor, Outputs]]
@@ -114,12 +76,6 @@ def listener(broker: Mosquitto) -> Iterator[Listener]:
     found = Listener(broker.port, "#")
     yield found
     found.close()
-
-
-def answer(number: int, source: str = "hall", emotion: str = "sad", **more: Any) -> Event:
-    scores = {"neutral": 0.1, "happy": 0.2, "sad": 0.7}
-    values = {"start_s": 1.0, "end_s": 2.5, "confidence": 0.7012345, "scores": scores, **more}
-    return Event("utterance", source, wall_clock(), number, id=number, revision=2, emotion=emotion, **values)
 
 
 def numbers(listener: Listener) -> list[int]:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fleet.collector import Collector
 from fleet.devices import run_devices
@@ -73,7 +74,10 @@ def main() -> int:
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "fleet.md", help="page whose end is replaced")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="affectd-fleet-") as folder:
-        phases, counted = fleet(given.devices, given.events, given.rate, given.seconds, Path(folder))
+        try:
+            phases, counted = fleet(given.devices, given.events, given.rate, given.seconds, Path(folder))
+        except pytest.skip.Exception as missing:
+            raise SystemExit(f"fleet: {missing}") from None
     page = given.out.read_text(encoding="utf-8") if given.out.exists() else ""
     text = page.partition(MEASURED)[0] + report(phases, counted, given.devices, given.rate)
     given.out.write_text(text, encoding="utf-8")

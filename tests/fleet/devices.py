@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from typing import Any
 
-from edge.doors import Inside
 from edge.doors.mqtt import open_mqtt
 from edge.event import Event, wall_clock
 from edge.outputs import Outputs
-from edge.recent import RecentEvents
 from edge.settings import MqttSettings
+from helpers.houses import LABELS, House
 
-LABELS = ("neutral", "happy", "sad", "angry", "fear", "disgust", "surprise")
 SCORES = dict(zip(LABELS, (0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), strict=True))
 KINDS = ("speech_start", "provisional", "utterance")
 """What each utterance comes to."""
@@ -27,8 +23,7 @@ class Device:
 
     def __init__(self, name: str, address: str) -> None:
         self.name = name
-        inside = Inside({"status": self._status}, RecentEvents())
-        self.door = open_mqtt(MqttSettings(id=name, broker=address), inside)
+        self.door = open_mqtt(MqttSettings(id=name, broker=address), House("room").inside)
         self.outputs = Outputs([self.door], max_events=1_000_000, meters=[])
         self.written = 0
         self.outputs.open()
@@ -43,11 +38,6 @@ class Device:
             latency_ms = {"endpoint": 510.0, "capture": 0.5, "queue": 0.7, "encoder": 12.6, "total": 510.6}
             event = Event(**{**vars(event), **values, "latency_ms": latency_ms, "provider": "CPUExecutionProvider"})
         self.outputs.write(event)
-
-    def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        facts = {"bundle": "default", "version": "6", "labels": list(LABELS), "started_at": "", "overload_step": 0}
-        source = {"name": "room", "state": "listening", "lost_s": 0.0, "level_dbfs": -50.0, "room": None}
-        return {**facts, "left_out": "nothing is left out", "dropped_s": 0.0, "sources": [source]}
 
 
 def run_devices(names: list[str], address: str, orders: Connection) -> None:

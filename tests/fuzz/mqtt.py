@@ -5,18 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edge.doors import Inside
 from edge.doors.mqtt import open_mqtt
 from edge.event import status
 from edge.outputs import Outputs
-from edge.recent import RecentEvents
 from edge.settings import MqttSettings
 from fuzz import inputs
 from helpers.brokers import Listener, Mosquitto
+from helpers.houses import House
 
 HANGS_S = 10.0
 AT_ONCE = 500
@@ -29,8 +28,8 @@ def fuzz_mqtt(count: int, folder: Path) -> Counter[str]:
     chance, counts = random.Random(4), Counter[str]()
     broker = Mosquitto(folder).start()
     listener = Listener(broker.port, f"{BASE}/answer", f"{BASE}/availability", f"{BASE}/event")
-    inside = Inside(dict.fromkeys(("pause", "resume", "reset_room"), _act) | {"status": _status}, RecentEvents())
-    outputs = Outputs([open_mqtt(MqttSettings(id="desk", broker=broker.address), inside)], meters=[])
+    door = open_mqtt(MqttSettings(id="desk", broker=broker.address), House("hall").inside)
+    outputs = Outputs([door], meters=[])
     outputs.open()
     try:
         _wait(lambda: listener.last(f"{BASE}/availability") == "online")
@@ -76,16 +75,6 @@ def outcome(answer: Any) -> str:
     if "answer" in answer:
         return "worked"
     return "clear error" if "code" in answer else f"crashed: {answer}"[:200]
-
-
-def _act(request: Mapping[str, Any]) -> dict[str, Any]:
-    return {"done": request["do"]}
-
-
-def _status(request: Mapping[str, Any]) -> dict[str, Any]:
-    source = {"name": "hall", "state": "listening", "lost_s": 0.0, "level_dbfs": -50.0, "room": None}
-    facts = {"bundle": "default", "version": "6", "labels": ["sad"], "started_at": "", "overload_step": 0}
-    return {**facts, "left_out": "", "dropped_s": 0.0, "sources": [source]}
 
 
 def _wait(what: Callable[[], object]) -> bool:
