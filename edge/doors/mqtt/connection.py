@@ -93,7 +93,7 @@ class Connection:
 
     @property
     def is_up(self) -> bool:
-        """The broker has let us in, and answered lately."""
+        """The broker has let this machine in, and is not known to be gone."""
         return self._client is not None and self._client.is_connected()
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> int:
@@ -110,12 +110,12 @@ class Connection:
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Let messages of these topics, at QoS 1, be among the ``news`` until the connection is lost."""
-        if self._client and topics:
+        if self._client:
             self._client.subscribe([(topic, 1) for topic in topics])
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
         """Let them be no longer."""
-        if self._client and topics:
+        if self._client:
             self._client.unsubscribe(list(topics))
 
     def news(self) -> Iterator[News]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,10 +51,10 @@ class MqttDoor:
         self._events = WaitingEvents(topics.event, queue_events)
         self._announced = Announced(topics, self._connection)
         self._sources: dict[str, SourceState] = {}
-        """By name, also those that are no more."""
+        """By name."""
         self._present: dict[str, str] = {}
         """Id of each source that there is to its name."""
-        self._opened_at_s = self._looked_at_s = self._level_at_s = 0.0
+        self._opened_at_s = self._looked_at_s = self._level_at_s = -math.inf
 
     @property
     def lost(self) -> int:
@@ -73,7 +74,7 @@ class MqttDoor:
             logger.warning("output mqtt: the broker is away or too slow: events are lost")
         self._source(event.source).follow(event)
         if event.type in ("status", "error"):
-            self._looked_at_s = 0.0
+            self._looked_at_s = -math.inf
         self._work()
 
     def refresh(self, meters: Sequence[Meter]) -> None:
@@ -83,7 +84,7 @@ class MqttDoor:
     def close(self) -> None:
         """Send what waits, say that affectd is not there, and leave."""
         until_s = time.monotonic() + CLOSE_S
-        self._looked_at_s = 0.0
+        self._looked_at_s = -math.inf
         self._work()
         while self._events and time.monotonic() < until_s:
             time.sleep(POLL_S)
@@ -123,7 +124,7 @@ class MqttDoor:
             switched = None if news.topic == topics.do else topics.source_in(news.topic)
             answer = answer_to(news, self._present, switched, self._actions)
             self._connection.publish(topics.answer, dumped(answer))
-            self._looked_at_s = 0.0
+            self._looked_at_s = -math.inf
         else:
             self._announced.take(news)
 
@@ -138,6 +139,8 @@ class MqttDoor:
         present = [source for source in status["sources"] if settled or source["state"] != "waiting"]
         for source in present:
             self._source(source["name"]).look(source, with_level)
+        names = {source["name"] for source in status["sources"]}
+        self._sources = {name: state for name, state in self._sources.items() if name in names}
         self._present = {id_of(source["name"]): source["name"] for source in present}
         is_all = len(present) == len(status["sources"])
         self._announced.look(machine_state(status, self.lost), status["labels"], self._present, is_all)

@@ -11,8 +11,8 @@ from edge.doors.mqtt.topics import id_of
 from edge.errors import encodable
 from edge.event import Event
 
-ENDS_VOICE = ("utterance", "skipped", "status", "error")
-"""Types of events after which nobody speaks any more, as far as is known."""
+ENDS_VOICE = ("utterance", "skipped", "error", "paused", "stopped", "disconnected", "suspended")
+"""Types of events, and reasons of ``status`` events, after which nobody is heard to speak any more."""
 
 
 class SourceState:
@@ -30,7 +30,7 @@ class SourceState:
         """Take one of its events."""
         if event.type == "speech_start":
             self._voice = True
-        elif event.type in ENDS_VOICE:
+        elif event.type in ENDS_VOICE or event.reason in ENDS_VOICE:
             self._voice = False
         if event.type == "utterance":
             self._answer = {
