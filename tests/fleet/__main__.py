@@ -34,7 +34,8 @@ Written by `make fleet`, on {machine} with mosquitto {mosquitto} and Python {pyt
 utterance: `speech_start`, `provisional`, `utterance`. The states and the devices of Home Assistant go with it.
 `mosquitto_sub` with a session that the broker keeps collects the events: first as fast as it goes, then {rate} events
 a second, while nothing happens, while the broker is restarted, and while it is killed (`kill -9`), away for {away} s
-each. Broker, devices and collector share the machine, and the devices, which are Python, take most of it.
+each. Devices come back after 1, 2, 4, … up to 30 s, hence the longest delays. Broker, devices and collector share the
+machine, and the devices, which are Python, take most of it.
 
 | | events | lost | twice | events a second | delay p50 | p99 | longest |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
