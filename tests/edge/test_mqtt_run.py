@@ -95,6 +95,17 @@ def test_sources_are_paused_taken_back_and_missed(
     assert call("reload", "--pid", process.pid) == 0
     listener.wait_for(lambda: listener.last("homeassistant/device/desk/affectd-yard/config") == "")
     listener.wait_for(lambda: kept("yard/state") == "")
+
+    # Another door, while the one before closes.
+    config.write_text(config.read_text().replace('id = "desk"\n', 'id = "desk"\nqueue_events = 50\n'))
+    assert call("reload", "--pid", process.pid) == 0
+    listener.wait_for(lambda: "offline" in listener.of("affectd/desk/availability"))
+    listener.wait_for(lambda: kept("availability") == "online")
+    listener.wait_for(lambda: reasons().count("settings_changed") == 2)
+    listener.say("affectd/desk/hall/set", "OFF")
+    listener.wait_for(lambda: reasons().count("paused") == 2)
+    numbers = [event["number"] for event in listener.of("affectd/desk/event")]
+    assert sorted(set(numbers)) == list(range(1, max(numbers) + 1)), "no event is lost on the way from one to the other"
     process.kill()
     listener.wait_for(lambda: kept("availability") == "offline", "the broker says so in its place")
     assert listener.last("homeassistant/device/desk/affectd-hall/config"), "Home Assistant knows it as not available"
