@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import json
 import shutil
@@ -42,6 +43,7 @@ class Mosquitto:
         self._config.write_text(f"listener {self.port} 127.0.0.1\n{limits}{location}{more}")
         self._program, self._log = program, folder / "mosquitto.log"
         self.process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.kill)
 
     @property
     def address(self) -> str:
