@@ -113,7 +113,10 @@ class WebServer:
                     raise OutputError(f"cannot listen at {self._address}: {reason}") from None
                 await asyncio.sleep(RETRY_S)
         for listener in self._server.sockets:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)  # of its connections, too
+            # Of its connections, too.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1e3 * self._limits.slow_s))
         await self._server.start_serving()
 
     def ring(self) -> None:
