@@ -9,14 +9,14 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from edge.capture.address import Address
 from edge.capture.clients import ClientSource
-from edge.capture.messages import OPUS_HZ, Converter, check_query, converter
+from edge.capture.messages import OPUS_HZ, MessageStream, check_query, converter
 from edge.decoding import AudioReader, open_stream, raw_stream
 from edge.errors import AudioDeviceError, AudioFileError, UsageError
 
@@ -45,7 +45,7 @@ class WebSocketClient:
 
     def open(self, name: str, rate_hz: int) -> AudioReader:
         """Begin to decode what comes."""
-        messages = _Messages(self.receive, converter(self._query))
+        messages = MessageStream(self.receive, converter(self._query))
         if self._query.get("codec") == "opus":
             return raw_stream(messages, name, OPUS_HZ)
         rate_hz = int(self._query.get("rate", rate_hz))
@@ -73,27 +73,6 @@ class WebSocketClient:
 
     def __str__(self) -> str:
         return self._who
-
-
-class _Messages:
-    """Messages as a stream of bytes."""
-
-    def __init__(self, receive: Callable[[], bytes | None], convert: Converter) -> None:
-        self._receive, self._convert = receive, convert
-        self._data = b""
-
-    def read(self, size: int, /) -> bytes:
-        """Wait for some bytes and return them; none at the end."""
-        while not self._data:
-            message = self._receive()
-            if message is None:
-                return b""
-            self._data = self._convert(message)
-        data, self._data = self._data[:size], self._data[size:]
-        return data
-
-    def close(self) -> None:
-        """Leave the connection to its client, who knows the reason."""
 
 
 class WebSocketSource(ClientSource):

@@ -14,6 +14,7 @@ from edge.actions import Actions, duration_in, name_in, source_in
 from edge.capture import open_sources
 from edge.daemon.control import ControlServer
 from edge.daemon.notify import Notifier
+from edge.daemon.people import People
 from edge.daemon.reload import Running, open_wanted
 from edge.daemon.schedule import Schedule
 from edge.debug_audio import DebugAudio
@@ -55,7 +56,9 @@ class Daemon:
             UsageError: an output whose file holds something else.
         """
         settings = loaded.settings
+        self._people = People(lambda: self._engine.workload.model)
         self.actions: Actions = {
+            **self._people.actions,
             "facts": lambda _: self._facts(),
             "status": lambda _: self.status(),
             "pause": lambda request: {"paused": self.pause(source_in(request), duration_in(request))},
@@ -66,7 +69,7 @@ class Daemon:
         """What may be asked for."""
         self._recent = RecentEvents()
         self._server = ControlServer(self.actions, self._recent)
-        inside = Inside(self.actions, self._recent)
+        inside = Inside(self.actions, self._recent, self._people.enrol)
         outputs = open_wanted(settings, model.labels, json, inside)
         entries = settings.entries
         self._engine = Engine(
@@ -161,6 +164,7 @@ class Daemon:
             "started_at": self._started_at,
             "overload_step": overload.step,
             "left_out": overload.reduction.message,
+            "review_threshold": engine.workload.model.settings.decision.review_threshold,
             "waiting": engine.waiting,
             **asdict(engine.summary()),
             "sources": [
