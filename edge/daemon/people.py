@@ -51,7 +51,9 @@ class People:
         facts = {"name": forgotten.name, "rooms": forgotten.rooms, "journal": forgotten.journal}
         return facts | {"message": str(forgotten)}
 
-    def enrol(self, name: str, consent_version: str, may_refine: bool, source: Source, view: View) -> Enrolled:
+    def enrol(
+        self, name: str, consent_version: str, may_refine: bool, source: Source, enough: Enough, view: View
+    ) -> Enrolled:
         """Enrol someone who speaks at a source, until it is enough or the source ends.
 
         It is heard and encoded on the caller's thread, by the encoders that recognise: their sessions may run on
@@ -62,6 +64,7 @@ class People:
             consent_version: of the text that they have agreed to, which has to be the present one.
             may_refine: they agree that running refines their profile.
             source: what they say.
+            enough: when to stop.
             view: is told of everything.
 
         Raises:
@@ -83,7 +86,7 @@ class People:
             person = known or Person(name=name, consent=consent, may_refine=may_refine)
             recognizer.load(voiceprints=recognizer.bundle.manifest.speaker is not None)
             enrolment = Enrolment(store, recognizer, person, is_new=known is None)
-            listen_guided(enrolment, source, new_segmenter(recognizer, model.settings), Enough(), view)
+            listen_guided(enrolment, source, new_segmenter(recognizer, model.settings), enough, view)
             return enrolment.finish()
 
     def _consent(self, request: Mapping[str, Any]) -> dict[str, str]:

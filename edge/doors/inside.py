@@ -7,7 +7,7 @@ from typing import Protocol
 
 from edge.actions import Actions
 from edge.capture import Source
-from edge.guided_enrolment import View
+from edge.guided_enrolment import Enough, View
 from edge.people.enrolment import Enrolled
 from edge.recent import RecentEvents
 
@@ -15,7 +15,9 @@ from edge.recent import RecentEvents
 class Enrol(Protocol):
     """Enrols someone who speaks at a source; see ``People.enrol``."""
 
-    def __call__(self, name: str, consent_version: str, may_refine: bool, source: Source, view: View) -> Enrolled:
+    def __call__(
+        self, name: str, consent_version: str, may_refine: bool, source: Source, enough: Enough, view: View
+    ) -> Enrolled:
         """Listen until it is enough, and return what became of it; on any thread; raises AffectdError."""
 
 
