@@ -43,6 +43,15 @@ def runtime_folders() -> list[Path]:
     return [Path(runtime, NAME), temporary] if os.path.isabs(runtime) and os.path.isdir(runtime) else [temporary]
 
 
+def credential(name: str) -> str:
+    """Return a secret that systemd hands to the service, ``$CREDENTIALS_DIRECTORY/name``; empty without one."""
+    try:
+        path = Path(os.environ.get("CREDENTIALS_DIRECTORY") or NO_HOME, name)
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def expanded(path: str | os.PathLike[str]) -> Path:
     """Return a path whose ``~`` is the user's home; as it is when there is no such user, for a file may be named so."""
     return Path(os.path.expanduser(path))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from edge.event import Event
 
@@ -20,6 +22,8 @@ class RecentEvents:
 
     def __init__(self, most: int = MOST) -> None:
         """Prepare to keep the latest ``most`` events."""
+        self.run = secrets.token_hex(4)
+        """Of all runs, the one that these numbers are of."""
         self._lines: deque[tuple[int, str]] = deque(maxlen=most)
         self._listeners: list[Callable[[], None]] = []
         self._changed = threading.Condition()
@@ -41,18 +45,19 @@ class RecentEvents:
         with self._changed:
             return self._lines[-1][0] if self._lines else 0
 
-    def after(self, number: int, timeout_s: float = 0.0) -> tuple[list[tuple[int, str]], int]:
+    def after(self, number: int, timeout_s: float = 0.0, most: int | None = None) -> tuple[list[tuple[int, str]], int]:
         """Return the events after that number, each as its number and JSON, and how many before them are gone.
 
-        From any thread. Without any it waits ``timeout_s`` for one.
+        From any thread. Without any it waits ``timeout_s`` for one; of many it returns the first ``most``.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._lines and self._lines[-1][0] > number, timeout_s)
             if not self._lines or self._lines[-1][0] <= number:
                 return [], 0
             first = self._lines[0][0]
-            found = list(self._lines)[max(0, number + 1 - first) :]
-            return found, max(0, first - number - 1)
+            begin = max(0, number + 1 - first)
+            found = islice(self._lines, begin, None if most is None else begin + most)
+            return list(found), max(0, first - number - 1)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Have ``listener`` called after each event, where it must not wait; return what ends that. From any thread."""

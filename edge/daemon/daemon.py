@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -89,6 +90,7 @@ class Daemon:
         self._schedule = Schedule()
         self._notifier = Notifier()
         self._is_ready = False
+        self._beat_at_s = time.monotonic()
         self._started_at = wall_clock()
         self._reloading = threading.Lock()
 
@@ -162,6 +164,8 @@ class Daemon:
             **self._facts(),
             "pid": os.getpid(),
             "started_at": self._started_at,
+            "heartbeat_age_s": round(time.monotonic() - self._beat_at_s, 3),
+            "not_ready": self._not_ready(),
             "overload_step": overload.step,
             "left_out": overload.reduction.message,
             "review_threshold": engine.workload.model.settings.decision.review_threshold,
@@ -197,11 +201,19 @@ class Daemon:
 
     def _heartbeat(self) -> None:
         """Called by the thread that recognises, several times a second."""
+        self._beat_at_s = time.monotonic()
         self._notifier.heartbeat()
         self._schedule.follow(self._engine.streams, self._running.hours)
         if not self._is_ready and all(stream.has_begun for stream in self._engine.streams):
             self._is_ready = True
             self._notifier.ready(self._summary())
+
+    def _not_ready(self) -> list[str]:
+        """Return what it waits for before it listens; nothing once it is ready, whatever happens later."""
+        if self._is_ready:
+            return []
+        waited_for = [stream.name for stream in self._engine.streams if not stream.has_begun]
+        return [f"waits for {name}" for name in waited_for] or ["has not begun to listen"]
 
     def _summary(self) -> str:
         facts, streams = self._facts(), list(self._engine.streams)

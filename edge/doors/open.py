@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge.doors.inside import Inside
+from edge.errors import UsageError
 from edge.outputs import Output
 from edge.settings import MqttSettings, Settings, WebSettings
 
@@ -28,9 +29,11 @@ def open_door(settings: DoorSettings, inside: Inside) -> Door:
         UsageError: its settings contradict each other, or a package is missing.
     """
     if isinstance(settings, WebSettings):
-        from edge.doors.web import WebDoor  # noqa: PLC0415  (an optional extra)
-
-        return WebDoor(settings, inside)
+        try:
+            from edge.doors.web import web_door  # noqa: PLC0415  (an optional extra)
+        except ModuleNotFoundError as error:
+            raise UsageError(f"web.address needs the package {error.name}: pip install 'affectd[web]'") from None
+        return web_door(settings, inside)
     from edge.doors.mqtt import MqttDoor  # noqa: PLC0415  (an optional extra)
 
     return MqttDoor(settings, inside)

@@ -1,0 +1,142 @@
+"""The web server: addresses, and the sockets behind them. Everything here runs in the loop of its own thread."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from edge.doors.inside import Inside
+from edge.doors.web.address import WebAddress
+from edge.doors.web.ask import MOST_AT_ONCE, MOST_BODY_BYTES, AskRoutes
+from edge.doors.web.clients import Followers, Limits
+from edge.doors.web.events import EventRoute
+from edge.doors.web.gate import Gate
+from edge.doors.web.live import LiveRoute
+from edge.doors.web.pages import PageRoutes
+from edge.errors import OutputError, nearest
+from edge.settings import WebSettings
+
+BIND_S = 5.0
+"""An address may be in use for so long: by the server that this one takes over from."""
+RETRY_S = 0.1
+IDLE_S = 15.0
+"""A connection without a request is closed after this time."""
+MOST_CONNECTIONS = 160
+"""More than may follow: nobody who only connects keeps others out of descriptors that the process needs."""
+MOST_HEADER_BYTES = 8_190
+"""Of the first line, and of each header."""
+BUFFER_BYTES = 1 << 18
+"""That the kernel holds for a client."""
+DRAIN_S, CANCEL_S = 0.5, 0.1
+"""At the end: for clients to get the last events, and for requests that are being answered."""
+
+quiet = logging.getLogger(f"{__name__}.http")
+quiet.setLevel(logging.CRITICAL)  # strangers who send garbage are no event
+
+
+class _Refusal(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
+
+
+class WebServer:
+    """Serves until it is closed. Created, opened and closed within its loop."""
+
+    def __init__(self, address: WebAddress, settings: WebSettings, token: str, inside: Inside, limits: Limits) -> None:
+        """Prepare."""
+        self._address, self._limits = address, limits
+        self._followers = Followers(limits.followers)
+        self._lookers = Followers(limits.followers)
+        self._pool = ThreadPoolExecutor(2 * MOST_AT_ONCE, "web request")
+        self.live = LiveRoute(self._lookers, limits)
+        events, ask = EventRoute(inside.recent, self._followers, limits), AskRoutes(inside.actions, self._pool)
+        pages, gate = PageRoutes(settings.dashboard), Gate(address, token, settings.origins)
+        app = web.Application(middlewares=[gate.middleware], client_max_size=MOST_BODY_BYTES)
+        app.on_response_prepare.append(gate.prepare)
+        routes = [
+            web.get("/", pages.index),
+            web.get("/page/{name}", pages.file),
+            web.get("/events", events.get, allow_head=False),
+            web.get("/live", self.live.get, allow_head=False),
+            web.get("/status", ask.status),
+            web.post("/do/{name}", ask.do),
+            web.get("/health", ask.health),
+            web.get("/ready", ask.ready),
+        ]
+        app.add_routes([*routes, web.route("*", "/{path:.*}", _unknown([route.path for route in routes]))])
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=quiet,
+            handler_cancellation=True,
+            shutdown_timeout=CANCEL_S,
+            keepalive_timeout=IDLE_S,
+            lingering_time=0.0,
+            max_line_size=MOST_HEADER_BYTES,
+            max_field_size=MOST_HEADER_BYTES,
+        )
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            OutputError: that is not possible, with the address and the reason.
+        """
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + BIND_S
+        while self._server is None:
+            try:
+                self._server = await loop.create_server(
+                    self._connection, self._address.host, self._address.port, start_serving=False
+                )
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or loop.time() >= until_s:
+                    # What asyncio says of one repeats the address; a name that is not found has no number of errno.
+                    reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+                    raise OutputError(f"cannot listen at {self._address}: {reason}") from None
+                await asyncio.sleep(RETRY_S)
+        for listener in self._server.sockets:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)  # of its connections, too
+        await self._server.start_serving()
+
+    def ring(self) -> None:
+        """Tell those who follow that there is an event."""
+        self._followers.ring()
+
+    async def close(self) -> None:
+        """Listen no more, let those who follow have the last events, and end all connections soon."""
+        if self._server:
+            self._server.close()
+        await asyncio.gather(self._followers.end(DRAIN_S), self._lookers.end(DRAIN_S))
+        connections = self._runner.server.connections if self._runner.server else []
+        transports = [connection.transport for connection in connections]
+        await self._runner.cleanup()
+        for transport in transports:
+            if transport:
+                transport.abort()  # of somebody who has not read the rest, it would wait for ever
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _connection(self) -> asyncio.Protocol:
+        assert self._runner.server
+        return _Refusal() if len(self._runner.server.connections) >= MOST_CONNECTIONS else self._runner.server()
+
+
+def _unknown(paths: list[str]) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path in paths:
+            raise web.HTTPMethodNotAllowed(request.method, ("GET",))
+        raise web.HTTPNotFound(text=f"there is no {request.path}{nearest(request.path, paths)}")
+
+    return answer
