@@ -16,6 +16,7 @@ from edge.doors.inside import Inside
 from edge.doors.web.address import WebAddress
 from edge.doors.web.ask import MOST_AT_ONCE, MOST_BODY_BYTES, AskRoutes
 from edge.doors.web.clients import Followers, Limits
+from edge.doors.web.enrol import EnrolRoute
 from edge.doors.web.events import EventRoute
 from edge.doors.web.gate import Gate
 from edge.doors.web.live import LiveRoute
@@ -72,6 +73,7 @@ class WebServer:
             web.post("/do/{name}", ask.do),
             web.get("/health", ask.health),
             web.get("/ready", ask.ready),
+            *([web.get("/enrol", EnrolRoute(inside.enrol).get)] if settings.dashboard and inside.enrol else []),
         ]
         app.add_routes([*routes, web.route("*", "/{path:.*}", _unknown([route.path for route in routes]))])
         self._runner = web.AppRunner(
