@@ -63,8 +63,8 @@ function status(facts) {
   timeline.sources(facts.sources.map(({ name }) => name));
   timeline.threshold(review_threshold);
   utterances.threshold = review_threshold;
+  sources.status(facts.sources);
   for (const source of facts.sources) {
-    sources.status(source);
     if (source.lost_s > 0) state.note("lost", source.name, source.lost_s);
   }
   const names = facts.sources.filter((source) => source.state === "listening").map(({ name }) => name);

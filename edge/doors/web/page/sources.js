@@ -26,10 +26,15 @@ export class Sources {
     return this.heads.get(name).element;
   }
 
-  /** Show what a status says of a source. */
-  status(source) {
-    this.headOf(source.name);
-    this.heads.get(source.name).status(source, this.state.troubles.get(source.name));
+  /** Show what a status says of the sources. */
+  status(sources) {
+    for (const source of sources) {
+      this.headOf(source.name);
+      this.heads.get(source.name).status(source, this.state.troubles.get(source.name));
+    }
+    for (const [name, head] of this.heads) {
+      if (!sources.some((source) => source.name === name)) head.away("ended");
+    }
   }
 
   /** Show what the sources hear. */
@@ -58,7 +63,7 @@ class Head {
     this.trouble = el("p", { class: "trouble" });
     this.room = el("span", { class: "room" });
     this.pause = el("button", { type: "button", class: "small", onclick: () => this.#pause() });
-    this.reset = el("button", { type: "button", class: "small", onclick: () => this.#reset() }, "Reset room");
+    this.reset = el("button", { type: "button", class: "small", onclick: () => this.#reset() }, "Reset");
     setAttribute(this.reset, "aria-label", `Reset the room of ${name}`);
     this.element = el(
       "div",
@@ -66,7 +71,7 @@ class Head {
       el("div", { class: "title" }, this.dot, el("h3", {}, name), this.state),
       el("div", { class: "level" }, this.bar, this.heard),
       this.trouble,
-      el("div", { class: "actions" }, this.room, this.pause, this.reset),
+      el("div", { class: "actions" }, this.room, this.reset, this.pause),
     );
     this.away();
   }
@@ -76,6 +81,8 @@ class Head {
     setText(this.state, state);
     setText(this.trouble, trouble?.message ?? "");
     this.isPaused = state === "paused";
+    this.isHeard = state === "listening";
+    if (!this.isHeard) setText(this.heard, "");
     setText(this.pause, this.isPaused ? "Resume" : "Pause");
     setAttribute(this.pause, "aria-label", `${this.isPaused ? "Resume" : "Pause"} ${this.name}`);
     this.pause.disabled = false;
@@ -92,16 +99,16 @@ class Head {
     setAttribute(this.bar, "data-heard", heard);
     setAttribute(this.bar, "aria-valuenow", Math.round(level_dbfs));
     setAttribute(this.bar, "aria-valuetext", `${Math.round(level_dbfs)} dBFS, ${heard}`);
-    setText(this.heard, heard);
+    setText(this.heard, this.isHeard ? heard : "");
   }
 
-  away() {
+  away(why = "") {
+    this.isHeard = false;
     setAttribute(this.element, "data-state", "away");
-    setText(this.state, "");
+    setText(this.state, why);
     setText(this.pause, "Pause");
     this.pause.disabled = this.reset.disabled = true;
     this.meter({ level_dbfs: SILENT_DBFS, hears_voice: false, is_clipping: false });
-    setText(this.heard, "");
   }
 
   async #pause() {

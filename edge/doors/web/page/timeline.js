@@ -3,12 +3,14 @@
 import { byId, el, follow, setText } from "./dom.js";
 import { clock, colour, percent, REASONS, sentence, thanUsual } from "./words.js";
 
-const TICKS_S = { 30: 5, 60: 10, 300: 60 };
+const TICKS_S = [5, 10, 15, 30, 60, 120];
+const TICK_PX = 90; // at least
 const STEP_MS = 40; // between two moves; who prefers less motion gets one a second
 const CALM_STEP_MS = 1000;
 const MARGIN = 0.015; // of the time shown that is kept free at its end
 const REBUILD_MS = 600_000; // positions are relative to a time that is not too long ago
-const LETTER_PX = 7.2;
+const LETTER_PX = 6.7;
+const GAP_PX = 4;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Timeline {
@@ -30,18 +32,18 @@ export class Timeline {
     requestAnimationFrame(() => this.#animate());
   }
 
-  /** Show these sources, in this order. */
+  /** Show these sources, in this order, and below them those that have ended, as long as something of them is seen. */
   sources(names) {
-    const isSame = names.length === this.lanes.size && names.every((name) => this.lanes.has(name));
-    if (isSame) return;
     for (const [name, lane] of this.lanes) {
-      if (!names.includes(name)) {
+      if (!names.includes(name) && !lane.blocks.size) {
         lane.row.remove();
         this.lanes.delete(name);
       }
     }
+    if (names.every((name) => this.lanes.has(name))) return;
     for (const name of names) this.#lane(name);
-    this.box.append(...names.map((name) => this.lanes.get(name).row));
+    const ended = [...this.lanes.keys()].filter((name) => !names.includes(name));
+    this.box.append(...[...names, ...ended].map((name) => this.lanes.get(name).row));
     this.rebuild();
   }
 
@@ -84,17 +86,21 @@ export class Timeline {
     const track = el("div", { class: "track" });
     const view = el("div", { class: "view", role: "img" }, track);
     const row = el("div", { class: "lane" }, this.headOf(name), view);
-    const lane = { name, row, view, track, blocks: new Map() };
+    const lane = { name, row, view, track, blocks: new Map(), begun: 0 };
     this.lanes.set(name, lane);
     this.box.append(row);
     return lane;
   }
 
   #begin(lane, utterance) {
-    const block = new Block(this, utterance);
+    const block = new Block(this, utterance, lane.begun++ % 2 === 1);
     lane.blocks.set(utterance.id, block);
     lane.track.append(block.element);
     return block;
+  }
+
+  #room(block, next) {
+    return next ? this.x(next.utterance.start_ms) - this.x(block.utterance.start_ms) - GAP_PX : Infinity;
   }
 
   x(time_ms) {
@@ -138,7 +144,7 @@ export class Timeline {
   }
 
   #tick(begin_ms, end_ms) {
-    const step_ms = TICKS_S[this.shown_s] * 1000;
+    const step_ms = (TICKS_S.find((step_s) => step_s * 1000 * this.perMs >= TICK_PX) ?? TICKS_S.at(-1)) * 1000;
     for (let at_ms = Math.ceil(begin_ms / step_ms) * step_ms; at_ms <= end_ms; at_ms += step_ms) {
       if (this.ticks.has(at_ms)) continue;
       const tick = el("div", { class: "tick" }, clock(at_ms));
@@ -154,10 +160,15 @@ export class Timeline {
     }
   }
 
-  /** Give each block's text the room up to the next one. */
+  /** Give each block's words the room up to the next one, or up to the one after it, in two rows. */
   #label(lane) {
     const blocks = [...lane.blocks.values()];
-    blocks.forEach((block, index) => block.fit(blocks[index + 1]));
+    const isCrowded = blocks.some((block, index) => block.width > this.#room(block, blocks[index + 1]));
+    lane.track.classList.toggle("crowded", isCrowded);
+    blocks.forEach((block, index) => {
+      const next = this.#room(block, blocks[index + 1]);
+      block.fit(isCrowded ? this.#room(block, blocks[index + 2]) : next, next);
+    });
     const answers = blocks.filter((block) => block.utterance.state === "final");
     const latest = answers.at(-1)?.utterance;
     const said = answers.length ? `${answers.length} utterances shown; the latest: ${sentence(latest)}` : "nobody spoke";
@@ -167,8 +178,8 @@ export class Timeline {
 
 /** An utterance in a lane. */
 class Block {
-  constructor(timeline, utterance) {
-    Object.assign(this, { timeline, utterance });
+  constructor(timeline, utterance, isOdd) {
+    Object.assign(this, { timeline, utterance, isOdd });
     this.bar = el("div", { class: "bar" });
     this.word = el("span", { class: "word" });
     this.who = el("span", { class: "who" });
@@ -184,15 +195,15 @@ class Block {
   fill(utterance) {
     const { state, answer } = utterance;
     const doubt = utterance.isNoSpeech ? " not-speech" : answer?.needs_review ? " in-doubt" : "";
-    this.element.className = `block ${state}${doubt} ${answer ? colour(answer.emotion) : ""}`;
+    this.element.className = `block ${this.isOdd ? "odd " : ""}${state}${doubt} ${answer ? colour(answer.emotion) : ""}`;
     this.element.style.setProperty("--confidence", answer?.confidence ?? 0);
     const than = thanUsual(answer?.relative);
     this.said = {
       word: state === "skipped" ? REASONS[utterance.reason]?.[0] ?? "" : answer?.emotion ?? "",
       mark: answer?.needs_review ? "?" : "",
-      who: [answer?.speaker?.name, than === "as usual" ? "" : than].filter(Boolean).join(" · "),
+      name: utterance.isNoSpeech ? "not speech?" : answer?.speaker?.name ?? "",
+      than: than === "as usual" ? "" : than,
     };
-    if (utterance.isNoSpeech) this.said.who = "not speech?";
     this.element.title = answer ? `${sentence(utterance)}, ${percent(answer.confidence)}` : utterance.message ?? "";
     for (; this.ghosts < utterance.withdrawn.length; this.ghosts++) this.#ghost(utterance.withdrawn[this.ghosts]);
     this.place();
@@ -217,14 +228,19 @@ class Block {
     this.element.style.width = `${Math.max(3, this.timeline.x(now_ms) - left)}px`;
   }
 
-  /** Write the word, its first letters or nothing, as there is room before the next block. */
-  fit(next) {
-    const room = next ? this.timeline.x(next.utterance.start_ms) - this.timeline.x(this.utterance.start_ms) - 3 : 1e4;
-    const { word, mark, who } = this.said;
-    const isWhole = room >= (word.length + mark.length) * LETTER_PX;
-    const short = room >= 3.2 * LETTER_PX ? word.slice(0, 2) : room >= 9 ? word.slice(0, 1) : "";
-    setText(this.word, word && (isWhole ? word + mark : short));
-    setText(this.who, room >= 20 ? who : "");
-    this.who.style.maxWidth = this.word.style.maxWidth = `${Math.max(0, room)}px`;
+  /** What the word takes, in pixels. */
+  get width() {
+    return (this.said.word.length + this.said.mark.length) * LETTER_PX;
+  }
+
+  /** Write as much as there is room for: the word or its first letters, and the speaker, or their first letter. */
+  fit(room, next) {
+    const { word, mark, name, than } = this.said;
+    const letters = [...word];
+    setText(this.word, longest([word + mark, word, letters.slice(0, 2).join(""), letters[0] ?? ""], room));
+    setText(this.who, longest([[name, than].filter(Boolean).join(" · "), name, [...name][0] ?? ""], next));
   }
 }
+
+/** Return the first of some texts, the longest first, for which there is room. */
+const longest = (texts, room) => texts.find((text) => text.length * LETTER_PX <= room) ?? "";

@@ -1,10 +1,10 @@
 /** What was not reported and why, and how long answers took. */
 
 import { byId, el } from "./dom.js";
-import { count, milliseconds, REASONS } from "./words.js";
+import { count, REASONS } from "./words.js";
 
 const WANTED = [50, 90, 99];
-const STAGES = { provisional: "to the first answer", total: "to the final one" };
+const STAGES = { provisional: "first", total: "final" };
 
 /** Show why something was not reported, and how often. */
 export function showUnreported(state) {
@@ -39,10 +39,10 @@ export function showLatencies(state) {
       "tr",
       {},
       el("th", { scope: "row" }, text),
-      ...state.percentiles(name, WANTED).map((value) => el("td", { class: "number" }, milliseconds(value))),
+      ...state.percentiles(name, WANTED).map((value) => el("td", { class: "number" }, value === undefined ? "—" : String(Math.round(value)))),
     ),
   );
   byId("latencies").replaceChildren(...rows);
   const number = state.latencies.total.length;
-  byId("latency-count").textContent = number ? `of ${count(number, "utterance")}` : "";
+  byId("latency-count").textContent = `in ms from the last word; of ${count(number, "utterance")}`;
 }

@@ -40,14 +40,14 @@ export class Utterances {
     const isOver = state === "final" || state === "skipped";
     return el(
       "tr",
-      { class: `${state}${utterance.isNoSpeech ? " not-speech" : ""}` },
-      el("th", { scope: "row" }, clock(start_ms), el("span", { class: "length" }, isOver ? `${length_s} s` : "…")),
-      el("td", {}, source),
-      el("td", {}, answer?.speaker ? answer.speaker.name : el("span", { class: "faint" }, state === "final" ? "stranger" : "")),
-      el("td", {}, ...this.#emotion(utterance)),
-      el("td", {}, answer ? this.#confidence(answer) : ""),
-      el("td", {}, thanUsual(answer?.relative)),
-      el("td", { class: "number" }, state === "final" ? milliseconds(answer.latency_ms.total) : ""),
+      { role: "row", class: `${state}${utterance.isNoSpeech ? " not-speech" : ""}` },
+      el("th", { role: "rowheader", scope: "row" }, clock(start_ms), el("span", { class: "length" }, isOver ? `${length_s} s` : "…")),
+      el("td", { role: "cell" }, source),
+      el("td", { role: "cell" }, answer?.speaker ? answer.speaker.name : el("span", { class: "faint" }, state === "final" ? "stranger" : "")),
+      el("td", { role: "cell" }, ...this.#emotion(utterance)),
+      el("td", { role: "cell" }, answer ? this.#confidence(answer) : ""),
+      el("td", { role: "cell" }, thanUsual(answer?.relative)),
+      el("td", { role: "cell", class: "number" }, state === "final" ? milliseconds(answer.latency_ms.total) : ""),
     );
   }
 
