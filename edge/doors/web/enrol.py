@@ -137,13 +137,19 @@ class BrowserSource:
 
     def blocks(self) -> Iterator[Block]:
         """Yield what was said."""
-        reader = raw_stream(MessageStream(self._messages.get, self._convert), self.name, self._rate_hz)
+        reader = raw_stream(MessageStream(self._next, self._convert), self.name, self._rate_hz)
         return blocks_of(reader, self._closed, lambda _: None)
 
     def close(self) -> None:
         """Leave the rest."""
         self._closed.set()
         self.finish()
+
+    def _next(self) -> bytes | None:
+        message = self._messages.get()
+        if message is None:
+            self.finish()  # at the end it is asked again
+        return message
 
 
 class _Progress:
@@ -186,6 +192,6 @@ async def _hear(socket: web.WebSocketResponse, source: BrowserSource) -> None:
             if message.type == WSMsgType.BINARY:
                 await source.put(message.data)
             elif message.type == WSMsgType.TEXT and message.data == FINISH:
-                break
+                source.finish()
     finally:
         source.finish()

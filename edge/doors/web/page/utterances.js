@@ -44,7 +44,7 @@ export class Utterances {
       el("th", { role: "rowheader", scope: "row" }, clock(start_ms), el("span", { class: "length" }, isOver ? `${length_s} s` : "…")),
       el("td", { role: "cell" }, source),
       el("td", { role: "cell" }, answer?.speaker ? answer.speaker.name : el("span", { class: "faint" }, state === "final" ? "stranger" : "")),
-      el("td", { role: "cell" }, ...this.#emotion(utterance)),
+      el("td", { role: "cell" }, ...this.#emotion(utterance).flatMap((part) => [part, " "])),
       el("td", { role: "cell" }, answer ? this.#confidence(answer) : ""),
       el("td", { role: "cell" }, thanUsual(answer?.relative)),
       el("td", { role: "cell", class: "number" }, state === "final" ? milliseconds(answer.latency_ms.total) : ""),
