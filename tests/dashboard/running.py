@@ -51,13 +51,12 @@ def clips_of(name: str) -> list[Waveform]:
 class Running:
     """An ``affectd run --dashboard``, with settings, a store and a folder of its own."""
 
-    def __init__(self, folder: Path, settings: str, *options: str) -> None:
+    def __init__(self, folder: Path, settings: str, token: str = "") -> None:
         self.folder, self.store, self.port = folder, folder / "store", free_port()
         self.address = f"http://127.0.0.1:{self.port}"
-        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
-        head = f'[web]\naddress = "127.0.0.1:{self.port}"\n[speakers]\nstore = "{self.store}"\n'
+        head = f'[web]\naddress = "127.0.0.1:{self.port}"\ntoken = "{token}"\n[speakers]\nstore = "{self.store}"\n'
         (folder / "affectd.toml").write_text(head + settings)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("AFFECTD_")}
         self._environment |= {"XDG_RUNTIME_DIR": str(folder / "run"), "XDG_CONFIG_HOME": str(folder)}
@@ -67,7 +66,7 @@ class Running:
         command = [sys.executable, "-m", "edge", "run", "--dashboard", "--config", self.folder / "affectd.toml"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*map(str, command), *self._options],
+                [*map(str, command)],
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -43,8 +43,9 @@ export class Enrolment {
     setText(this.heading, title);
     this.body.replaceChildren(...content);
     this.next = next;
-    const refuse = el("button", { type: "button", onclick: () => this.element.close() }, no);
-    this.buttons.replaceChildren(refuse, ...(go ? [el("button", { type: "submit", class: "primary" }, go)] : []));
+    const refuse = no && el("button", { type: "button", onclick: () => this.element.close() }, no);
+    const accept = go && el("button", { type: "submit", class: "primary" }, go);
+    this.buttons.replaceChildren(...[refuse, accept].filter(Boolean));
     (this.body.querySelector("input:not([readonly])") ?? this.heading).focus();
   }
 
@@ -92,8 +93,10 @@ export class Enrolment {
     this.speech = progress("Speech");
     this.takes = el("ol", { class: "takes", reversed: true, "aria-live": "polite", "aria-label": "What was heard, the latest first" });
     const reading = el("div", { class: "reading" }, el("p", {}, "Read this aloud, or say what you like, ", this.mood, ":"), this.prompt);
-    const content = [reading, el("div", { class: "level" }, this.bar, this.heard), this.clips.element, this.speech.element, this.takes];
-    this.#show(`${name} speaks`, content, () => this.#finish(), "Finish now");
+    const kept = el("p", { class: "note" }, `What is heard is kept, as numbers; to forget ${name} removes all of it.`);
+    const level = el("div", { class: "level" }, this.bar, this.heard);
+    const content = [reading, level, this.clips.element, this.speech.element, this.takes, kept];
+    this.#show(`${name} speaks`, content, () => this.#finish(), "Finish now", null);
     try {
       this.microphone = await Microphone.open();
     } catch (error) {

@@ -63,10 +63,21 @@ export class Server {
         this.handlers.event(JSON.parse(message.data), runOf(message.lastEventId));
       source.addEventListener("missed", (message) => this.handlers.missed(JSON.parse(message.data)));
     });
-    this.open("/live", {}, (source) =>
-      source.addEventListener("meters", (message) => this.handlers.meters(JSON.parse(message.data))),
-    );
+    document.addEventListener("visibilitychange", () => this.look_live());
+    this.look_live();
     this.poll();
+  }
+
+  /** Follow the meters while somebody sees them: a browser has few connections, for all of its tabs. */
+  look_live() {
+    this.live?.close();
+    this.live = null;
+    if (document.hidden) return;
+    const prepare = (source) => {
+      this.live = source;
+      source.addEventListener("meters", (message) => this.handlers.meters(JSON.parse(message.data)));
+    };
+    this.open("/live", {}, prepare);
   }
 
   get now_ms() {

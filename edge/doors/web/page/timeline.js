@@ -7,7 +7,7 @@ const TICKS_S = [5, 10, 15, 30, 60, 120];
 const TICK_PX = 90; // at least
 const STEP_MS = 40; // between two moves; who prefers less motion gets one a second
 const CALM_STEP_MS = 1000;
-const MARGIN = 0.015; // of the time shown that is kept free at its end
+const MARGIN_PX = 48; // after the present, so that there is room for the latest word
 const REBUILD_MS = 600_000; // positions are relative to a time that is not too long ago
 const LETTER_PX = 6.7;
 const GAP_PX = 4;
@@ -40,10 +40,11 @@ export class Timeline {
         this.lanes.delete(name);
       }
     }
-    if (names.every((name) => this.lanes.has(name))) return;
     for (const name of names) this.#lane(name);
     const ended = [...this.lanes.keys()].filter((name) => !names.includes(name));
-    this.box.append(...[...names, ...ended].map((name) => this.lanes.get(name).row));
+    const rows = [...names, ...ended].map((name) => this.lanes.get(name).row);
+    if (rows.every((row, index) => this.box.children[index + 1] === row)) return;
+    this.box.append(...rows);
     this.rebuild();
   }
 
@@ -126,7 +127,7 @@ export class Timeline {
         last_ms = Math.max(last_ms, block.end_ms);
       }
     }
-    const end_ms = last_ms + this.shown_s * 1000 * MARGIN;
+    const end_ms = last_ms + MARGIN_PX / this.perMs;
     const begin_ms = end_ms - this.shown_s * 1000;
     const shift = `translateX(${(-this.x(begin_ms)).toFixed(1)}px)`;
     this.axis.style.transform = shift;
