@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fuzz.targets import ROOT, TARGETS, Counts
+from fuzz.counts import Counts
+from fuzz.targets import ROOT, TARGETS
 
 OUTCOMES = ("worked", "clear error", "closed")
 HEAD = """\

@@ -40,15 +40,19 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
     return bytes(result)
 
 
+def noise(chance: random.Random) -> bytes:
+    """Return random bytes, or none."""
+    return chance.randbytes(chance.choice((0, 1, 3, 40, 200)))
+
+
 def stream(chance: random.Random) -> bytes:
     """Return what a client may send in place of audio, short, so that thousands pass in minutes."""
     kind = chance.randrange(4)
-    noise = chance.randbytes(chance.choice((0, 1, 3, 40, 200)))
     if kind == 0:
-        return noise
+        return noise(chance)
     if kind == 1:
         return chance.choice(HEADERS)[: chance.randrange(1, 20)]
-    return chance.choice(HEADERS) + (noise if kind == 2 else bytes(len(noise)))
+    return chance.choice(HEADERS) + (noise(chance) if kind == 2 else bytes(len(noise(chance))))
 
 
 def request(chance: random.Random) -> bytes:

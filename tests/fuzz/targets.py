@@ -8,7 +8,6 @@ import shutil
 import socket
 import threading
 import time
-from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -23,11 +22,10 @@ from edge.daemon.control import ControlServer
 from edge.errors import AffectdError, ModelError, UsageError
 from edge.settings import CaptureSettings, load_settings
 from fuzz import inputs
+from fuzz.counts import HANGS_S, Counts
+from fuzz.web import fuzz_web, fuzz_web_socket
 
 ROOT = Path(__file__).resolve().parents[2]
-HANGS_S = 10.0
-Counts = Counter[str]
-"""Outcome to number. ``crashed`` and ``hung`` must not be among them."""
 
 
 def fuzz_config(count: int, folder: Path) -> Counts:
@@ -232,4 +230,6 @@ TARGETS = {
     "Unix socket source": lambda count, folder: fuzz_source("unix", count, folder),
     "TCP source": lambda count, folder: fuzz_source("tcp", count, folder),
     "WebSocket source": lambda count, folder: fuzz_source("ws", count, folder),
+    "web server": fuzz_web,
+    "WebSocket of the web server": fuzz_web_socket,
 }

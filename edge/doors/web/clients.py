@@ -73,30 +73,48 @@ class Followers:
 
 
 async def follow(
-    recent: RecentEvents, after: int, send: Send, followers: Followers, bell: asyncio.Event, limits: Limits
+    recent: RecentEvents, after: int, send: Send, followers: Followers, bell: asyncio.Event, quiet_s: float
 ) -> None:
     """Send events as they come, until the server ends; nobody waits for it, and nothing is kept for it.
 
     Raises:
-        asyncio.TimeoutError: the client takes nothing.
-        ConnectionError: it has left.
+        ConnectionError: the client has left.
     """
     while True:
-        bell.clear()
         events, missed = recent.after(after, most=BATCH_EVENTS)
         if events:
-            await asyncio.wait_for(send(missed, events), limits.slow_s)
+            await send(missed, events)
             after = events[-1][0]
         elif followers.is_ending:
             return
-        elif not await rung(bell, limits.quiet_s):
-            await asyncio.wait_for(send(0, ()), limits.slow_s)
+        elif not await rung(bell, quiet_s):
+            await send(0, ())
 
 
 async def rung(bell: asyncio.Event, within_s: float) -> bool:
-    """Wait for a bell, but not for long; return whether it was."""
+    """Wait for a bell since the last time, but not for long; return whether it was."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + within_s
+    # Before Python 3.12 asyncio.wait_for may forget that it was cancelled, as who has left is.
+    timer = loop.call_at(until_s, bell.set)
     try:
-        await asyncio.wait_for(bell.wait(), within_s)
-    except asyncio.TimeoutError:
-        return False
-    return True
+        await bell.wait()
+    finally:
+        timer.cancel()
+    bell.clear()
+    return loop.time() < until_s
+
+
+@contextmanager
+def patience(request: web.Request, slow_s: float) -> Iterator[None]:
+    """Let go of a client that takes too long to take what is sent to it, and of what it has not taken."""
+    timer = asyncio.get_running_loop().call_later(slow_s, _drop, request)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _drop(request: web.Request) -> None:
+    if request.transport:
+        request.transport.abort()

@@ -48,10 +48,12 @@ class WebDoor:
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     def write(self, event: Event) -> None:
-        """Say that there is an event, which clients take from those that are kept."""
-        if self._loop and not self._is_ringing:
-            self._is_ringing = True
-            self._loop.call_soon_threadsafe(self._ring)
+        """Count an event, and say that there is one; clients take it from those that are kept."""
+        if self._loop and self._server:
+            self._server.figures.follow(event)
+            if not self._is_ringing:
+                self._is_ringing = True
+                self._loop.call_soon_threadsafe(self._ring)
 
     def refresh(self, meters: Sequence[Meter]) -> None:
         """Know where to look for what the sources hear."""
@@ -59,12 +61,12 @@ class WebDoor:
             self._server.live.meters = meters
 
     def close(self) -> None:
-        """End all clients within a second."""
-        if self._loop is None:
-            return
-        with suppress(concurrent.futures.TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(CLOSE_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """End all clients within a second; may be called more than once."""
+        loop, self._loop = self._loop, None
+        if loop:
+            with suppress(concurrent.futures.TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._close(), loop).result(CLOSE_S)
+            loop.call_soon_threadsafe(loop.stop)
 
     async def _open(self) -> None:
         self._server = WebServer(*self._arguments)

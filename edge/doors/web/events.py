@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from edge.doors.web.clients import Followers, Limits, follow
+from edge.doors.web.clients import Followers, Limits, follow, patience
 from edge.recent import RecentEvents
 
 SSE_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
@@ -17,6 +17,8 @@ RETRY_MS = 1_000
 """A browser that has lost the connection comes back after this time."""
 LONGEST_MESSAGE = 4_096
 """That a client of a WebSocket may send, where nothing is expected of it."""
+HEARTBEAT_S = 30.0
+"""A client of a WebSocket that does not answer half of this time after a ping is gone."""
 CLOSE_S = 0.3
 
 
@@ -58,46 +60,40 @@ class EventRoute:
         async def send(missed: int, events: Sequence[tuple[int, str]]) -> None:
             parts = [f"event: missed\ndata: {missed}\n\n"] if missed else []
             parts += [f"id: {self._recent.run}-{number}\ndata: {line}\n\n" for number, line in events]
-            await response.write("".join(parts).encode() or b": nothing new\n\n")
+            with patience(request, self._limits.slow_s):
+                await response.write("".join(parts).encode() or b": nothing new\n\n")
 
-        try:
-            await follow(self._recent, after, send, self._followers, bell, self._limits)
-        except asyncio.TimeoutError:
-            drop(request)
+        await follow(self._recent, after, send, self._followers, bell, self._limits.quiet_s)
         return response
 
     async def _serve_websocket(self, request: web.Request, after: int, bell: asyncio.Event) -> web.StreamResponse:
         response = web.WebSocketResponse(
-            timeout=CLOSE_S, heartbeat=self._limits.slow_s, max_msg_size=LONGEST_MESSAGE, compress=False
+            timeout=CLOSE_S, heartbeat=HEARTBEAT_S, max_msg_size=LONGEST_MESSAGE, compress=False
         )
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+        except ValueError:  # headers that are no text
+            raise web.HTTPBadRequest(text="a WebSocket begins as in RFC 6455, and this does not") from None
 
         async def send(missed: int, events: Sequence[tuple[int, str]]) -> None:
-            if missed:
-                await response.send_str(json.dumps({"missed": missed}))
-            for _, line in events:
-                await response.send_str(line)
+            with patience(request, self._limits.slow_s):
+                if missed:
+                    await response.send_str(json.dumps({"missed": missed}))
+                for _, line in events:
+                    await response.send_str(line)
 
-        sending = asyncio.ensure_future(follow(self._recent, after, send, self._followers, bell, self._limits))
-        receiving = asyncio.ensure_future(_until_left(response))
+        following = follow(self._recent, after, send, self._followers, bell, self._limits.quiet_s)
+        tasks = asyncio.ensure_future(following), asyncio.ensure_future(_until_left(response))
         try:
-            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
-            if sending.done() and isinstance(sending.exception(), asyncio.TimeoutError):
-                drop(request)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sending, receiving):
+            for task in tasks:
                 task.cancel()
-                with suppress(asyncio.CancelledError, asyncio.TimeoutError, ConnectionError):
+                with suppress(asyncio.CancelledError, ConnectionError):
                     await task
         if self._followers.is_ending:
             await response.close(code=WSCloseCode.GOING_AWAY, message=b"affectd ends")
         return response
-
-
-def drop(request: web.Request) -> None:
-    """Let go of a client at once, and of what it has not taken."""
-    if request.transport:
-        request.transport.abort()
 
 
 def _is_number(text: str) -> bool:

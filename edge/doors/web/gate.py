@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from edge.doors.web.address import WebAddress
+from edge.errors import nearest
 
 OPEN = frozenset({"/health", "/ready"})
 """Without a token: whoever watches a process asks for these, and learns nothing else."""
@@ -59,7 +60,7 @@ class Gate:
                     return web.Response(status=204, headers=PREFLIGHT)
                 return await handler(request)
             except web.HTTPException as refusal:
-                return refused(refusal.status, refusal.text or refusal.reason, refusal.headers)
+                return refused(refusal.status, _reason_of(refusal, request), refusal.headers)
             except ConnectionError:
                 raise
             except Exception:
@@ -104,6 +105,15 @@ def refused(status: int, why: str, headers: Mapping[str, str] = MappingProxyType
     """Return an answer that says why there is none."""
     kept = {name: headers[name] for name in ("Allow", "WWW-Authenticate") if name in headers}
     return web.json_response({"error": why}, status=status, headers=kept)
+
+
+def _reason_of(refusal: web.HTTPException, request: web.Request) -> str:
+    if refusal is not request.match_info.http_exception:
+        return refusal.text or refusal.reason
+    if refusal.status != web.HTTPNotFound.status_code:
+        return f"{request.path} is asked for by {refusal.headers.get('Allow')}, not by {request.method}"
+    paths = [resource.canonical for resource in request.app.router.resources()]
+    return f"there is no {request.path}{nearest(request.path, paths)}"
 
 
 def _token_of(request: web.Request) -> bytes:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Sequence
 
 from aiohttp import web
 
-from edge.doors.web.clients import Followers, Limits, rung
-from edge.doors.web.events import SSE_HEADERS, drop
+from edge.doors.web.clients import Followers, Limits, patience, rung
+from edge.doors.web.events import SSE_HEADERS
 from edge.meter import Meter
 
 EVERY_S = 0.2
@@ -30,16 +29,13 @@ class LiveRoute:
             response = web.StreamResponse(headers=SSE_HEADERS)
             await response.prepare(request)
             shown, sent_at_s = b"", time.monotonic()
-            try:
-                while not self._followers.is_ending:
-                    line = self._line()
-                    is_quiet = time.monotonic() - sent_at_s >= self._limits.quiet_s
-                    if line != shown or is_quiet:
-                        await asyncio.wait_for(response.write(line), self._limits.slow_s)
-                        shown, sent_at_s = line, time.monotonic()
-                    await rung(bell, EVERY_S)
-            except asyncio.TimeoutError:
-                drop(request)
+            while not self._followers.is_ending:
+                line = self._line()
+                if line != shown or time.monotonic() - sent_at_s >= self._limits.quiet_s:
+                    with patience(request, self._limits.slow_s):
+                        await response.write(line)
+                    shown, sent_at_s = line, time.monotonic()
+                await rung(bell, EVERY_S)
             return response
 
     def _line(self) -> bytes:

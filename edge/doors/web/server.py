@@ -10,7 +10,6 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from edge.doors.inside import Inside
 from edge.doors.web.address import WebAddress
@@ -20,8 +19,9 @@ from edge.doors.web.enrol import EnrolRoute
 from edge.doors.web.events import EventRoute
 from edge.doors.web.gate import Gate
 from edge.doors.web.live import LiveRoute
+from edge.doors.web.metrics import Figures
 from edge.doors.web.pages import PageRoutes
-from edge.errors import OutputError, nearest
+from edge.errors import OutputError
 from edge.settings import WebSettings
 
 BIND_S = 5.0
@@ -61,6 +61,7 @@ class WebServer:
         self._pool = ThreadPoolExecutor(2 * MOST_AT_ONCE, "web request")
         self.live = LiveRoute(self._lookers, limits)
         events, ask = EventRoute(inside.recent, self._followers, limits), AskRoutes(inside.actions, self._pool)
+        self.figures = Figures(lambda: inside.actions["status"]({}), self._clients, settings.people)
         pages, gate = PageRoutes(settings.dashboard), Gate(address, token, settings.origins)
         app = web.Application(middlewares=[gate.middleware], client_max_size=MOST_BODY_BYTES)
         app.on_response_prepare.append(gate.prepare)
@@ -71,11 +72,12 @@ class WebServer:
             web.get("/live", self.live.get, allow_head=False),
             web.get("/status", ask.status),
             web.post("/do/{name}", ask.do),
+            web.get("/metrics", self._metrics),
             web.get("/health", ask.health),
             web.get("/ready", ask.ready),
             *([web.get("/enrol", EnrolRoute(inside.enrol).get)] if settings.dashboard and inside.enrol else []),
         ]
-        app.add_routes([*routes, web.route("*", "/{path:.*}", _unknown([route.path for route in routes]))])
+        app.add_routes(routes)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -130,15 +132,14 @@ class WebServer:
                 transport.abort()  # of somebody who has not read the rest, it would wait for ever
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    async def _metrics(self, request: web.Request) -> web.Response:
+        accept = ",".join(request.headers.getall("Accept", ()))
+        body, content_type = await asyncio.get_running_loop().run_in_executor(self._pool, self.figures.page, accept)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    def _clients(self) -> dict[str, int]:
+        return {"events": len(self._followers), "live": len(self._lookers)}
+
     def _connection(self) -> asyncio.Protocol:
         assert self._runner.server
         return _Refusal() if len(self._runner.server.connections) >= MOST_CONNECTIONS else self._runner.server()
-
-
-def _unknown(paths: list[str]) -> Handler:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if request.path in paths:
-            raise web.HTTPMethodNotAllowed(request.method, ("GET",))
-        raise web.HTTPNotFound(text=f"there is no {request.path}{nearest(request.path, paths)}")
-
-    return answer

@@ -1,0 +1,265 @@
+"""Following events over the web: from where on, at which pace, and at whose cost."""
+
+import asyncio
+import json
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from edge.doors.web.clients import Limits
+from edge.meter import Meter
+from helpers.web import HANGS_S, Message, Serving, ask, events, messages, numbers, serving
+
+QUICK = Limits(slow_s=3.0)
+
+
+def session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(HANGS_S))
+
+
+async def streamed(there: Serving, count: int, query: str = "", last: str | None = None, path: str = "/events") -> Any:
+    """Return the first messages of a stream."""
+    headers = {} if last is None else {"Last-Event-ID": last}
+    async with session() as client, client.get(there.url + path + query, headers=headers) as response:
+        assert response.status == 200
+        found: list[Message] = []
+        async for message in messages(response):
+            if message.data:
+                found.append(message)
+            if len(found) == count:
+                return found
+    return found
+
+
+def followed(there: Serving, count: int, query: str = "", last: str | None = None) -> list[Message]:
+    found: list[Message] = asyncio.run(streamed(there, count, query, last))
+    return found
+
+
+def until(what: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + HANGS_S
+    while not what():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def test_who_follows_begins_where_they_were() -> None:
+    with serving() as there:
+        there.publish(*events(1, 5))
+        run = there.recent.run
+        found = followed(there, 5, "?after=0")
+        assert [message.id for message in found] == [f"{run}-{number}" for number in range(1, 6)]
+        assert [json.loads(message.data) for message in found] == [
+            json.loads(line) for _, line in there.recent.after(0)[0]
+        ]
+        assert numbers([message.data for message in followed(there, 2, "?after=3")]) == [4, 5]
+        assert numbers([message.data for message in followed(there, 2, "?after=0", last=f"{run}-3")]) == [4, 5]
+        for other in ("00000000-3", "3", "", "x", f"{run}-", f"{run}-x", f"{run}--1"):
+            assert numbers([message.data for message in followed(there, 5, "?after=4", last=other)]) == [1, 2, 3, 4, 5]
+        for wrong in ("-1", "x", "1.5", "", "9" * 50, "%D9%A1"):
+            answer = ask(f"{there.url}/events?after={wrong}")
+            assert (answer.status, "is the number of an event" in answer.json["error"]) == (400, True)
+
+
+def test_without_a_number_it_begins_now() -> None:
+    with serving() as there:
+        there.publish(*events(1, 5))
+        threading.Thread(target=lambda: (until(lambda: there.clients), there.publish(*events(6, 1)))).start()
+        assert numbers([message.data for message in followed(there, 1)]) == [6]
+
+
+def test_who_comes_late_is_told_how_many_events_are_gone() -> None:
+    with serving(most=10) as there:
+        there.publish(*events(1, 25))
+        missed, *found = followed(there, 11, "?after=3")
+        assert missed == Message("missed", "12", "")
+        assert numbers([message.data for message in found]) == list(range(16, 26))
+
+        async def over_websocket() -> list[Any]:
+            async with session() as client, client.ws_connect(f"{there.url}/events?after=3") as socket_:
+                return [await socket_.receive_json() for _ in range(11)]
+
+        told, *events_ = asyncio.run(over_websocket())
+        assert told == {"missed": 12}
+        assert [event["number"] for event in events_] == list(range(16, 26))
+
+
+def test_while_nothing_happens_there_is_a_sign_of_life() -> None:
+    with serving(Limits(quiet_s=0.05)) as there:
+
+        async def comments() -> list[bytes]:
+            async with session() as client, client.get(f"{there.url}/events") as response:
+                return [line async for _, line in _some(response.content, 6)]
+
+        assert asyncio.run(comments()).count(b": nothing new\n") == 2
+
+
+async def _some(lines: aiohttp.StreamReader, count: int) -> Any:
+    for index in range(count):
+        yield index, await lines.readline()
+
+
+def test_a_client_of_a_websocket_that_says_something_is_told_that_nobody_listens() -> None:
+    with serving() as there:
+
+        async def talk() -> int | None:
+            async with session() as client, client.ws_connect(f"{there.url}/events") as socket_:
+                await socket_.send_str("hello?")
+                await socket_.receive()
+                return socket_.close_code
+
+        assert asyncio.run(talk()) == 1003
+        until(lambda: not there.clients)
+
+
+def test_there_is_an_end_to_how_many_may_follow() -> None:
+    with serving(Limits(followers=2)) as there:
+
+        async def crowd() -> list[int]:
+            async with session() as client:
+                responses = [await client.get(there.url + path) for path in ("/events", "/events", "/events", "/live")]
+                return [response.status for response in responses]
+
+        assert asyncio.run(crowd()) == [200, 200, 503, 200]
+        until(lambda: not there.clients)
+        there.publish(*events(1, 1))
+        assert followed(there, 1, "?after=0")
+
+
+def test_the_end_gives_everybody_the_last_events_and_waits_for_nobody() -> None:
+    with serving() as there:
+
+        async def follow() -> tuple[list[Message], list[int], int | None]:
+            async with session() as client, client.ws_connect(f"{there.url}/events") as socket_:
+                stream = asyncio.ensure_future(streamed(there, -1))
+                texts = asyncio.ensure_future(_numbers_of(socket_))
+                live = asyncio.ensure_future(streamed(there, -1, path="/live"))
+                await asyncio.to_thread(until, lambda: there.clients == 3)
+                with socket.create_connection(("127.0.0.1", there.port)) as never_reads:
+                    never_reads.sendall(f"GET /events HTTP/1.1\r\nHost: localhost:{there.port}\r\n\r\n".encode())
+                    await asyncio.to_thread(until, lambda: there.clients == 4)
+                    there.publish(*events(1, 500))
+                    await asyncio.to_thread(there.door.close)
+                    await live
+                    return await stream, await texts, socket_.close_code
+
+        found, texts, close_code = asyncio.run(follow())
+        assert numbers([message.data for message in found]) == texts == list(range(1, 501))
+        assert close_code == 1001
+
+
+async def _numbers_of(socket_: aiohttp.ClientWebSocketResponse) -> list[int]:
+    return [json.loads(message.data)["number"] async for message in socket_]
+
+
+def test_meters_are_read_only_while_somebody_looks() -> None:
+    class Counted(Meter):
+        reads = 0
+
+        @property
+        def level_dbfs(self) -> float:
+            self.reads += 1
+            return -30.0 - self.reads
+
+    hall, unheard = Counted(), Counted()
+    hall.name, hall.too_short = "hall", 2
+    with serving() as there:
+        there.door.refresh([hall, unheard])
+        assert (hall.reads, there.door.can_refresh) == (0, True)
+        first, second = asyncio.run(streamed(there, 2, path="/live"))
+        assert (first.event, second.event) == ("meters", "meters")
+        reading = {"name": "hall", "level_dbfs": -31.0, "hears_voice": False, "is_clipping": False, "too_short": 2}
+        assert json.loads(first.data) == [reading]
+        assert json.loads(second.data) == [reading | {"level_dbfs": -32.0}]
+        until(lambda: not there.clients)
+        reads = hall.reads
+        time.sleep(0.5)
+        assert (hall.reads, unheard.reads) == (reads, 0)
+
+
+def test_whoever_looks_at_meters_that_stand_still_is_in_nobodys_way() -> None:
+    still = Meter()
+    still.name = "hall"
+    with serving() as there:
+        there.door.refresh([still])
+
+        async def look() -> list[int]:
+            async with (
+                session() as client,
+                client.get(f"{there.url}/live"),
+                client.get(f"{there.url}/events") as stream,
+            ):
+                there.publish(*events(1, 1))
+                first = [message.id async for message in _first(stream)]
+                await asyncio.sleep(0.5)
+                there.publish(*events(2, 1))
+                async with client.get(f"{there.url}/status") as response:
+                    return [len(first), response.status]
+
+        assert asyncio.run(look()) == [1, 200]
+
+
+async def _first(response: aiohttp.ClientResponse) -> Any:
+    async for message in messages(response):
+        if message.id:
+            yield message
+            return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["stream", "websocket"])
+def test_five_of_ten_never_read_and_the_others_miss_nothing_that_they_are_not_told_of(kind: str) -> None:
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    total = 20_000
+    with serving(QUICK) as there:
+        more = upgrade + key if kind == "websocket" else ""
+        request = f"GET /events?after=0 HTTP/1.1\r\nHost: localhost:{there.port}\r\n{more}\r\n".encode()
+        deaf = []
+        for _ in range(5):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.connect(("127.0.0.1", there.port))
+            connection.sendall(request)
+            deaf.append(connection)
+        before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+        async def counted() -> tuple[int, int]:
+            """Return how many events came, and how many were said to be gone."""
+            missed, found = 0, 0
+            async with session() as client:
+                if kind == "stream":
+                    async with client.get(f"{there.url}/events?after=0") as response:
+                        async for message in messages(response):
+                            missed += int(message.data) if message.event == "missed" else 0
+                            found += bool(message.id)
+                            if missed + found == total:
+                                break
+                else:
+                    async with client.ws_connect(f"{there.url}/events?after=0") as socket_:
+                        async for text in socket_:
+                            value = json.loads(text.data)
+                            missed, found = missed + value.get("missed", 0), found + ("number" in value)
+                            if missed + found == total:
+                                break
+            return found, missed
+
+        async def all_of_them() -> list[tuple[int, int]]:
+            readers = [asyncio.ensure_future(counted()) for _ in range(5)]
+            await asyncio.to_thread(until, lambda: there.clients == 10)
+            await asyncio.to_thread(there.publish, *events(1, total))
+            return await asyncio.gather(*readers)
+
+        for found, missed in asyncio.run(all_of_them()):
+            assert (found + missed, found > 0) == (total, True)
+        until(lambda: not there.clients)  # those who never read are dropped, too
+        grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
+        assert grown_kb < 60_000, "20,000 events are 5 MB, and each client may hold some hundred kilobytes"
+        for connection in deaf:
+            connection.close()
