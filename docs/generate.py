@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import re
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter
 
 import edge
 from calibrate.recipe.reference import recipe_markdown
+from edge.docstrings import field_docstrings
 from edge.errors import ExitCode
 from edge.event import FIELDS, OPTIONAL_FIELDS, SCHEMA, Event, EventType, SkipReason, SpeakerMatch, StatusReason
 from edge.outputs.csv_table import COLUMNS
@@ -128,7 +128,7 @@ def _events() -> Iterator[str]:
     yield "## Events\n"
     yield _as_markdown(inspect.getdoc(Event) or "") + "\n"
     yield "| type | meaning | fields, besides `type` and `schema` |\n|---|---|---|"
-    meanings = dict(re.findall(r"`(\w+)`: (.*?)[;.](?: |$)", _meanings(Event)["type"]))
+    meanings = dict(re.findall(r"`(\w+)`: (.*?)[;.](?: |$)", field_docstrings(Event)["type"]))
     for event_type, names in FIELDS.items():
         listed = "those of `utterance`" if event_type in ("partial", "provisional") else ", ".join(names)
         yield f"| `{event_type}` | {meanings[event_type]} | {listed} |"
@@ -192,7 +192,7 @@ def _examples() -> Iterator[Event]:
 def event_schema() -> str:
     """Return the JSON Schema of an event, one alternative for each type."""
     described = TypeAdapter(Event).json_schema()
-    meanings = _meanings(Event)
+    meanings = field_docstrings(Event)
     speaker = described["$defs"]["SpeakerMatch"]
     properties = {}
     for name, found in described["properties"].items():
@@ -225,7 +225,7 @@ def _type_schema(event_type: EventType, properties: dict[str, dict[str, Any]]) -
 
 
 def _fields(record: type) -> Iterator[str]:
-    meanings, hints = _meanings(record), get_type_hints(record)
+    meanings, hints = field_docstrings(record), get_type_hints(record)
     yield "| field | type | default | meaning |\n|---|---|---|---|"
     for field in fields(record):
         hint = hints[field.name]
@@ -234,17 +234,6 @@ def _fields(record: type) -> Iterator[str]:
         default = f"`{field.default}`" if has_default else "empty" if field.default_factory is not MISSING else ""
         yield f"| `{field.name}` | {kind.replace('|', 'or')} | {default} | {meanings.get(field.name, '')} |"
     yield ""
-
-
-def _meanings(record: type) -> dict[str, str]:
-    """Return the docstrings that stand under the fields of a class, by field."""
-    (body,) = ast.parse(inspect.getsource(record)).body
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            found[ast.unparse(field.target)] = " ".join(str(text.value.value).replace("``", "`").split())
-    return found
 
 
 def _first(found: Any) -> str:

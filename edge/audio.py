@@ -66,8 +66,15 @@ def read_recording(path: Path, damaged: bool = True) -> tuple[Waveform, tuple[No
     return waveform, notes
 
 
+def peak(samples: Waveform) -> float:
+    """Return the largest magnitude in ``float32[n]``; 0 without any."""
+    return max(float(np.maximum.reduce(samples)), -float(np.minimum.reduce(samples))) if len(samples) else 0.0
+
+
 def mono(channels: Matrix) -> Waveform:
     """Average ``float32[samples, channels]`` to ``float32[samples]``."""
+    if channels.shape[1] == 1:
+        return np.asarray(channels[:, 0], np.float32)
     averaged: Waveform = channels.mean(axis=1, dtype=np.float32)
     return averaged
 

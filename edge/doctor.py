@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import numpy as np
 from edge import __version__
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import Bundle
+from edge.capture import open_source
+from edge.capture.address import is_address
 from edge.capture.devices import choose_device, list_devices
 from edge.decoding import open_audio
 from edge.errors import AffectdError, AudioDeviceError, ModelError, UsageError, one_line, printable
@@ -196,8 +199,26 @@ def _source(settings: CaptureSettings) -> str:
         return f"microphone {choose_device(list_devices(), settings.device).name!r}"
     if settings.source == "-":
         return "standard input"
+    if is_address(settings.source):
+        return _waiting(settings)
     open_audio(expanded(settings.source)).close()
     return settings.source
+
+
+def _waiting(settings: CaptureSettings) -> str:
+    """Say where a source would wait for somebody who sends; raises AffectdError if it could not."""
+    source = open_source(settings)
+    blocks = iter(source.blocks())
+    try:
+        next(blocks)
+    except AudioDeviceError as error:
+        if not any(reason in str(error) for reason in (os.strerror(errno.EADDRINUSE), "another")):
+            raise
+        return f"{settings.source}: somebody waits there, as an affectd that runs would"
+    source.close()
+    for _ in blocks:  # to the end, where the place is free again
+        pass
+    return f"waits for somebody to send to {settings.source}"
 
 
 def _outputs(settings: Settings) -> str:

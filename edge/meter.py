@@ -6,9 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-import numpy as np
-
-from edge.audio import Waveform
+from edge.audio import Waveform, peak
 from edge.segment import FULL_SCALE
 from edge.vad import level
 
@@ -44,7 +42,7 @@ class Meter:
         self._peak = (max(level(samples), self.level_dbfs), now_s)
         if voiced:
             self._voice_at_s = now_s
-        if np.abs(samples).max() >= FULL_SCALE:
+        if peak(samples) >= FULL_SCALE:
             self._clipping_at_s = now_s
 
     @property

@@ -124,7 +124,7 @@ class Model:
 
 
 def load(bundle: str | Path = "", *, settings: SettingValues = None) -> Model:
-    """Load a model: its files are verified, its encoder is open and warm at every length.
+    """Load a model: its files are verified, its encoder is open and warm.
 
     >>> import edge
     >>> edge.load("nano", settings={"encoder.threads": 2})

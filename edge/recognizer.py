@@ -45,8 +45,8 @@ class Recognizer:
         self.speaker_encoder: SpeakerEncoder | None = None
         self._loaded = False
 
-    def load(self, voiceprints: bool = False) -> None:
-        """Open the encoder's session and warm every bucket; with ``voiceprints`` the speaker encoder's as well.
+    def load(self, voiceprints: bool = False, every_bucket: bool = False) -> None:
+        """Open the encoder's session and warm it, see ``Encoder.load``; with ``voiceprints`` the speaker encoder's too.
 
         What is loaded already stays as it is, so that engines can share a recogniser.
 
@@ -54,7 +54,7 @@ class Recognizer:
             ModelError: a graph does not load, or voiceprints are wanted from a bundle without a speaker encoder.
         """
         if not self._loaded:
-            self.encoder.load()
+            self.encoder.load(every_bucket)
             self._loaded = True
         if voiceprints:
             self._load_speaker_encoder()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge.audio import SAMPLE_RATE_HZ, Waveform
+from edge.audio import SAMPLE_RATE_HZ, Waveform, peak
 from edge.capture import Block
 from edge.errors import AffectdError
 from edge.high_pass import HighPass
@@ -227,6 +227,8 @@ class Segmenter:
 
 
 def _clipped(samples: Waveform) -> int:
+    if peak(samples) < FULL_SCALE:
+        return 0
     return int((np.abs(samples) >= FULL_SCALE).sum())
 
 

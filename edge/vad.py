@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 from collections import deque
 from functools import cache
 from typing import Protocol
@@ -191,7 +192,9 @@ def warn_of_webrtc() -> None:
 
 def level(frame: Waveform) -> float:
     """Return the level of ``float32[n]`` in dBFS (RMS about the mean: cheap microphones carry a DC offset)."""
-    return 20 * float(np.log10(frame.std() + 1e-9))
+    # Thirty times a second and source, so not by the slower ``std``.
+    centred = frame - np.add.reduce(frame) / np.float32(len(frame))
+    return 20 * math.log10(math.sqrt(np.dot(centred, centred) / len(frame)) + 1e-9)
 
 
 def to_pcm(samples: Waveform) -> bytes:

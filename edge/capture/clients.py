@@ -22,6 +22,8 @@ QUIET_S = 1.0
 """Without audio for so long a client is pausing: what was being said is over."""
 STALE_S = 10.0
 """Who has sent nothing for so long makes room for a newcomer."""
+WORTH = 10.0
+"""Audio keeps the place for so many times its duration: a byte now and then does not."""
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +31,8 @@ logger = logging.getLogger(__name__)
 class Client(Protocol):
     """Somebody who sends."""
 
-    heard_at_s: float
-    """When something came the last time, on the monotonic clock."""
+    keeps_until_s: float
+    """Until when it keeps its place without sending anything, on the monotonic clock."""
 
     def open(self, name: str, rate_hz: int) -> AudioReader:
         """Begin to decode what comes; raises AudioFileError when it is no audio."""
@@ -79,8 +81,11 @@ class ClientSource(ABC):
         self._delivered_at_s = time.monotonic()
         try:
             yield _gap(Note("disconnected", f"waits for somebody to send to {self.name}"))
-            while client := self._wait():
-                yield from self._hear(client)
+            while not self._closed.is_set():
+                if client := self._wait():
+                    yield from self._hear(client)
+                else:
+                    yield _nothing()
         finally:
             self._stop_listening()
             self._leave("affectd listens no longer")
@@ -97,9 +102,10 @@ class ClientSource(ABC):
         with self._changed:
             if self._closed.is_set():
                 return "affectd ends"
-            present = self._next or self._client
-            if present and time.monotonic() - present.heard_at_s < STALE_S:
+            present, now_s = self._next or self._client, time.monotonic()
+            if present and now_s < present.keeps_until_s:
                 return "somebody else is sending"
+            client.keeps_until_s = now_s + STALE_S
             stale, self._next = (self._next or self._client), client
             self._changed.notify_all()
         if stale:
@@ -107,9 +113,9 @@ class ClientSource(ABC):
         return ""
 
     def _wait(self) -> Client | None:
-        """Return the next client; None when the source is closed."""
+        """Return the next client; None when the source is closed, and every now and then."""
         with self._changed:
-            self._changed.wait_for(lambda: self._next or self._closed.is_set())
+            self._changed.wait_for(lambda: self._next or self._closed.is_set(), QUIET_S)
             if self._closed.is_set():
                 return None
             self._client, self._next = self._next, None
@@ -132,8 +138,7 @@ class ClientSource(ABC):
             while item := self._get(queue):
                 block, lost_s = item
                 if not block:
-                    if not is_gap:
-                        yield _gap()
+                    yield _nothing() if is_gap else _gap()
                     is_gap = True
                     continue
                 block = replace(block, lost_s=block.lost_s + lost_s, notes=(*notes, *block.notes))
@@ -173,13 +178,20 @@ class ClientSource(ABC):
         try:
             with client.open(self.name, self._rate_hz) as reader:
                 for block in blocks_of(reader, self._closed, pace):
-                    queue.put(block, len(block.samples) / SAMPLE_RATE_HZ)
+                    audio_s, now_s = len(block.samples) / SAMPLE_RATE_HZ, time.monotonic()
+                    queue.put(block, audio_s)
+                    client.keeps_until_s = min(max(client.keeps_until_s, now_s) + WORTH * audio_s, now_s + STALE_S)
         except AudioFileError as error:
             queue.close(error)
         except Exception as error:
             logger.debug("a client of %s", self.name, exc_info=True)
             queue.close(AudioFileError(f"{self.name}: {error}"))
         queue.close()
+
+
+def _nothing() -> Block:
+    """Return a block that says nothing, but that the source is there: whoever wants it to end can do so."""
+    return Block(np.zeros(0, np.float32), time.monotonic())
 
 
 def _gap(*notes: Note) -> Block:

@@ -132,9 +132,11 @@ class PersistentSource:
         frames = len(block.samples) if block.arrived is None else len(block.arrived)
         began_s = block.captured_at_s - frames / block.rate_hz
         gap_s = began_s - self._delivered_at_s if self._delivered_at_s is not None else 0.0
-        lost_s = max(0.0, gap_s - self._paused_s)
+        rest_s = max(0.0, gap_s - self._paused_s - block.paused_s)
+        # What begins without audio waits for somebody who sends some: nothing was lost.
+        lost_s, waited_s = (rest_s, 0.0) if frames else (0.0, rest_s)
         notes = (Note("connected", f"is back after {lost_s:.1f} s"), *block.notes) if self._trouble else block.notes
-        paused_s = self._paused_s + self._slept_s
+        paused_s = self._paused_s + self._slept_s + block.paused_s + waited_s
         self._paused_s, self._slept_s, self._trouble, self._retry_s = 0.0, 0.0, "", FIRST_RETRY_S
         return replace(block, lost_s=block.lost_s + lost_s, paused_s=paused_s, restarted=True, notes=notes)
 

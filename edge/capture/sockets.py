@@ -9,15 +9,18 @@ import socket
 import stat
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from edge.capture.address import Address
 from edge.capture.clients import ClientSource
 from edge.decoding import AudioReader, open_stream
-from edge.errors import AudioDeviceError
+from edge.errors import AudioDeviceError, AudioFileError
 
 POLL_S = 0.25
 """Longest wait before it is looked whether to stop."""
+HTTP_METHODS = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"PATCH ", b"DELETE ", b"CONNECT ", b"TRACE ")
+LONGEST_METHOD = max(map(len, HTTP_METHODS))
 KEEPALIVE_S = 15
 """Without a packet a TCP connection is probed, and given up after three more such times."""
 
@@ -29,25 +32,36 @@ class SocketClient(io.RawIOBase):
 
     def __init__(self, connection: socket.socket, who: str) -> None:
         super().__init__()
-        self.heard_at_s = time.monotonic()
+        self.keeps_until_s = 0.0
         self._connection, self._who = connection, who
+        self._held = b""
+        """What has come, and was only looked at."""
         connection.settimeout(POLL_S)
 
     def open(self, name: str, rate_hz: int) -> AudioReader:
-        """Begin to decode what comes."""
+        """Begin to decode what comes; raises AudioFileError for HTTP, which any web page can let a browser send."""
+        while len(self._held) < LONGEST_METHOD and (data := self._receive(io.DEFAULT_BUFFER_SIZE)):
+            self._held += data
+        if self._held.startswith(HTTP_METHODS):
+            raise AudioFileError(f"{name}: this is HTTP, and no audio")
         return open_stream(self, name, rate_hz)
 
     def read(self, size: int = -1, /) -> bytes:
         """Wait for some bytes and return them; none at the end."""
+        size = size if size >= 0 else io.DEFAULT_BUFFER_SIZE
+        if not self._held:
+            return self._receive(size)
+        data, self._held = self._held[:size], self._held[size:]
+        return data
+
+    def _receive(self, size: int) -> bytes:
         while not self.closed:
             try:
-                data = self._connection.recv(size if size >= 0 else io.DEFAULT_BUFFER_SIZE)
+                return self._connection.recv(size)
             except TimeoutError:
                 continue
             except OSError:  # reset, or closed meanwhile
-                return b""
-            self.heard_at_s = time.monotonic()
-            return data
+                break
         return b""
 
     def close(self, why: str = "") -> None:
@@ -66,6 +80,8 @@ class SocketSource(ClientSource):
         super().__init__(str(address), rate_hz, queue_s)
         self._address = address
         self._listener: socket.socket | None = None
+        self._file: tuple[int, int] | None = None
+        """Device and inode of the Unix socket: one of that name may be a successor's by the time that it is removed."""
 
     def _listen(self) -> None:
         try:
@@ -74,18 +90,21 @@ class SocketSource(ClientSource):
             raise AudioDeviceError(f"cannot listen at {self.name}: {error.strerror or error}") from None
         if not self._address.is_local:
             logger.warning("whoever reaches %s may speak: prefer ws:// with a token", self.name)
+        listener.settimeout(POLL_S)
         self._listener = listener
+        self._file = _file_at(self._address.path)
         threading.Thread(target=self._accept, args=(listener,), name=f"clients of {self.name}", daemon=True).start()
 
     def _stop_listening(self) -> None:
         listener, self._listener = self._listener, None
         if listener:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # or the place is taken until accept returns
             listener.close()
-            if self._address.scheme == "unix":
+            if self._file and self._file == _file_at(self._address.path):
                 Path(self._address.path).unlink(missing_ok=True)
 
     def _accept(self, listener: socket.socket) -> None:
-        listener.settimeout(POLL_S)
         while listener is self._listener:
             try:
                 connection, peer = listener.accept()
@@ -103,6 +122,15 @@ class SocketSource(ClientSource):
             if why := self.offer(client):
                 logger.warning("%s: %s is refused: %s", self.name, who, why)
                 client.close()
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    """Return the device and inode at a path; None where there is nothing."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _bound(address: Address) -> socket.socket:

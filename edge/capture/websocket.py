@@ -5,28 +5,31 @@ Needs the extra ``web``. Sources with the same host and port share a server, and
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import threading
-import time
+from collections import deque
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
 
 from edge.capture.address import Address
 from edge.capture.clients import ClientSource
 from edge.capture.messages import OPUS_HZ, MessageStream, check_query, converter
+from edge.capture.web_server import WebServer
 from edge.decoding import AudioReader, open_stream, raw_stream
 from edge.errors import AudioDeviceError, AudioFileError, UsageError
 
 if TYPE_CHECKING:
-    from websockets.http11 import Request, Response
-    from websockets.sync.server import Server, ServerConnection
+    from aiohttp.web import BaseRequest, StreamResponse, WebSocketResponse
 
 LONGEST_MESSAGE = 1 << 20
-PING_S = 10
-"""A client that does not answer a ping in this time is gone."""
+BACKLOG_BYTES = 8 << 20
+"""What a client may send ahead of time, four minutes of 16-bit PCM; then nothing is read from it for a while, and not
+its pings either."""
+CLOSE_S = 1.0
+"""A client that does not answer a close in this time is left."""
 BUSY, NO_AUDIO, FINE = 1013, 1003, 1000
 """Close codes of RFC 6455: try again later, unsupported data, normal."""
 
@@ -34,14 +37,19 @@ logger = logging.getLogger(__name__)
 
 
 class WebSocketClient:
-    """A connection; see ``capture.clients.Client``."""
+    """A connection; see ``capture.clients.Client``. Made and fed in the server's loop, read by the source's thread."""
 
-    def __init__(self, connection: ServerConnection, query: Mapping[str, str], who: str) -> None:
-        self.heard_at_s = time.monotonic()
-        self.is_over = threading.Event()
+    def __init__(self, query: Mapping[str, str], who: str) -> None:
+        self.keeps_until_s = 0.0
         self.why = ""
         """It was let go."""
-        self._connection, self._query, self._who = connection, query, who
+        self._query, self._who = query, who
+        self._messages: deque[bytes | AudioFileError] = deque()
+        self._waiting_bytes = 0
+        self._ended = False
+        self._changed = threading.Condition()
+        self._loop = asyncio.get_running_loop()
+        self._room, self._is_over = asyncio.Event(), asyncio.Event()
 
     def open(self, name: str, rate_hz: int) -> AudioReader:
         """Begin to decode what comes."""
@@ -54,25 +62,62 @@ class WebSocketClient:
         return raw_stream(messages, name, rate_hz) if is_raw else open_stream(messages, name, rate_hz)
 
     def receive(self) -> bytes | None:
-        """Wait for a message and return it; None at the end."""
-        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415  (an optional extra)
-
-        try:
-            message = self._connection.recv()
-        except ConnectionClosed:
-            return None
-        self.heard_at_s = time.monotonic()
-        if isinstance(message, str):
-            raise AudioFileError("audio comes in binary messages, and this is text")
+        """Wait for a message and return it; None at the end. What it sent before it left is there to the last byte."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages or self._ended)
+            message = self._messages.popleft() if self._messages else None
+            if isinstance(message, bytes):
+                self._waiting_bytes -= len(message)
+        self._tell(self._room)
+        if isinstance(message, AudioFileError):
+            raise message
         return message
 
+    async def take(self, websocket: WebSocketResponse) -> None:
+        """Take all that comes, until the client leaves; for the server's loop."""
+        from aiohttp import WSMsgType  # noqa: PLC0415  (an optional extra)
+
+        async for message in websocket:
+            if message.type is WSMsgType.BINARY:
+                self._add(message.data)
+            elif message.type is WSMsgType.TEXT:
+                self._add(AudioFileError("audio comes in binary messages, and this is text"))
+            while self._waiting_bytes > BACKLOG_BYTES:
+                self._room.clear()
+                await self._room.wait()
+        self._end()
+
+    async def let_go(self) -> None:
+        """Wait until the source has done with it; for the server's loop."""
+        await self._is_over.wait()
+
     def close(self, why: str = "") -> None:
-        """Let the server's thread close the connection."""
+        """Let the server close the connection."""
         self.why = self.why or why
-        self.is_over.set()
+        with self._changed:
+            self._messages.clear()
+            self._waiting_bytes = 0
+        self._end()
+        self._tell(self._is_over)
 
     def __str__(self) -> str:
         return self._who
+
+    def _add(self, message: bytes | AudioFileError) -> None:
+        with self._changed:
+            if not self._ended:
+                self._messages.append(message)
+                self._waiting_bytes += len(message) if isinstance(message, bytes) else 0
+                self._changed.notify_all()
+
+    def _end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _tell(self, event: asyncio.Event) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(event.set)
 
 
 class WebSocketSource(ClientSource):
@@ -85,6 +130,20 @@ class WebSocketSource(ClientSource):
         super().__init__(str(address), rate_hz, queue_s)
         self.token, self.origins = token, origins
         self._address = address
+
+    def refusal(self, request: BaseRequest) -> tuple[HTTPStatus, str] | None:
+        """Return what is answered to a request that is not for it; None: it is welcome."""
+        origin = request.headers.get("Origin")
+        if origin is not None and origin not in self.origins:
+            return HTTPStatus.FORBIDDEN, f"origin {origin} is none of capture.origins"
+        given = request.query.get("token") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.token and not hmac.compare_digest(given.encode(), self.token.encode()):
+            return HTTPStatus.UNAUTHORIZED, "the token is missing, or another one"
+        try:
+            check_query(dict(request.query))
+        except UsageError as error:
+            return HTTPStatus.BAD_REQUEST, str(error)
+        return None
 
     def _listen(self) -> None:
         SERVERS.add(self._address, self)
@@ -99,7 +158,7 @@ class Servers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sources: dict[tuple[str, int], dict[str, WebSocketSource]] = {}
-        self._servers: dict[tuple[str, int], Server] = {}
+        self._servers: dict[tuple[str, int], WebServer] = {}
 
     def add(self, address: Address, source: WebSocketSource) -> None:
         """Serve a source; raises AudioDeviceError."""
@@ -109,7 +168,7 @@ class Servers:
             if address.path in paths:
                 raise AudioDeviceError(f"cannot listen at {address}: another source does")
             if place not in self._servers:
-                self._servers[place] = self._new(place)
+                self._servers[place] = WebServer(*place, lambda request: self._answer(paths, request))
             paths[address.path] = source
 
     def remove(self, address: Address, source: WebSocketSource) -> None:
@@ -119,76 +178,42 @@ class Servers:
             paths = self._sources.get(place, {})
             if paths.get(address.path) is source:
                 del paths[address.path]
-            if not paths and (server := self._servers.pop(place, None)):
-                server.shutdown()
+            server = None if paths else self._servers.pop(place, None)
+            if server:
+                server.close()
 
-    def _new(self, place: tuple[str, int]) -> Server:
-        try:
-            from websockets.sync.server import serve  # noqa: PLC0415  (an optional extra)
-        except ImportError:
-            raise AudioDeviceError("WebSockets need a package: pip install 'affectd[web]'") from None
-        quiet = logging.getLogger(f"{__name__}.server")
-        quiet.setLevel(logging.CRITICAL)  # strangers who send garbage are no event
-        host, port = place
-        try:
-            server = serve(
-                lambda connection: self._handle(place, connection),
-                host,
-                port,
-                process_request=lambda connection, request: self._refusal(place, connection, request),
-                compression=None,
-                max_size=LONGEST_MESSAGE,
-                ping_interval=PING_S,
-                ping_timeout=PING_S,
-                close_timeout=PING_S,
-                logger=quiet,
-            )
-        except OSError as error:
-            raise AudioDeviceError(f"cannot listen at ws://{host}:{port}: {error.strerror or error}") from None
-        threading.Thread(target=server.serve_forever, name=f"WebSockets at {host}:{port}", daemon=True).start()
-        return server
+    async def _answer(self, paths: Mapping[str, WebSocketSource], request: BaseRequest) -> StreamResponse:
+        """Hand a connection to its source, until one of both has done with the other."""
+        from aiohttp import web  # noqa: PLC0415  (an optional extra)
 
-    def _refusal(self, place: tuple[str, int], connection: ServerConnection, request: Request) -> Response | None:
-        """Return what is answered to a request that is not for us; None: it is welcome."""
-        parts = urlsplit(request.path)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        source = self._sources.get(place, {}).get(parts.path)
+        source = paths.get(request.path)
         if source is None:
-            return connection.respond(HTTPStatus.NOT_FOUND, "no source has this path\n")
-        origin = request.headers.get("Origin")
-        if origin is not None and origin not in source.origins:
-            return connection.respond(HTTPStatus.FORBIDDEN, f"origin {origin} is none of capture.origins\n")
-        given = query.get("token") or request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if source.token and not hmac.compare_digest(given.encode(), source.token.encode()):
-            return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is missing, or another one\n")
-        try:
-            check_query(query)
-        except UsageError as error:
-            return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
-        return None
-
-    def _handle(self, place: tuple[str, int], connection: ServerConnection) -> None:
-        """Hand a connection to its source, and wait until that has done with it."""
-        assert connection.request
-        parts = urlsplit(connection.request.path)
-        source = self._sources.get(place, {}).get(parts.path)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        client = WebSocketClient(connection, query, _peer(connection))
-        if why := source.offer(client) if source else "affectd ends":
-            logger.warning("ws://%s:%d%s: %s is refused: %s", *place, parts.path, client, why)
-            connection.close(BUSY, why)
-            return
-        client.is_over.wait()
-        connection.close(NO_AUDIO if client.why else FINE, client.why.encode()[:120].decode(errors="ignore"))
+            return web.Response(status=HTTPStatus.NOT_FOUND, text="no source has this path\n")
+        if refusal := source.refusal(request):
+            return web.Response(status=refusal[0], text=f"{refusal[1]}\n")
+        websocket = web.WebSocketResponse(max_msg_size=LONGEST_MESSAGE, compress=False, timeout=CLOSE_S)
+        if not websocket.can_prepare(request):
+            return web.Response(status=HTTPStatus.UPGRADE_REQUIRED, text="audio comes over a WebSocket\n")
+        await websocket.prepare(request)
+        client = WebSocketClient(request.query, _peer(request))
+        if why := source.offer(client):
+            logger.warning("%s: %s is refused: %s", source.name, client, why)
+            await websocket.close(code=BUSY, message=why.encode())
+            return websocket
+        taking, let_go = asyncio.ensure_future(client.take(websocket)), asyncio.ensure_future(client.let_go())
+        done, _ = await asyncio.wait({taking, let_go}, return_when=asyncio.FIRST_COMPLETED)
+        if let_go in done:
+            taking.cancel()
+            reason = client.why.encode()[:120].decode(errors="ignore").encode()
+            await websocket.close(code=NO_AUDIO if client.why else FINE, message=reason)
+        let_go.cancel()
+        return websocket
 
 
-def _peer(connection: ServerConnection) -> str:
+def _peer(request: BaseRequest) -> str:
     """Return who sends; what somebody sent who has left already is heard as well."""
-    try:
-        host, port, *_ = connection.remote_address
-    except OSError:
-        return "somebody"
-    return f"{host}:{port}"
+    peer = request.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if peer else "somebody"
 
 
 SERVERS = Servers()

@@ -30,6 +30,7 @@ def show(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) ->
     The command line wins over AFFECTD_SECTION_KEY in the environment, then the settings file, then the default.
     Passwords and tokens are not shown.
     """
+    from edge.docstrings import field_docstrings
     from edge.settings.sections import is_secret
 
     rows: dict[str, dict[str, Any]] = {}
@@ -40,7 +41,7 @@ def show(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) ->
             values = values[int(number[0])]
         field, value = type(values).model_fields[name], getattr(values, name)
         shown = HIDDEN if value and is_secret(field) else value
-        rows[key] = {"value": shown, "origin": origin, "description": field.description}
+        rows[key] = {"value": shown, "origin": origin, "description": field_docstrings(type(values))[name]}
     if json:
         print_json(rows)
         return

@@ -15,6 +15,7 @@ from edge.actions import Actions, duration_in, name_in, source_in
 from edge.capture import open_sources
 from edge.daemon.control import ControlServer
 from edge.daemon.notify import Notifier
+from edge.daemon.pauses import Pauses
 from edge.daemon.people import People
 from edge.daemon.reload import Running, open_wanted
 from edge.daemon.schedule import Schedule
@@ -23,6 +24,7 @@ from edge.doors import Inside
 from edge.engine import Engine
 from edge.errors import AffectdError, UsageError, one_line
 from edge.event import status, wall_clock
+from edge.folders import data_folder
 from edge.model import Model
 from edge.model_facts import model_facts
 from edge.outputs import Output
@@ -88,6 +90,7 @@ class Daemon:
         self._running = Running(self._engine, settings, outputs, json, inside)
         self._loaded = loaded
         self._schedule = Schedule()
+        self._pauses = Pauses(settings.speakers.store_folder or data_folder())
         self._notifier = Notifier()
         self._is_ready = False
         self._beat_at_s = time.monotonic()
@@ -100,6 +103,7 @@ class Daemon:
             self._server.open()
         except OSError as error:
             logger.warning("nobody can ask this run for anything: %s", error)
+        self._stay_paused()
         try:
             return self._engine.run()
         finally:
@@ -116,15 +120,33 @@ class Daemon:
         Raises:
             UsageError: there is no such source.
         """
-        names = self._engine.streams.pause(source, "paused" if duration_s is None else f"paused for {duration_s:g} s")
+        streams = self._engine.streams
+        names = streams.pause(source, "paused" if duration_s is None else f"paused for {duration_s:g} s")
         self._schedule.pause_for(source, duration_s)
+        self._pauses.add(self._kept(source), duration_s)
         return names
 
     def resume(self, source: str | None = None) -> list[str]:
         """Listen again; as ``pause``."""
         names = self._engine.streams.go_on(source, "listening again")
         self._schedule.pause_for(source, None)
+        self._pauses.remove(self._kept(source))
         return names
+
+    def _kept(self, source: str | None) -> list[str]:
+        """Return what the sources of a pause are known by in the next run; a recording is always played."""
+        streams = self._engine.streams.named(source)
+        return [self._running.key_of(stream) for stream in streams if not stream.is_recorded]
+
+    def _stay_paused(self) -> None:
+        """Do not listen to what somebody paused in an earlier run."""
+        remaining_s = self._pauses.remaining_s()
+        for stream in self._engine.streams:
+            key = self._running.key_of(stream)
+            if key in remaining_s and not stream.is_recorded:
+                why = "still paused, from an earlier run; affectd resume listens again"
+                self._engine.streams.pause(stream.name, why)
+                self._schedule.pause_for(stream.name, remaining_s[key])
 
     def reload(self) -> dict[str, list[str]]:
         """Read the settings again, and go over to them; return which have changed. From any thread.

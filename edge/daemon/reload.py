@@ -76,6 +76,11 @@ class Running:
         """When to listen to a source, by its present name; without those to which it is listened at any time."""
         return {stream.name: Hours.parse(entry.hours) for entry, stream in self.streams if entry.hours}
 
+    def key_of(self, stream: Stream) -> str:
+        """Return what a stream is known by from one run to the next: a microphone takes its name when it opens."""
+        entries = [entry for entry, its_stream in self.streams if its_stream is stream]
+        return entries[0].key if entries else stream.name
+
     def change(self, settings: Settings) -> None:
         """Go over to other settings: what takes time is done here, the rest by the engine between two batches.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from edge.errors import UsageError
 from edge.event import Event
 from edge.outputs.text import TextOutput
 from edge.spreadsheet import CsvWriter
@@ -38,14 +39,20 @@ class CsvTable(TextOutput):
     kind = "CSV"
     marks = (",".join(COLUMNS[:3]).encode(),)
 
-    def __init__(self, target: Path | TextIO, labels: Sequence[str]) -> None:
-        super().__init__(target)
+    def __init__(self, target: Path | TextIO, labels: Sequence[str], append: bool = False) -> None:
+        super().__init__(target, append)
         self._columns = (*COLUMNS, *labels)
 
     def open(self) -> None:
-        """Open, and write the heading; see ``TextOutput``."""
+        """Open, and write the heading; see ``TextOutput``. A file with other columns is a UsageError."""
         super().open()
-        self._write_row(dict(zip(self._columns, self._columns, strict=True)))
+        if not self.is_continued:
+            self._write_row(dict(zip(self._columns, self._columns, strict=True)))
+            return
+        assert isinstance(self._target, Path)
+        with self._target.open(encoding="utf-8", errors="replace") as file:
+            if file.readline().rstrip("\r\n") != ",".join(self._columns):
+                raise UsageError(f"cannot continue {self._target}: it has other columns; name another file")
 
     def write(self, event: Event) -> None:
         """Write the line of an ``utterance`` or ``error`` event, or of a ``status`` of a file; the others have none.

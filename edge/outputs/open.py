@@ -51,7 +51,7 @@ def _journal(output: OutputSettings, store_folder: Path | None) -> Output:
 
 def _in_file(output: OutputSettings, labels: Sequence[str]) -> Output:
     path = expanded(output.path)
-    opened = CsvTable(path, labels) if output.type == "csv" else JsonLines(path)
+    opened = CsvTable(path, labels, output.append) if output.type == "csv" else JsonLines(path, output.append)
     opened.check(path)
     return opened
 

@@ -6,27 +6,30 @@ import io
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import ClassVar, Literal, TextIO
 
 from edge.errors import UsageError
 from edge.files import check_replaceable
 
+BLOCK_BYTES = 65_536
+
 
 class TextOutput:
-    """Part of an ``Output`` that writes text, in UTF-8. A file of the same kind is replaced, and nothing else."""
+    """Part of an ``Output`` that writes text, in UTF-8. A file of the same kind is replaced or continued, and nothing
+    else."""
 
     kind: ClassVar[str]
     """What a message calls the output."""
     marks: ClassVar[tuple[bytes, ...]]
     """What its files begin with, see ``check_replaceable``."""
 
-    def __init__(self, target: Path | TextIO) -> None:
+    def __init__(self, target: Path | TextIO, append: bool = False) -> None:
         self.name = str(target) if isinstance(target, Path) else self.kind
         self.can_recover = isinstance(target, Path)
         """A file does; nobody reads a broken pipe any more."""
         self._size = 0
         """Of the file, up to the last text that is written whole."""
-        self._target = target
+        self._target, self._append = target, append
         self._stream: TextIO | None = None
 
     @classmethod
@@ -43,10 +46,18 @@ class TextOutput:
                 self._stream.reconfigure(encoding="utf-8", errors="backslashreplace")
             return
         self.check(self._target)
+        mode: Literal["a", "w"] = "a" if self._append else "w"
         try:
-            self._stream = self._target.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+            self._stream = self._target.open(mode, encoding="utf-8", errors="backslashreplace", newline="")
         except OSError as error:
             raise UsageError(f"cannot write {self._target}: {error.strerror}") from None
+        if self._append and self._target.is_file():
+            self._size = _end_last_line(self._target)
+
+    @property
+    def is_continued(self) -> bool:
+        """The open file has something of an earlier run in it."""
+        return self._append and self._size > 0
 
     def recover(self) -> None:
         """Cut off what was written in part, and go on behind it."""
@@ -69,3 +80,20 @@ class TextOutput:
         self._stream.flush()
         if self.can_recover:
             self._size = self._stream.tell()
+
+
+def _end_last_line(path: Path) -> int:
+    """Return the size of a file, of which a line that was written in part when the power failed is cut off."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        end = size
+        while end and file.seek(max(0, end - BLOCK_BYTES)) >= 0:
+            start = max(0, end - BLOCK_BYTES)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)
+        return end

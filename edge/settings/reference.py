@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from edge.docstrings import field_docstrings
 from edge.settings.tree import LISTS, SECTIONS
 
 TYPES = {
@@ -44,8 +45,7 @@ def _is_section(described: dict[str, Any]) -> bool:
 
 def meaning(kind: type[BaseModel], key: str) -> str:
     """Return the docstring of a key, that of the class it was taken over from where it has none of its own."""
-    inherited = (each.model_fields.get(key) for each in kind.__mro__ if issubclass(each, BaseModel))
-    return _line(next((field.description for field in inherited if field and field.description), ""))
+    return _line(field_docstrings(kind).get(key, ""))
 
 
 def _type(kind: dict[str, Any]) -> str:

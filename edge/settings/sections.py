@@ -30,7 +30,7 @@ def is_secret(field: FieldInfo) -> bool:
 class Section(BaseModel):
     """Settings of one stage; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @field_validator("*")
     @classmethod
@@ -67,6 +67,11 @@ class CaptureSettings(Section):
     hours: str = ""
     """When to listen, by the local clock, such as `Mon-Fri 08:00-18:00, Sat 10:00-12:30`; a microphone is closed
     meanwhile. Empty is always."""
+
+    @property
+    def key(self) -> str:
+        """What it is known by from one run to the next."""
+        return f"{self.source} {self.device}".strip()
 
     @property
     def people(self) -> tuple[str, ...]:

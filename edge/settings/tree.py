@@ -39,6 +39,10 @@ class SourceSettings(CaptureSettings):
         return self.speakers
 
     @property
+    def key(self) -> str:  # noqa: D102
+        return self.name or super().key
+
+    @property
     def label(self) -> str:
         """What tells it from the others."""
         return self.name or (self.device if self.source == "mic" else "") or Path(self.source).name
@@ -55,6 +59,8 @@ class OutputSettings(Section):
     """File that it is written to. One of an earlier run is replaced, and no other file, but a journal is continued;
     empty is standard output, for one output at most, and of a journal `journal.db` beside the speaker store. A table is
     never in a file."""
+    append: bool = False
+    """Continue the file of an earlier run instead of replacing it, as a service that may be started again wants."""
     days: Annotated[int, Field(ge=1, le=3_650)] = 30
     """Days for which a journal keeps what was heard."""
 
@@ -91,7 +97,12 @@ class Settings(Section):
     @classmethod
     def _sources_differ(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
         seen: dict[str, int] = {}
+        places: dict[str, int] = {}
         for number, source in enumerate(sources):
+            if "://" in source.source or source.source.startswith("unix:"):
+                other = places.setdefault(source.source.rstrip("/"), number)
+                if other != number:
+                    raise ValueError(f"{other} and {number} both wait at {source.source}: give each an address")
             same = seen.setdefault(source.label, number)
             if same != number:
                 raise ValueError(f"{same} and {number} are both called {source.label!r}: give each a name of its own")

@@ -100,7 +100,7 @@ def in_brief(checks: Sequence[Check]) -> list[Check]:
 def opened(bundle: Bundle, threads: int) -> Recognizer:
     """Return a recogniser on the CPU with every graph of a bundle loaded."""
     recognizer = Recognizer(bundle, EncoderSettings(provider="cpu", threads=threads))
-    recognizer.load(voiceprints=bundle.manifest.speaker is not None)
+    recognizer.load(voiceprints=bundle.manifest.speaker is not None, every_bucket=True)
     return recognizer
 
 

@@ -300,6 +300,15 @@ def test_config_shows_where_each_value_is_from(
     assert "vad.above_noise_db" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("key", ["capture.token", "sources.0.token", "web.token", "mqtt.password"])
+def test_config_shows_no_secret(call: Call, key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ((), ("--json",)):
+        assert call("config", "show", "--set", f"{key}=hush", *options) == 0
+        shown = capsys.readouterr().out
+        assert "hush" not in shown
+        assert "(set)" in shown
+
+
 def test_config_shows_the_entries_of_lists(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

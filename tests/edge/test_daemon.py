@@ -8,6 +8,7 @@ import pty
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,9 +18,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.audio import Waveform
+from edge.daemon.pauses import Pauses
 from helpers.conversation import Conversation
+from helpers.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -218,6 +223,76 @@ def test_a_source_is_paused_and_listened_to_again(
     assert service.process.wait(PATIENCE_S) == 0
     assert call("status") == 2
     assert "no affectd run of yours is running" in capsys.readouterr().err
+
+
+def test_who_is_paused_stays_so_when_it_is_started_again(
+    start: Start, call: Call, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut, too: who muted a microphone wants it to stay so."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    ports = [free_port(), free_port()]
+    sources = [Path(f"tcp:/127.0.0.1:{port}") for port in ports]
+    config = write_config(tmp_path / "affectd.toml", bundle_folder, sources)
+    config.write_text(config.read_text().replace("tcp:/", "tcp://"))
+    names = [f"127.0.0.1:{port}" for port in ports]
+
+    def started() -> Service:
+        return Service(start("run", "--json", "--config", config, "--store", tmp_path / "store"))
+
+    def is_open(port: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    service = started()
+    service.wait_for(reason("disconnected"), 2)
+    assert call("pause", f"tcp://{names[0]}") == 0
+    service.process.kill()
+    service.process.wait(PATIENCE_S)
+    service = started()
+    said = service.wait_for(reason("paused"))
+    assert said["source"] == f"tcp://{names[0]}"
+    assert said["message"].endswith("still paused, from an earlier run; affectd resume listens again")
+    service.wait_for(reason("disconnected", f"tcp://{names[1]}"))
+    assert [is_open(port) for port in ports] == [False, True]
+    assert call("resume") == 0
+    service.wait_for(reason("disconnected", f"tcp://{names[0]}"))
+    service.process.terminate()
+    service.process.wait(PATIENCE_S)
+    service = started()
+    service.wait_for(reason("disconnected"), 2)
+    assert not [event for event in service.events if event.get("reason") == "paused"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.none() | st.floats(0.1, 100), st.booleans(), st.floats(0, 50)), max_size=12
+    )
+)
+def test_pauses_are_kept_until_they_are_over(steps: list[tuple[str, float | None, bool, float]]) -> None:
+    clock_s, expected = 0.0, dict[str, float | None]()
+    with tempfile.TemporaryDirectory() as folder:
+        for key, duration_s, is_paused, later_s in steps:
+            pauses = Pauses(Path(folder), lambda: clock_s)  # noqa: B023  (used at once)
+            if is_paused:
+                pauses.add([key], duration_s)
+                expected[key] = None if duration_s is None else clock_s + duration_s
+            else:
+                pauses.remove([key])
+                expected.pop(key, None)
+            clock_s += later_s
+            wanted = {key: until for key, until in expected.items() if until is None or until > clock_s}
+            found = pauses.remaining_s()
+            assert found.keys() == wanted.keys()
+            assert all(found[key] == (until and until - clock_s) for key, until in wanted.items())
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"a": "b"}', b"\xff", b'{"a": {}}'])
+def test_damaged_pauses_stop_nothing(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "paused.json").write_bytes(content)
+    pauses = Pauses(tmp_path)
+    assert pauses.remaining_s() == {}
+    pauses.add(["hall"], None)
+    assert Pauses(tmp_path).remaining_s() == {"hall": None}
 
 
 def test_the_service_manager_is_told(

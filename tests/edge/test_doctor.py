@@ -7,14 +7,16 @@ import pytest
 
 from edge import doctor
 from edge.bundle import Bundle
+from edge.capture import open_source
 from edge.capture.devices import Device
 from edge.doctor import Check, Verdict, diagnose, self_test_waveform
 from edge.encoder import Encoder
 from edge.errors import AudioDeviceError
-from edge.settings import load_settings
+from edge.settings import CaptureSettings, load_settings
 from helpers.conversation import Conversation
 from helpers.gpu import TENSORRT, PretendedGpu, gpu
 from helpers.household import anna, enrol
+from helpers.ports import free_port
 
 __all__ = ["gpu"]
 
@@ -157,6 +159,32 @@ def test_what_would_stop_a_run_is_broken(bundle_folder: Path, conversation: Conv
     ):
         broken = [check.name for check in diagnosis(bundle_folder, **overrides).values() if check.verdict != "good"]
         assert broken == [name], overrides
+
+
+@pytest.mark.parametrize("form", ["tcp://127.0.0.1:{port}", "ws://127.0.0.1:{port}/hall", "unix:{folder}/hall"])
+def test_an_address_is_no_file(form: str, bundle_folder: Path, tmp_path: Path) -> None:
+    address = form.format(port=free_port(), folder=tmp_path)
+    settings = {"capture.source": address, "outputs.0.path": str(tmp_path / "events")}
+
+    def source() -> tuple[Verdict, str]:
+        check = diagnosis(bundle_folder, **settings)["source"]
+        return check.verdict, check.found
+
+    assert source() == (Verdict.GOOD, f"waits for somebody to send to {address}")
+    running = open_source(CaptureSettings(source=address))
+    blocks = running.blocks()
+    next(blocks)
+    assert source() == (Verdict.GOOD, f"{address}: somebody waits there, as an affectd that runs would")
+    running.close()
+    assert not list(blocks)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://192.0.2.1:7000", "ws://0.0.0.0:7000/", "unix:{folder}/no/folder", "tpc://a:1"]
+)
+def test_an_address_where_nobody_can_wait_is_broken(address: str, bundle_folder: Path, tmp_path: Path) -> None:
+    checks = diagnosis(bundle_folder, **{"capture.source": address.format(folder=tmp_path)})
+    assert checks["source"].verdict is Verdict.BROKEN
 
 
 def test_the_state_of_the_store_and_its_key(bundle_folder: Path, bundle: Bundle, tmp_path: Path) -> None:

@@ -54,8 +54,12 @@ def test_load_warms_every_bucket(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         Encoder, "embed", lambda self, waves, samples: warmed.append(samples) or embed(self, waves, samples)
     )
-    encoder(bundle.encoder_path).load()
+    encoder(bundle.encoder_path).load(every_bucket=True)
     assert warmed == list(BUCKETS)
+    warmed.clear()
+    encoder(bundle.encoder_path).load()
+    first, *_, last = BUCKETS
+    assert warmed == [first, last], "on a CPU a new length costs nothing"
 
 
 def test_the_constructor_does_nothing_and_embed_needs_load() -> None:

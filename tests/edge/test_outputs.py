@@ -174,6 +174,29 @@ def test_json_lines_have_a_file_of_their_own(tmp_path: Path) -> None:
         JsonLines(tmp_path).open()
 
 
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_a_file_is_continued_where_that_is_wanted(kind: Literal["json", "csv"], tmp_path: Path) -> None:
+    """As a service is started again: nothing that was written is lost, but a line that the power cut in two."""
+    path = tmp_path / "output"
+    settings = OutputSettings(type=kind, path=str(path), append=True)
+    for name in ("Ann", "Bob"):
+        output = open_as(settings, LABELS)
+        output.open()
+        output.write(utterance(speaker=SpeakerMatch(name, 0.9)))
+        output.close()
+        with path.open("ab") as file:
+            file.write(b"x" * 100_000)
+    lines = path.read_text().splitlines()
+    if kind == "json":
+        assert [json.loads(line)["speaker"]["name"] for line in lines[:2]] == ["Ann", "Bob"]
+        return
+    assert [line.split(",")[3] for line in lines[:3]] == ["speaker", "Ann", "Bob"]
+    other = open_as(settings, ["other", "labels"])
+    with pytest.raises(UsageError, match="it has other columns"):
+        other.open()
+    assert path.read_text().splitlines()[:3] == lines[:3]
+
+
 def test_the_settings_say_which_outputs_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", io.StringIO())
     files = (OutputSettings(path=str(tmp_path / "a.jsonl")), OutputSettings(type="csv", path=str(tmp_path / "a.csv")))

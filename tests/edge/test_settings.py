@@ -43,6 +43,13 @@ def toml(tmp_path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:7000", "ws://127.0.0.1:7000/hall", "unix:/run/hall"])
+def test_two_sources_cannot_wait_at_one_address(address: str) -> None:
+    entries = {"sources.0.source": address, "sources.0.name": "a", "sources.1.source": address, "sources.1.name": "b"}
+    with pytest.raises(UsageError, match="0 and 1 both wait at"):
+        load_settings(overrides=entries)
+
+
 def test_the_documented_file_is_the_defaults_and_nothing_else() -> None:
     text = DEFAULT.read_text(encoding="utf-8")
     tables = tomllib.loads(text)
