@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dashboard.running import ROOT
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.slow
 
+FOLDER = ROOT / "edge" / "doors" / "web" / "page"
 TIME = "2026-11-29T12:00:00.000+00:00"
 SHOW = """async (events) => {
   const { State } = await import("/page/state.js");
@@ -34,11 +38,18 @@ def answer(number: int, total: float = 500.0, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def still(page: Page) -> Page:
-    """A page that is not told anything any more but by the test."""
-    page.evaluate("window.setInterval = () => 0")
-    page.route("**/events*", lambda route: route.abort())
-    return page
+def still(browser: Browser) -> Iterator[Page]:
+    """A page that is told of nothing but by the test."""
+
+    def answer(route: Route) -> None:
+        name = route.request.url.rpartition("/")[2] or "index.html"
+        route.fulfill(**{"body": ""} if name == "main.js" else {"path": FOLDER / name})
+
+    page = browser.new_page()
+    page.route("http://dashboard.test/**", answer)
+    page.goto("http://dashboard.test/")
+    yield page
+    page.close()
 
 
 def test_what_was_not_reported_is_counted_with_the_reason(still: Page) -> None:
