@@ -59,9 +59,7 @@ class Daemon:
             UsageError: an output whose file holds something else.
         """
         settings = loaded.settings
-        self._people = People(lambda: self._engine.workload.model)
         self.actions: Actions = {
-            **self._people.actions,
             "facts": lambda _: self._facts(),
             "status": lambda _: self.status(),
             "pause": lambda request: {"paused": self.pause(source_in(request), duration_in(request))},
@@ -72,7 +70,7 @@ class Daemon:
         """What may be asked for."""
         self._recent = RecentEvents()
         self._server = ControlServer(self.actions, self._recent)
-        inside = Inside(self.actions, self._recent, self._people.enrol)
+        inside = Inside(self.actions, self._recent, People(lambda: self._engine.workload.model))
         outputs = open_wanted(settings, model.labels, json, inside)
         entries = settings.entries
         self._engine = Engine(

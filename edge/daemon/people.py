@@ -31,7 +31,7 @@ class People:
             "consent": self._consent,
             "forget": lambda request: self.forget(name_in(request, "name")),
         }
-        """What may be asked for, see ``Daemon.actions``."""
+        """What may be asked for by who may ask about people; see ``Daemon.actions``."""
 
     def listed(self) -> list[dict[str, Any]]:
         """Return everyone who is enrolled, as `affectd speakers list --json` does; raises StoreError."""

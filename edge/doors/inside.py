@@ -12,13 +12,16 @@ from edge.people.enrolment import Enrolled
 from edge.recent import RecentEvents
 
 
-class Enrol(Protocol):
-    """Enrols someone who speaks at a source; see ``People.enrol``."""
+class PeopleInside(Protocol):
+    """Who is enrolled, and to forget or enrol somebody; for doors that are let in to that."""
 
-    def __call__(
+    actions: Actions
+    """``people``, ``consent`` and ``forget``, see ``edge.daemon.people.People``."""
+
+    def enrol(
         self, name: str, consent_version: str, may_refine: bool, source: Source, enough: Enough, view: View
     ) -> Enrolled:
-        """Listen until it is enough, and return what became of it; on any thread; raises AffectdError."""
+        """Listen to someone until it is enough, and return what became of it; on any thread; raises AffectdError."""
 
 
 @dataclass(frozen=True)
@@ -29,5 +32,5 @@ class Inside:
     """What may be asked for, by name; see ``Daemon.actions``."""
     recent: RecentEvents
     """The latest events."""
-    enrol: Enrol | None = None
-    """Enrols somebody; None where there is nobody who could be."""
+    people: PeopleInside | None = None
+    """Those who are enrolled; None where there is nobody who could be."""

@@ -19,7 +19,7 @@ from edge.capture import Block
 from edge.capture.base import blocks_of
 from edge.capture.messages import KEYS, Converter, MessageStream, check_query, converter
 from edge.decoding import raw_stream
-from edge.doors.inside import Enrol
+from edge.doors.inside import PeopleInside
 from edge.errors import AffectdError, UsageError
 from edge.guided_enrolment import Enough, outcome
 from edge.meter import Meter
@@ -49,8 +49,8 @@ class EnrolRoute:
     what became of an utterance; ``result``: the end; ``error``: the end, too, and why.
     """
 
-    def __init__(self, enrol: Enrol) -> None:
-        self._enrol = enrol
+    def __init__(self, people: PeopleInside) -> None:
+        self._people = people
         self._pool = ThreadPoolExecutor(1, "enrolment")
         self._is_busy = False
 
@@ -108,7 +108,7 @@ class EnrolRoute:
                 query.get("consent", ""),
                 query.get("may_refine") == "true",
             )
-            enrolled = self._enrol(name, consent, may_refine, source, enough, _Progress(say))
+            enrolled = self._people.enrol(name, consent, may_refine, source, enough, _Progress(say))
             say({"type": "result", **asdict(enrolled)})
         except AffectdError as error:
             say({"type": "error", "error": str(error)})

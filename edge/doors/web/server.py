@@ -60,9 +60,11 @@ class WebServer:
         self._lookers = Followers(limits.followers)
         self._pool = ThreadPoolExecutor(2 * MOST_AT_ONCE, "web request")
         self.live = LiveRoute(self._lookers, limits)
-        events, ask = EventRoute(inside.recent, self._followers, limits), AskRoutes(inside.actions, self._pool)
+        people = inside.people if settings.dashboard else None
+        actions = {**inside.actions, **people.actions} if people else inside.actions
+        events, ask = EventRoute(inside.recent, self._followers, limits), AskRoutes(actions, self._pool)
         self.figures = Figures(lambda: inside.actions["status"]({}), self._clients, settings.people)
-        pages, gate = PageRoutes(settings.dashboard), Gate(address, token, settings.origins)
+        pages, gate = PageRoutes(settings.dashboard), Gate(address, token, settings.origins, settings.dashboard)
         app = web.Application(middlewares=[gate.middleware], client_max_size=MOST_BODY_BYTES)
         app.on_response_prepare.append(gate.prepare)
         routes = [
@@ -75,7 +77,7 @@ class WebServer:
             web.get("/metrics", self._metrics),
             web.get("/health", ask.health),
             web.get("/ready", ask.ready),
-            *([web.get("/enrol", EnrolRoute(inside.enrol).get)] if settings.dashboard and inside.enrol else []),
+            *([web.get("/enrol", EnrolRoute(people).get)] if people else []),
         ]
         app.add_routes(routes)
         self._runner = web.AppRunner(
