@@ -92,10 +92,7 @@ class Running:
 
     def ask(self, what: str, **request: Any) -> Any:
         """Ask it to do something."""
-        body, headers = json.dumps(request).encode(), {"Content-Type": "application/json"}
-        wanted = urllib.request.Request(f"{self.address}/do/{what}", body, headers)
-        with DIRECT.open(wanted, timeout=STARTS_S) as reply:
-            return json.load(reply)["answer"]
+        return post(self.address, what, request)
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events until the talk is over."""
@@ -114,6 +111,13 @@ class Running:
                 return True
         except OSError:
             return False
+
+
+def post(address: str, what: str, request: dict[str, Any]) -> Any:
+    """Ask for something, and return the answer."""
+    body, headers = json.dumps(request).encode(), {"Content-Type": "application/json"}
+    with DIRECT.open(urllib.request.Request(f"{address}/do/{what}", body, headers), timeout=STARTS_S) as reply:
+        return json.load(reply)["answer"]
 
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -6,14 +6,19 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 
 from dashboard.conftest import HOSTILE
-from dashboard.running import Running, clips_of
+from dashboard.running import Running, clips_of, free_port, post
+from edge.daemon.people import People
+from edge.doors import Inside, open_door
 from edge.people.consent import CONSENT_VERSION
+from edge.recent import RecentEvents
+from edge.settings import WebSettings
 from edge.vad import to_pcm
 
 if TYPE_CHECKING:
@@ -170,3 +175,17 @@ def test_one_person_at_a_time(running: Running) -> None:
         (result,) = answers(first)
     assert refused == {"type": "error", "error": "somebody else is enrolling at this moment: wait until they are done"}
     assert (result["type"], result["clips"]) == ("result", 0)
+
+
+def test_only_the_dashboard_may_ask_about_people() -> None:
+    everyone = People(lambda: pytest.fail("nobody may ask"))
+    for dashboard, status in ((False, 404), (True, 400)):
+        settings = WebSettings(address=f"127.0.0.1:{free_port()}", dashboard=dashboard)
+        door = open_door(settings, Inside({}, RecentEvents(), everyone))
+        try:
+            door.open()
+            with pytest.raises(HTTPError) as refusal:
+                post(f"http://{settings.address}", "forget", {})
+            assert refusal.value.code == status
+        finally:
+            door.close()

@@ -93,7 +93,7 @@ export class Enrolment {
     this.speech = progress("Speech");
     this.takes = el("ol", { class: "takes", reversed: true, "aria-live": "polite", "aria-label": "What was heard, the latest first" });
     const reading = el("div", { class: "reading" }, el("p", {}, "Read this aloud, or say what you like, ", this.mood, ":"), this.prompt);
-    const kept = el("p", { class: "note" }, `What is heard is kept, as numbers; to forget ${name} removes all of it.`);
+    const kept = el("p", { class: "note" }, `What is heard is kept, as numbers: Forget removes all of it.`);
     const level = el("div", { class: "level" }, this.bar, this.heard);
     const content = [reading, level, this.clips.element, this.speech.element, this.takes, kept];
     this.#show(`${name} speaks`, content, () => this.#finish(), "Finish now", null);

@@ -1,6 +1,6 @@
 /** The lanes: a row for each source, in which utterances move to the left as time goes by. */
 
-import { byId, el, follow, setText } from "./dom.js";
+import { byId, el, follow, setAttribute, setText } from "./dom.js";
 import { clock, colour, percent, REASONS, sentence, thanUsual } from "./words.js";
 
 const TICKS_S = [5, 10, 15, 30, 60, 120];
@@ -8,6 +8,7 @@ const TICK_PX = 90; // at least
 const STEP_MS = 40; // between two moves; who prefers less motion gets one a second
 const CALM_STEP_MS = 1000;
 const MARGIN_PX = 48; // after the present, so that there is room for the latest word
+const RELABEL_MS = 1000; // the latest word has the more room the longer it is ago
 const REBUILD_MS = 600_000; // positions are relative to a time that is not too long ago
 const LETTER_PX = 6.7;
 const GAP_PX = 4;
@@ -28,7 +29,7 @@ export class Timeline {
       this.rebuild();
     });
     new ResizeObserver(() => this.rebuild()).observe(this.box);
-    this.moved_ms = 0;
+    this.moved_ms = this.labelled_ms = this.end_ms = 0;
     requestAnimationFrame(() => this.#animate());
   }
 
@@ -78,7 +79,7 @@ export class Timeline {
       const lane = this.lanes.get(utterance.source);
       if (lane) this.#begin(lane, utterance).fill(utterance);
     }
-    for (const lane of this.lanes.values()) this.#label(lane);
+    this.labelled_ms = 0;
     this.#move();
   }
 
@@ -101,7 +102,8 @@ export class Timeline {
   }
 
   #room(block, next) {
-    return next ? this.x(next.utterance.start_ms) - this.x(block.utterance.start_ms) - GAP_PX : Infinity;
+    const end_ms = next?.utterance.start_ms ?? this.end_ms;
+    return this.x(end_ms) - this.x(block.utterance.start_ms) - GAP_PX;
   }
 
   x(time_ms) {
@@ -129,11 +131,15 @@ export class Timeline {
     }
     const end_ms = last_ms + MARGIN_PX / this.perMs;
     const begin_ms = end_ms - this.shown_s * 1000;
+    this.end_ms = end_ms;
     const shift = `translateX(${(-this.x(begin_ms)).toFixed(1)}px)`;
     this.axis.style.transform = shift;
     this.#tick(begin_ms, end_ms);
+    const isDue = now_ms - this.labelled_ms >= RELABEL_MS;
+    if (isDue) this.labelled_ms = now_ms;
     for (const lane of this.lanes.values()) {
       lane.track.style.transform = shift;
+      if (isDue) this.#label(lane);
       for (const [id, block] of lane.blocks) {
         if (block.end_ms < begin_ms - 10_000) {
           block.element.remove();
@@ -164,7 +170,7 @@ export class Timeline {
   /** Give each block's words the room up to the next one, or up to the one after it, in two rows. */
   #label(lane) {
     const blocks = [...lane.blocks.values()];
-    const isCrowded = blocks.some((block, index) => block.width > this.#room(block, blocks[index + 1]));
+    const isCrowded = blocks.slice(0, -1).some((block, index) => block.width > this.#room(block, blocks[index + 1]));
     lane.track.classList.toggle("crowded", isCrowded);
     blocks.forEach((block, index) => {
       const next = this.#room(block, blocks[index + 1]);
@@ -173,7 +179,7 @@ export class Timeline {
     const answers = blocks.filter((block) => block.utterance.state === "final");
     const latest = answers.at(-1)?.utterance;
     const said = answers.length ? `${answers.length} utterances shown; the latest: ${sentence(latest)}` : "nobody spoke";
-    lane.view.setAttribute("aria-label", `${lane.name}: ${said}`);
+    setAttribute(lane.view, "aria-label", `${lane.name}: ${said}`);
   }
 }
 
