@@ -43,6 +43,12 @@ def test_an_address_that_is_wrong_is_an_error_that_shows_the_form(text: str) -> 
         door(address=text)
 
 
+@pytest.mark.parametrize("origin", ["*", "null", "example.org", "https://example.org/", "https://example.org/page"])
+def test_an_origin_that_is_wrong_is_an_error(origin: str) -> None:
+    with pytest.raises(UsageError, match="not of the form https://"):
+        door(address="127.0.0.1:8377", origins=(origin,))
+
+
 @given(st.text())
 def test_any_text_is_an_address_or_a_usage_error(text: str) -> None:
     with suppress(UsageError):
@@ -135,6 +141,11 @@ def there() -> Any:
         yield serving_door
 
 
+def test_a_request_that_is_said_to_be_compressed_and_is_not_is_an_error(there: Serving) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    assert ask(f"{there.url}/do/double", "POST", headers, data=b'{"number": 1}').status == 400
+
+
 def test_every_answer_forbids_a_browser_what_nobody_needs(there: Serving) -> None:
     for path in ("/", "/status", "/nowhere", "/metrics"):
         headers = ask(f"{there.url}{path}").headers
@@ -169,8 +180,7 @@ def test_other_pages_ask_only_where_they_are_welcome(there: Serving) -> None:
     for other in ("https://evil.example", "null", ELSEWHERE + ":444", f"http://127.0.0.1:{there.port + 1}", ""):
         for path in ("/", "/status", "/events", "/live", "/page/x"):
             refused = origin(other, path)
-            assert refused.status == 403
-            assert "Access-Control-Allow-Origin" not in refused.headers
+            assert (refused.status, "Access-Control-Allow-Origin" in refused.headers) == (403, False)
         assert origin(other, "/do/double", "OPTIONS").status == 403
 
 
@@ -224,19 +234,6 @@ def test_headers_that_are_no_headers_end_the_connection_and_nothing_else(there: 
         with suppress(ConnectionResetError, BrokenPipeError):
             assert b" 200 " not in raw(there.port, data)[:20] or b"websocket" in data
     assert ask(f"{there.url}/health").status == 200
-
-
-def test_health_and_readiness_say_why_not() -> None:
-    with serving() as there:
-        there.facts.update(heartbeat_age_s=31.0, not_ready=["waits for hall"])
-        health, ready = ask(f"{there.url}/health"), ask(f"{there.url}/ready")
-        assert (health.status, health.json["error"]) == (
-            503,
-            "the thread that recognises has not been heard of for 31 s",
-        )
-        assert (ready.status, ready.json["error"]) == (503, "waits for hall")
-        there.facts.update(heartbeat_age_s=0.2, not_ready=[])
-        assert [ask(f"{there.url}{path}").status for path in ("/health", "/ready")] == [200, 200]
 
 
 def test_more_connections_than_anybody_needs_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,16 +5,16 @@ import json
 import resource
 import socket
 import threading
-import time
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
 import pytest
 
+from edge.doors.web import door, server
+from edge.doors.web import events as events_module
 from edge.doors.web.clients import Limits
-from edge.meter import Meter
-from helpers.web import HANGS_S, Message, Serving, ask, events, messages, numbers, serving
+from helpers.web import HANGS_S, Message, Serving, ask, events, messages, numbers, serving, until
 
 QUICK = Limits(slow_s=3.0)
 
@@ -40,13 +40,6 @@ async def streamed(there: Serving, count: int, query: str = "", last: str | None
 def followed(there: Serving, count: int, query: str = "", last: str | None = None) -> list[Message]:
     found: list[Message] = asyncio.run(streamed(there, count, query, last))
     return found
-
-
-def until(what: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + HANGS_S
-    while not what():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
 
 
 def test_who_follows_begins_where_they_were() -> None:
@@ -132,84 +125,43 @@ def test_there_is_an_end_to_how_many_may_follow() -> None:
         assert followed(there, 1, "?after=0")
 
 
-def test_the_end_gives_everybody_the_last_events_and_waits_for_nobody() -> None:
+def test_the_end_gives_everybody_the_last_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((server, "DRAIN_S"), (door, "CLOSE_S"), (events_module, "CLOSE_S")):
+        monkeypatch.setattr(module, name, HANGS_S)  # on a machine as slow as it may be
     with serving() as there:
 
         async def follow() -> tuple[list[Message], list[int], int | None]:
             async with session() as client, client.ws_connect(f"{there.url}/events") as socket_:
                 stream = asyncio.ensure_future(streamed(there, -1))
-                texts = asyncio.ensure_future(_numbers_of(socket_))
                 live = asyncio.ensure_future(streamed(there, -1, path="/live"))
+                texts = asyncio.ensure_future(_numbers_of(socket_))
                 await asyncio.to_thread(until, lambda: there.clients == 3)
-                with socket.create_connection(("127.0.0.1", there.port)) as never_reads:
-                    never_reads.sendall(f"GET /events HTTP/1.1\r\nHost: localhost:{there.port}\r\n\r\n".encode())
-                    await asyncio.to_thread(until, lambda: there.clients == 4)
-                    there.publish(*events(1, 500))
-                    await asyncio.to_thread(there.door.close)
-                    await live
-                    return await stream, await texts, socket_.close_code
+                there.publish(*events(1, 500))
+                await asyncio.to_thread(there.door.close)
+                await live
+                return await stream, await texts, socket_.close_code
 
         found, texts, close_code = asyncio.run(follow())
         assert numbers([message.data for message in found]) == texts == list(range(1, 501))
         assert close_code == 1001
 
 
+def test_the_end_waits_for_nobody_who_does_not_read() -> None:
+    with serving(most=5_000) as there, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.connect(("127.0.0.1", there.port))
+        deaf.sendall(f"GET /events HTTP/1.1\r\nHost: localhost:{there.port}\r\n\r\n".encode())
+        until(lambda: there.clients == 1)
+        there.publish(*events(1, 5_000))
+        there.door.close()
+        deaf.settimeout(HANGS_S)
+        with suppress(ConnectionResetError):
+            while deaf.recv(65_536):
+                pass
+
+
 async def _numbers_of(socket_: aiohttp.ClientWebSocketResponse) -> list[int]:
     return [json.loads(message.data)["number"] async for message in socket_]
-
-
-def test_meters_are_read_only_while_somebody_looks() -> None:
-    class Counted(Meter):
-        reads = 0
-
-        @property
-        def level_dbfs(self) -> float:
-            self.reads += 1
-            return -30.0 - self.reads
-
-    hall, unheard = Counted(), Counted()
-    hall.name, hall.too_short = "hall", 2
-    with serving() as there:
-        there.door.refresh([hall, unheard])
-        assert (hall.reads, there.door.can_refresh) == (0, True)
-        first, second = asyncio.run(streamed(there, 2, path="/live"))
-        assert (first.event, second.event) == ("meters", "meters")
-        reading = {"name": "hall", "level_dbfs": -31.0, "hears_voice": False, "is_clipping": False, "too_short": 2}
-        assert json.loads(first.data) == [reading]
-        assert json.loads(second.data) == [reading | {"level_dbfs": -32.0}]
-        until(lambda: not there.clients)
-        reads = hall.reads
-        time.sleep(0.5)
-        assert (hall.reads, unheard.reads) == (reads, 0)
-
-
-def test_whoever_looks_at_meters_that_stand_still_is_in_nobodys_way() -> None:
-    still = Meter()
-    still.name = "hall"
-    with serving() as there:
-        there.door.refresh([still])
-
-        async def look() -> list[int]:
-            async with (
-                session() as client,
-                client.get(f"{there.url}/live"),
-                client.get(f"{there.url}/events") as stream,
-            ):
-                there.publish(*events(1, 1))
-                first = [message.id async for message in _first(stream)]
-                await asyncio.sleep(0.5)
-                there.publish(*events(2, 1))
-                async with client.get(f"{there.url}/status") as response:
-                    return [len(first), response.status]
-
-        assert asyncio.run(look()) == [1, 200]
-
-
-async def _first(response: aiohttp.ClientResponse) -> Any:
-    async for message in messages(response):
-        if message.id:
-            yield message
-            return
 
 
 @pytest.mark.slow

@@ -107,3 +107,16 @@ def test_whoever_cannot_say_how_it_is_has_no_figures() -> None:
     with serving() as there:
         del there.facts["waiting"]
         assert ask(f"{there.url}/metrics").status == 500
+
+
+def test_health_and_readiness_say_why_not() -> None:
+    with serving() as there:
+        there.facts.update(heartbeat_age_s=31.0, not_ready=["waits for hall"])
+        health, ready = ask(f"{there.url}/health"), ask(f"{there.url}/ready")
+        assert (health.status, health.json["error"]) == (
+            503,
+            "the thread that recognises has not been heard of for 31 s",
+        )
+        assert (ready.status, ready.json["error"]) == (503, "waits for hall")
+        there.facts.update(heartbeat_age_s=0.2, not_ready=[])
+        assert [ask(f"{there.url}{path}").status for path in ("/health", "/ready")] == [200, 200]

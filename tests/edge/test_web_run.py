@@ -112,3 +112,13 @@ def test_settings_of_the_door_change_by_what_is_asked_through_it(
         assert time.monotonic() < deadline_s
     process.terminate()
     assert process.wait(HANGS_S) == 0
+
+
+@pytest.mark.parametrize("package", ["aiohttp", "prometheus_client"])
+def test_a_package_that_is_missing_is_an_error_that_names_the_extra(start: Start, package: str) -> None:
+    program = f"import sys; sys.modules['{package}'] = None; from edge.cli.app import main; main()"
+    source, address = ROOT / "examples" / "conversation.flac", f"web.address=127.0.0.1:{free_port()}"
+    process = start("run", "--source", source, "--set", address, program=("-c", program))
+    _, said = process.communicate()
+    assert process.returncode == 2
+    assert f"web.address needs the package {package}: pip install 'affectd[web]'" in said.decode()

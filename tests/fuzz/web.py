@@ -110,17 +110,16 @@ class _Calm:
     def __init__(self, there: Serving) -> None:
         self._numbers: list[int] = []
         self._wanted, self._changed = 0, threading.Condition()
-        self._connection = connect(f"ws://127.0.0.1:{there.port}/events?after=0")
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read, args=(there.port,), daemon=True).start()
 
     def has_all(self, count: int) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: len(self._numbers) >= count, HANGS_S)
         return self._numbers == list(range(1, count + 1))
 
-    def _read(self) -> None:
-        with suppress(ConnectionClosed):
-            for text in self._connection:
+    def _read(self, port: int) -> None:
+        with suppress(ConnectionClosed), connect(f"ws://127.0.0.1:{port}/events?after=0") as connection:
+            for text in connection:
                 with self._changed:
                     self._numbers.append(json.loads(text).get("number", 0))
                     self._changed.notify_all()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,13 @@ class Serving:
         for event in events:
             self.recent.add(event)
             self.door.write(event)
+
+
+def until(what: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + HANGS_S
+    while not what():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
 
 
 def free_port() -> int:

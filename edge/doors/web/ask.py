@@ -104,7 +104,7 @@ async def _object_in(request: web.Request) -> Mapping[str, Any]:
         raise web.HTTPRequestEntityTooLarge(
             MOST_BODY_BYTES, MOST_BODY_BYTES, text=f"a request has at most {MOST_BODY_BYTES:,} bytes"
         ) from None
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, web.RequestPayloadError):
         wanted = None
     if not isinstance(wanted, dict):
         raise web.HTTPBadRequest(text='a request is a JSON object, such as {"source": "hall"}')

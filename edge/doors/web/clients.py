@@ -85,6 +85,7 @@ async def follow(
         if events:
             await send(missed, events)
             after = events[-1][0]
+            await asyncio.sleep(0)  # others have their turn while one that reads quickly catches up
         elif followers.is_ending:
             return
         elif not await rung(bell, quiet_s):

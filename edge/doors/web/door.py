@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from edge.settings import WebSettings
 
 CLOSE_S = 2.0
 CREDENTIAL = "web-token"
+ORIGIN = r"[a-z][a-z0-9+.-]*://[^\s/?#]+"
 
 
 class WebDoor:
@@ -91,10 +93,13 @@ def web_door(settings: WebSettings, inside: Inside) -> WebDoor:
     """Return a door that is not open yet.
 
     Raises:
-        UsageError: the address is wrong, or others reach it and there is no token.
+        UsageError: the address or an origin is wrong, or others reach it and there is no token.
     """
     address = parse_web_address(settings.listens_at)
     token = settings.token or credential(CREDENTIAL)
     if not (address.is_local or token):
         raise UsageError(f"web.address {settings.listens_at}: other machines reach it, so that it needs web.token")
+    for origin in settings.origins:
+        if not re.fullmatch(ORIGIN, origin):
+            raise UsageError(f"web.origins {origin!r} is not of the form https://example.org, without a path")
     return WebDoor(address, settings, token, inside)
