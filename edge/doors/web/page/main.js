@@ -10,7 +10,7 @@ import { startTheme } from "./theme.js";
 import { Timeline } from "./timeline.js";
 import { showLatencies, showUnreported } from "./unreported.js";
 import { Utterances } from "./utterances.js";
-import { colour, legend, sentence } from "./words.js";
+import { colour, legend, listed, sentence } from "./words.js";
 
 const FRESH_MS = 5000; // what is older was said before somebody listened to this page
 const state = new State();
@@ -68,7 +68,7 @@ function status(facts) {
     if (source.lost_s > 0) state.note("lost", source.name, source.lost_s);
   }
   const names = facts.sources.filter((source) => source.state === "listening").map(({ name }) => name);
-  const heard = names.length ? `listening to ${names.join(", ")}` : "hears nobody";
+  const heard = names.length ? `listening to ${listed(names)}` : "hears nobody";
   say(overload_step ? `${heard}; overloaded: ${left_out}` : heard, "connected");
   setText(byId("facts"), `${bundle} ${version} on ${provider}`);
 }

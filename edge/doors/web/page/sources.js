@@ -79,7 +79,7 @@ class Head {
   status({ state, room }, trouble) {
     setAttribute(this.element, "data-state", trouble && state === "listening" ? "trouble" : state);
     setText(this.state, state);
-    setText(this.trouble, trouble?.message ?? "");
+    setText(this.trouble, (trouble?.message ?? "").replace(`${this.name}: `, ""));
     this.isPaused = state === "paused";
     this.isHeard = state === "listening";
     if (!this.isHeard) setText(this.heard, "");

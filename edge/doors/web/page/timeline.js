@@ -1,16 +1,17 @@
 /** The lanes: a row for each source, in which utterances move to the left as time goes by. */
 
-import { byId, el, follow, setAttribute, setText } from "./dom.js";
-import { clock, colour, percent, REASONS, sentence, thanUsual } from "./words.js";
+import { Block } from "./block.js";
+import { byId, el, follow, setAttribute } from "./dom.js";
+import { clock, sentence } from "./words.js";
 
 const TICKS_S = [5, 10, 15, 30, 60, 120];
 const TICK_PX = 90; // at least
 const STEP_MS = 40; // between two moves; who prefers less motion gets one a second
 const CALM_STEP_MS = 1000;
 const MARGIN_PX = 48; // after the present, so that there is room for the latest word
+const MOST_SHORTENED = 0.3; // share of words that may be shortened in two rows; beyond it one row of letters is calmer
 const RELABEL_MS = 1000; // the latest word has the more room the longer it is ago
 const REBUILD_MS = 600_000; // positions are relative to a time that is not too long ago
-const LETTER_PX = 6.7;
 const GAP_PX = 4;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -88,14 +89,14 @@ export class Timeline {
     const track = el("div", { class: "track" });
     const view = el("div", { class: "view", role: "img" }, track);
     const row = el("div", { class: "lane" }, this.headOf(name), view);
-    const lane = { name, row, view, track, blocks: new Map(), begun: 0 };
+    const lane = { name, row, view, track, blocks: new Map(), worded: 0 };
     this.lanes.set(name, lane);
     this.box.append(row);
     return lane;
   }
 
   #begin(lane, utterance) {
-    const block = new Block(this, utterance, lane.begun++ % 2 === 1);
+    const block = new Block(this, lane, utterance);
     lane.blocks.set(utterance.id, block);
     lane.track.append(block.element);
     return block;
@@ -167,87 +168,19 @@ export class Timeline {
     }
   }
 
-  /** Give each block's words the room up to the next one, or up to the one after it, in two rows. */
+  /** Give each block's words the room up to the next one, or in two rows up to the one after it. */
   #label(lane) {
     const blocks = [...lane.blocks.values()];
-    const isCrowded = blocks.slice(0, -1).some((block, index) => block.width > this.#room(block, blocks[index + 1]));
-    lane.track.classList.toggle("crowded", isCrowded);
-    blocks.forEach((block, index) => {
-      const next = this.#room(block, blocks[index + 1]);
-      block.fit(isCrowded ? this.#room(block, blocks[index + 2]) : next, next);
-    });
+    const worded = blocks.filter((block) => block.said.word);
+    const rooms = worded.map((block, index) => [1, 2].map((ahead) => this.#room(block, worded[index + ahead])));
+    const isTight = worded.slice(0, -1).some((block, index) => block.width > rooms[index][0]);
+    const tooLong = worded.filter((block, index) => block.width > rooms[index][1]);
+    const inTwoRows = isTight && tooLong.length <= worded.length * MOST_SHORTENED;
+    lane.track.classList.toggle("crowded", inTwoRows);
+    worded.forEach((block, index) => block.fit(rooms[index][inTwoRows ? 1 : 0], rooms[index][0]));
     const answers = blocks.filter((block) => block.utterance.state === "final");
     const latest = answers.at(-1)?.utterance;
     const said = answers.length ? `${answers.length} utterances shown; the latest: ${sentence(latest)}` : "nobody spoke";
     setAttribute(lane.view, "aria-label", `${lane.name}: ${said}`);
   }
 }
-
-/** An utterance in a lane. */
-class Block {
-  constructor(timeline, utterance, isOdd) {
-    Object.assign(this, { timeline, utterance, isOdd });
-    this.bar = el("div", { class: "bar" });
-    this.word = el("span", { class: "word" });
-    this.who = el("span", { class: "who" });
-    this.element = el("div", { class: "block" }, this.bar, this.word, this.who);
-    this.ghosts = 0;
-  }
-
-  get end_ms() {
-    return this.utterance.state === "speaking" ? this.timeline.server.now_ms : this.utterance.end_ms;
-  }
-
-  /** Show the state of the utterance. */
-  fill(utterance) {
-    const { state, answer } = utterance;
-    const doubt = utterance.isNoSpeech ? " not-speech" : answer?.needs_review ? " in-doubt" : "";
-    this.element.className = `block ${this.isOdd ? "odd " : ""}${state}${doubt} ${answer ? colour(answer.emotion) : ""}`;
-    this.element.style.setProperty("--confidence", answer?.confidence ?? 0);
-    const than = thanUsual(answer?.relative);
-    this.said = {
-      word: state === "skipped" ? REASONS[utterance.reason]?.[0] ?? "" : answer?.emotion ?? "",
-      mark: answer?.needs_review ? "?" : "",
-      name: utterance.isNoSpeech ? "not speech?" : answer?.speaker?.name ?? "",
-      than: than === "as usual" ? "" : than,
-    };
-    this.element.title = answer ? `${sentence(utterance)}, ${percent(answer.confidence)}` : utterance.message ?? "";
-    for (; this.ghosts < utterance.withdrawn.length; this.ghosts++) this.#ghost(utterance.withdrawn[this.ghosts]);
-    this.place();
-  }
-
-  /** An answer that was withdrawn stays where it was, and fades. */
-  #ghost({ emotion, start_ms, end_ms }) {
-    const ghost = el("div", { class: `withdrawn ${colour(emotion)}` }, el("s", {}, emotion));
-    ghost.style.width = `${this.timeline.x(end_ms) - this.timeline.x(start_ms)}px`;
-    this.element.append(ghost);
-  }
-
-  place() {
-    const left = this.timeline.x(this.utterance.start_ms);
-    this.element.style.left = `${left}px`;
-    this.element.style.width = `${Math.max(3, this.timeline.x(this.end_ms) - left)}px`;
-  }
-
-  grow(now_ms) {
-    if (this.utterance.state !== "speaking") return;
-    const left = this.timeline.x(this.utterance.start_ms);
-    this.element.style.width = `${Math.max(3, this.timeline.x(now_ms) - left)}px`;
-  }
-
-  /** What the word takes, in pixels. */
-  get width() {
-    return (this.said.word.length + this.said.mark.length) * LETTER_PX;
-  }
-
-  /** Write as much as there is room for: the word or its first letters, and the speaker, or their first letter. */
-  fit(room, next) {
-    const { word, mark, name, than } = this.said;
-    const letters = [...word];
-    setText(this.word, longest([word + mark, word, letters.slice(0, 2).join(""), letters[0] ?? ""], room));
-    setText(this.who, longest([[name, than].filter(Boolean).join(" · "), name, [...name][0] ?? ""], next));
-  }
-}
-
-/** Return the first of some texts, the longest first, for which there is room. */
-const longest = (texts, room) => texts.find((text) => text.length * LETTER_PX <= room) ?? "";

@@ -40,6 +40,12 @@ export function count(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;
 }
 
+/** Return names as a text lists them: a few, and how many more there are. */
+export function listed(names, most = 4) {
+  const more = names.length - most;
+  return names.slice(0, most).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
+
 /** Return how else than usual someone sounds, in a word; empty for a stranger. */
 export function thanUsual(relative) {
   if (!relative) return "";
