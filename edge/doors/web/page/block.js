@@ -4,6 +4,7 @@ import { el, setText } from "./dom.js";
 import { colour, percent, sentence, thanUsual } from "./words.js";
 
 const LETTER_PX = 6.7;
+const LONGEST_MS = 60_000; // of an utterance whose end was missed
 
 /** An utterance in a lane. */
 export class Block {
@@ -17,7 +18,8 @@ export class Block {
   }
 
   get end_ms() {
-    return this.utterance.state === "speaking" ? this.timeline.server.now_ms : this.utterance.end_ms;
+    const { state, start_ms, end_ms } = this.utterance;
+    return state === "speaking" ? Math.min(this.timeline.server.now_ms, start_ms + LONGEST_MS) : end_ms;
   }
 
   /** Show the state of the utterance. */
@@ -53,10 +55,9 @@ export class Block {
     this.element.style.width = `${Math.max(3, this.timeline.x(this.end_ms) - left)}px`;
   }
 
-  grow(now_ms) {
-    if (this.utterance.state !== "speaking") return;
-    const left = this.timeline.x(this.utterance.start_ms);
-    this.element.style.width = `${Math.max(3, this.timeline.x(now_ms) - left)}px`;
+  /** Reach up to the present, while they speak. */
+  grow() {
+    if (this.utterance.state === "speaking") this.place();
   }
 
   /** What the word takes, in pixels. */

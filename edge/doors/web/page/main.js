@@ -74,7 +74,10 @@ function status(facts) {
 }
 
 async function connection(is, why) {
-  if (is) return;
+  if (is) {
+    people.update();
+    return;
+  }
   say(why === "token" ? "no access" : "not connected", "away");
   sources.away();
   if (why !== "token" || isAsking) return;
@@ -83,7 +86,6 @@ async function connection(is, why) {
   if (token) {
     useToken(token);
     await server.look();
-    people.update();
   }
   isAsking = token === null; // who does not know it is not asked again
 }

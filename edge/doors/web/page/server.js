@@ -2,6 +2,7 @@
 
 const STATUS_EVERY_MS = 2000;
 const AGAIN_MS = 2000;
+const INEXACT_MS = 2000; // a date is of a second, and takes its time to come
 const TOKEN = "affectd-token";
 
 /** Take the token out of the address bar, where it would be seen and kept, into this tab's memory. */
@@ -90,7 +91,7 @@ export class Server {
       const asked_ms = Date.now();
       const { answer, date } = await answerTo("/status");
       const ahead_ms = Date.parse(date) + 500 - (asked_ms + Date.now()) / 2;
-      this.ahead_ms = Math.abs(ahead_ms) > 3000 ? ahead_ms : 0;
+      if (Math.abs(ahead_ms - this.ahead_ms) > INEXACT_MS) this.ahead_ms = ahead_ms;
       this.connected(true);
       this.handlers.status(answer);
     } catch (error) {

@@ -6,10 +6,10 @@ import { clock, sentence } from "./words.js";
 
 const TICKS_S = [5, 10, 15, 30, 60, 120];
 const TICK_PX = 90; // at least
-const STEP_MS = 40; // between two moves; who prefers less motion gets one a second
-const CALM_STEP_MS = 1000;
+const CALM_STEP_MS = 1000; // between two moves, for who prefers less motion; otherwise they are of a pixel
 const MARGIN_PX = 48; // after the present, so that there is room for the latest word
 const MOST_SHORTENED = 0.3; // share of words that may be shortened in two rows; beyond it one row of letters is calmer
+const KEPT_MS = 10_000; // after it has left: its words may reach into what is seen
 const RELABEL_MS = 1000; // the latest word has the more room the longer it is ago
 const REBUILD_MS = 600_000; // positions are relative to a time that is not too long ago
 const GAP_PX = 4;
@@ -57,14 +57,16 @@ export class Timeline {
 
   /** Show what has become of an utterance. */
   update(utterance) {
+    if (this.#isOver(utterance)) return;
     const lane = this.#lane(utterance.source);
     const block = lane.blocks.get(utterance.id) ?? this.#begin(lane, utterance);
     block.fill(utterance);
-    this.#label(lane);
+    lane.isStale = true;
   }
 
   /** Draw everything anew. */
   rebuild() {
+    this.ahead_ms = this.server.ahead_ms;
     this.epoch_ms = Math.floor(this.server.now_ms / 1000) * 1000;
     const width = this.lanes.values().next().value?.view.clientWidth || this.box.clientWidth;
     this.perMs = width / (this.shown_s * 1000);
@@ -76,7 +78,7 @@ export class Timeline {
     this.axis.replaceChildren();
     this.ticks = new Map();
     for (const utterance of this.state.utterances.values()) {
-      if (utterance.end_ms < this.epoch_ms - this.shown_s * 1000) continue;
+      if (this.#isOver(utterance)) continue;
       const lane = this.lanes.get(utterance.source);
       if (lane) this.#begin(lane, utterance).fill(utterance);
     }
@@ -102,6 +104,11 @@ export class Timeline {
     return block;
   }
 
+  /** It is too long ago to be seen. */
+  #isOver(utterance) {
+    return utterance.end_ms < this.server.now_ms - this.shown_s * 1000 - KEPT_MS;
+  }
+
   #room(block, next) {
     const end_ms = next?.utterance.start_ms ?? this.end_ms;
     return this.x(end_ms) - this.x(block.utterance.start_ms) - GAP_PX;
@@ -112,8 +119,9 @@ export class Timeline {
   }
 
   #animate() {
+    for (const lane of this.lanes.values()) if (lane.isStale) this.#label(lane);
     const now_ms = performance.now();
-    if (now_ms - this.moved_ms >= (calm.matches ? CALM_STEP_MS : STEP_MS) && this.perMs) {
+    if (this.perMs && now_ms - this.moved_ms >= (calm.matches ? CALM_STEP_MS : 1 / this.perMs)) {
       this.moved_ms = now_ms;
       this.#move();
     }
@@ -122,18 +130,18 @@ export class Timeline {
 
   #move() {
     const now_ms = this.server.now_ms;
-    if (now_ms - this.epoch_ms > REBUILD_MS) return this.rebuild();
+    if (now_ms - this.epoch_ms > REBUILD_MS || this.ahead_ms !== this.server.ahead_ms) return this.rebuild();
     let last_ms = now_ms;
     for (const { blocks } of this.lanes.values()) {
       for (const block of blocks.values()) {
-        block.grow(now_ms);
+        block.grow();
         last_ms = Math.max(last_ms, block.end_ms);
       }
     }
     const end_ms = last_ms + MARGIN_PX / this.perMs;
     const begin_ms = end_ms - this.shown_s * 1000;
     this.end_ms = end_ms;
-    const shift = `translateX(${(-this.x(begin_ms)).toFixed(1)}px)`;
+    const shift = `translateX(${Math.round(-this.x(begin_ms))}px)`;
     this.axis.style.transform = shift;
     this.#tick(begin_ms, end_ms);
     const isDue = now_ms - this.labelled_ms >= RELABEL_MS;
@@ -142,7 +150,7 @@ export class Timeline {
       lane.track.style.transform = shift;
       if (isDue) this.#label(lane);
       for (const [id, block] of lane.blocks) {
-        if (block.end_ms < begin_ms - 10_000) {
+        if (block.end_ms < begin_ms - KEPT_MS) {
           block.element.remove();
           lane.blocks.delete(id);
         }
@@ -170,6 +178,7 @@ export class Timeline {
 
   /** Give each block's words the room up to the next one, or in two rows up to the one after it. */
   #label(lane) {
+    lane.isStale = false;
     const blocks = [...lane.blocks.values()];
     const worded = blocks.filter((block) => block.said.word);
     const rooms = worded.map((block, index) => [1, 2].map((ahead) => this.#room(block, worded[index + ahead])));
