@@ -39,7 +39,7 @@ source = "tcp://127.0.0.1:{free_port()}"
 WAIT_MS = 15_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A daemon that has heard the example conversation, and knows Ann; nobody ends it."""
     pytest.importorskip("aiohttp", reason="the dashboard needs the extra web")
@@ -50,9 +50,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser whose microphone hears Ben."""
+    """A browser whose microphone hears Ben; it ends with these tests, for others need the event loop for themselves."""
     api = pytest.importorskip("playwright.sync_api", reason="the dashboard's tests need playwright")
     if chromium() is None:
         pytest.skip("no chromium is installed (make system)")
