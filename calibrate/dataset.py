@@ -166,6 +166,19 @@ def require_speakers(parts: Mapping[Split, Part], split: str) -> Part:
     return part
 
 
+def require_labels(train: Part, labels: Sequence[str]) -> None:
+    """Make sure that there is something to tell apart in what is trained on.
+
+    Raises:
+        UsageError: it has fewer than two labels.
+    """
+    present = np.unique(train.labels)
+    if len(present) < 2:
+        corpora, count = ", ".join(dict.fromkeys(train.corpora.tolist())), len(train.labels)
+        found = [f"{corpora}: {count} clip{'s' * (count > 1)} to train on, all {labels[label]}" for label in present]
+        raise UsageError(f"{(found or ['no clip to train on'])[0]}; at least two labels are needed")
+
+
 def label_indices(utterances: Sequence[Utterance], labels: Sequence[str]) -> Rows:
     """Return the index of each utterance's label; all must have one."""
     positions: dict[str | None, int] = {label: index for index, label in enumerate(labels)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -17,6 +18,8 @@ from calibrate.training.regression import Examples, fit_logistic
 from calibrate.training.temperature import fit_temperature
 from edge.arrays import Matrix
 
+logger = logging.getLogger(__name__)
+
 STREAMS = 3
 """Of each corpus."""
 
@@ -28,11 +31,13 @@ def fit_left_out_temperature(run: Run, examples: Examples) -> None:
     """Set a run's temperature: for each corpus in turn the head is fitted to the others and answers to that one.
 
     It answers to balanced streams, in a room that it gets to know, to labels that nobody taught it too, as on a device.
-    Without two corpora, half of the speakers are left out in turn.
+    Without two corpora, half of the speakers are left out in turn. Where the others have one label only, it stays 1.
     """
     rounds = [_answer(run, examples, held) for held in _held_out(examples.part)]
     if rounds:
         run.temperature = stream_temperature(rounds)
+    else:
+        logger.warning("confidence is not calibrated: without half of the speakers nothing is left to learn from")
 
 
 def stream_temperature(answered: Sequence[Answered]) -> float:
@@ -58,7 +63,8 @@ def _held_out(part: Part) -> list[Rows]:
     if len(corpora) > 1:
         return [np.flatnonzero(part.corpora == name) for name in corpora]
     turn = np.unique(part.speakers, return_inverse=True)[1] % 2
-    return [np.flatnonzero(turn == which) for which in (0, 1)] if turn.any() else []
+    halves = [turn == which for which in (0, 1)]
+    return [np.flatnonzero(half) for half in halves if half.any() and len(np.unique(part.labels[~half])) > 1]
 
 
 def _answer(run: Run, examples: Examples, held: Rows) -> Answered:

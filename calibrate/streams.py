@@ -68,16 +68,17 @@ def draw_streams(labels: Rows, kind: Kind, seeds: Sequence[int], length: int = L
     """Draw the streams of a kind: a balanced one a seed, or one a seed and label that is raised to its share.
 
     Args:
-        labels: ``int64[n]`` of the utterances to draw from, whoever speaks; of at least two labels.
+        labels: ``int64[n]`` of the utterances to draw from, whoever speaks.
         kind: balanced: every label as often as any other; otherwise the others share equally what is left.
         seeds: of the draws.
         length: most utterances of a stream.
 
     Returns:
-        The utterances of each stream in random order, ``int64[length]``; none is in a stream twice.
+        The utterances of each stream in random order, ``int64[length]``; none is in a stream twice. Of a single label
+        nothing can be raised, and there is no stream that is not balanced.
     """
     present = np.unique(labels)
-    raised = [None] if kind == "balanced" else present.tolist()
+    raised = [None] if kind == "balanced" else present.tolist() if len(present) > 1 else []
     streams = []
     for label in raised:
         shares = np.full(len(present), 1 / len(present))

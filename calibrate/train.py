@@ -11,7 +11,7 @@ import torch
 
 from calibrate import processes
 from calibrate.corpora import require_trainable
-from calibrate.dataset import Part, read_parts, require_speakers
+from calibrate.dataset import Part, read_parts, require_labels, require_speakers
 from calibrate.evaluate import evaluate_run
 from calibrate.left_out import fit_left_out_temperature
 from calibrate.progress import stage
@@ -96,10 +96,11 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
     ``folder/frozen``: a head that knows nothing would distort the encoder (Kumar et al. 2022).
 
     Raises:
-        UsageError: a recording may only be evaluated on.
+        UsageError: a recording may only be evaluated on, or there is one label only.
     """
     train, validation = parts["train"], parts["validation"]
     require_trainable([*train.paths, *validation.paths])
+    require_labels(train, run.recipe.labels)
     folder.mkdir(parents=True, exist_ok=True)
     recipe, seed = run.recipe, run.recipe.seed
     if recipe.head.speaker == "mfcc":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import platform
@@ -18,6 +19,8 @@ from edge.bundle import Bundle
 from edge.capture import open_source
 from edge.capture.address import is_address
 from edge.capture.devices import choose_device, list_devices
+from edge.capture.open import upstream_of
+from edge.capture.wyoming import description
 from edge.decoding import open_audio
 from edge.errors import AffectdError, AudioDeviceError, ModelError, UsageError, one_line, printable
 from edge.files import check_writable
@@ -214,11 +217,20 @@ def _waiting(settings: CaptureSettings) -> str:
     except AudioDeviceError as error:
         if not any(reason in str(error) for reason in (os.strerror(errno.EADDRINUSE), "another")):
             raise
-        return f"{settings.source}: somebody waits there, as an affectd that runs would"
+        return f"{settings.source}: somebody waits there, as an affectd that runs would{_behind(settings)}"
     source.close()
     for _ in blocks:  # to the end, where the place is free again
         pass
-    return f"waits for somebody to send to {settings.source}"
+    return f"waits for somebody to send to {settings.source}{_behind(settings)}"
+
+
+def _behind(settings: CaptureSettings) -> str:
+    """Say what makes the words where voice assistants send; raises AffectdError if it does not answer."""
+    upstream = upstream_of(settings)
+    if not upstream:
+        return ""
+    asyncio.run(description(upstream))
+    return f", before the speech-to-text at {upstream}"
 
 
 def _outputs(settings: Settings) -> str:

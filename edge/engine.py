@@ -172,6 +172,7 @@ class Engine:
         if self._settings.events.early or event.type not in EARLY:
             event = replace(event, number=next(self._numbers))
             self._follower(event)
+            self.streams.answer(event)
             self.outputs.write(event)
 
     @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from edge.audio import SAMPLE_RATE_HZ
-from edge.capture import Block, Source, device_of, is_recording
+from edge.capture import Block, Source, device_of, is_recording, replying_of
 from edge.event import Event, EventType, SkipReason, status, wall_clock
 from edge.hearing import Hearing
 from edge.meter import Meter
@@ -72,6 +72,7 @@ class Stream:
         self.is_paused = self.has_failed = self.is_gone = False
         """It is not wanted, it ended by an error, its device or client is waited for."""
         self.source = source
+        self._replying = replying_of(source)
         self._segmenter, self._samples = segmenter, 0
         self._next_segmenter: Segmenter | None = None
         self._captured_at_s = 0.0
@@ -141,6 +142,11 @@ class Stream:
         news, self._news = self._news, []
         return news
 
+    def answer(self, event: Event) -> None:
+        """Let those who speak have what became of an utterance, where the source replies; returns at once."""
+        if self._replying and event.type in ("utterance", "skipped"):
+            self._replying.answered(event)
+
     def close(self) -> None:
         """Make ``utterances`` end soon, with what was being said; callable from any thread and more than once."""
         self.source.close()
@@ -196,6 +202,9 @@ class Stream:
         capture_ms = (rest_of_block_s + now_s - self._captured_at_s) * 1e3
         if step.kind == "started":
             self._id = next(self._ids)
+        if self._replying and step.kind in ("started", "ended"):
+            voice_s = step.segment.start_s if step.kind == "started" else step.segment.end_s
+            self._replying.spoken(self._id, step.kind, self.audio_s + self.lost_s + self.paused_s - voice_s)
         audio_s, vad_ms = self.audio_s - self._segmented_s, self._vad_ms
         if step.kind == "ended":
             self._segmented_s, self._vad_ms = self.audio_s, 0.0

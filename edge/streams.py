@@ -97,6 +97,12 @@ class Streams:
                 self._queue.put(status(stream.name, "continued", f"{stream.name}: {why}"))
         return [stream.name for stream in streams]
 
+    def answer(self, event: Event) -> None:
+        """Let those who speak to its source have an event; returns at once."""
+        for stream in self:
+            if stream.name == event.source:
+                stream.answer(event)
+
     def retire(self) -> list[Stream]:
         """Let go of those that have ended, and all of whose utterances were handed over; return them."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +13,13 @@ import numpy as np
 
 from calibrate.bootstrap import Interval, Tally
 from calibrate.dataset import Part, Rows
+from calibrate.experiments.clip_counts import listed
 from calibrate.metrics import unweighted_accuracy
 from calibrate.streams import DeviceModel
 from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
+
+logger = logging.getLogger(__name__)
 
 Condition = Literal["unlabelled", "one-sided", "neutral", "labelled"]
 Method = Literal["none", "room", "naive", "profile"]
@@ -23,6 +27,11 @@ CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 METHODS: tuple[Method, ...] = get_args(Method)
 CLIPS = (0, 1, 2, 4, 8, 16)
 DRAWS = 20
+LEAST_CLIPS = 2
+PURPOSE = "one to enrol with and one to be tested on"
+"""What so many clips of a speaker are for."""
+KINDS: Mapping[Condition, str] = {"one-sided": "of one emotion", "neutral": "that are neutral"}
+"""What all clips of an enrolment are, by condition."""
 ROOM_UTTERANCES = 64
 """Of a corpus, that the room is estimated from."""
 NAIVE_CLIPS = 3.0
@@ -46,12 +55,10 @@ class Gain:
     condition: Condition
     clips: int
     ua: dict[Method, float]
+    speakers: int
+    """Who were tested, once for each training."""
     interval: Interval | None = None
     """Of UA with the profile, over speakers; None for one speaker, and for a mean over folds."""
-
-
-WeightedGain = tuple[int, Gain]
-"""A gain and how many speakers it was measured on."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,8 @@ def measure(
 ) -> tuple[list[Gain], dict[str, float]]:
     """Return UA per corpus, condition and number of clips, and per speaker what 8 unlabelled clips gain in UA.
 
+    A condition under which nobody of a corpus can enrol has no gain, see ``cannot_enrol``.
+
     Args:
         model: what answers.
         part: utterances of speakers never trained on.
@@ -120,6 +129,7 @@ def measure(
     """
     gains = []
     speaker_gains: dict[str, float] = {}
+    neutral = neutral_of(model.population.labels)
     for corpus in np.unique(part.corpora):
         mine = np.flatnonzero(part.corpora == corpus)
         rooms = [_room(model, embeddings[mine], draw) for draw in range(draws)]
@@ -133,51 +143,78 @@ def measure(
                             str(corpus), str(speaker), draw.key, part.labels[rows[draw.tested]],
                             _predict(model, embeddings[rows], part.labels[rows], draw, condition, rooms[draw.key[0]]),
                         )
-                        for draw in enrolments(part.labels[rows], condition, count, draws, str(speaker))
+                        for draw in enrolments(part.labels[rows], condition, count, draws, str(speaker), neutral)
                     ]  # fmt: skip
                     if (condition, count) == ("unlabelled", 8) and own:
                         gained = [ua_of_draws([each], "profile")[0] - ua_of_draws([each], "none")[0] for each in own]
                         speaker_gains[str(speaker)] = float(np.mean(gained))
                     answers += own
-                ua = {method: float(np.mean(ua_of_draws(answers, method))) for method in METHODS}
-                interval = tally_of(answers, "profile").interval()
-                gains.append(Gain(str(corpus), condition, count, ua, interval))
+                if answers:
+                    ua = {method: float(np.mean(ua_of_draws(answers, method))) for method in METHODS}
+                    speakers, interval = {each.speaker for each in answers}, tally_of(answers, "profile").interval()
+                    gains.append(Gain(str(corpus), condition, count, ua, len(speakers), interval))
     return gains, speaker_gains
 
 
-def weighted(gains: Sequence[Gain], part: Part) -> list[WeightedGain]:
-    """Weigh gains that were measured on a part by how many of its speakers each rests on."""
-    counts = {corpus: len(np.unique(part.speakers[part.corpora == corpus])) for corpus in np.unique(part.corpora)}
-    return [(counts[gain.corpus], gain) for gain in gains]
-
-
-def mean_gains(gains: Sequence[WeightedGain]) -> list[Gain]:
-    """Return the weighted mean of each corpus, condition and number of clips."""
-    rows: dict[tuple[str, Condition, int], list[WeightedGain]] = defaultdict(list)
-    for count, gain in gains:
-        rows[gain.corpus, gain.condition, gain.clips].append((count, gain))
+def mean_gains(gains: Sequence[Gain]) -> list[Gain]:
+    """Return the mean of each corpus, condition and number of clips, weighted by speakers."""
+    rows: dict[tuple[str, Condition, int], list[Gain]] = defaultdict(list)
+    for gain in gains:
+        rows[gain.corpus, gain.condition, gain.clips].append(gain)
     pooled = []
     for key, same in rows.items():
-        weights = [count for count, _ in same]
-        ua = {method: float(np.average([gain.ua[method] for _, gain in same], weights=weights)) for method in METHODS}
-        pooled.append(Gain(*key, ua, same[0][1].interval if len(same) == 1 else None))
+        weights = [gain.speakers for gain in same]
+        ua = {method: float(np.average([gain.ua[method] for gain in same], weights=weights)) for method in METHODS}
+        pooled.append(Gain(*key, ua, sum(weights), same[0].interval if len(same) == 1 else None))
     return pooled
 
 
-def enrolments(labels: Rows, condition: Condition, count: int, draws: int, speaker: str) -> Iterator[Enrolment]:
-    """Draw enrolments of one speaker with labels ``int64[n]``, neutral being 0; see ``PROTOCOL``."""
-    everything = np.arange(len(labels))
+def neutral_of(labels: Sequence[str]) -> int:
+    """Return the index of the neutral label; -1, which no utterance has, where there is none."""
+    return list(labels).index("neutral") if "neutral" in labels else -1
+
+
+def cannot_enrol(part: Part, labels: Sequence[str]) -> list[str]:
+    """Say, and log, how speakers of a corpus cannot enrol, all of whom have ``LEAST_CLIPS`` clips."""
+    found = []
+    for corpus in dict.fromkeys(part.corpora.tolist()):
+        mine = part.select(part.corpora == corpus)
+        speakers = np.unique(mine.speakers).tolist()
+        for condition, kind in KINDS.items():
+            few = [
+                name
+                for name in speakers
+                if not _pools(mine.labels[mine.speakers == name], condition, neutral_of(labels))
+            ]
+            if few:
+                of_whom = "" if len(few) == len(speakers) else f" of {listed(few)}"
+                found.append(
+                    f"{corpus}: no {condition} enrolment{of_whom}: it takes {LEAST_CLIPS} clips {kind}, {PURPOSE}"
+                )
+    for text in found:
+        logger.warning("%s", text)
+    return found
+
+
+def _pools(labels: Rows, condition: Condition, neutral: int) -> dict[int, Rows]:
+    """Return the clips that a speaker may enrol with, by the emotion of a one-sided enrolment or -1."""
+    if condition in ("unlabelled", "labelled"):
+        pools = {-1: np.arange(len(labels))}
+    else:
+        emotions = np.unique(labels).tolist() if condition == "one-sided" else [neutral]
+        pools = {emotion: np.flatnonzero(labels == emotion) for emotion in emotions}
+    return {emotion: pool for emotion, pool in pools.items() if len(pool) >= LEAST_CLIPS}
+
+
+def enrolments(
+    labels: Rows, condition: Condition, count: int, draws: int, speaker: str, neutral: int = 0
+) -> Iterator[Enrolment]:
+    """Draw enrolments of one speaker with labels ``int64[n]``, of which ``neutral`` is one; see ``PROTOCOL``."""
     for draw in range(draws):
         rng = np.random.default_rng([draw, count, zlib.crc32(speaker.encode())])
-        if condition in ("unlabelled", "labelled"):
-            pools = {-1: everything}
-        else:
-            emotions = np.unique(labels) if condition == "one-sided" else [0]
-            pools = {int(emotion): np.flatnonzero(labels == emotion) for emotion in emotions}
-        for emotion, pool in pools.items():
-            if len(pool) > 1:
-                enrolled = rng.permutation(pool)[: min(count, len(pool) - 1)]
-                yield Enrolment((draw, emotion), enrolled, np.setdiff1d(everything, enrolled))
+        for emotion, pool in _pools(labels, condition, neutral).items():
+            enrolled = rng.permutation(pool)[: min(count, len(pool) - 1)]
+            yield Enrolment((draw, emotion), enrolled, np.setdiff1d(np.arange(len(labels)), enrolled))
 
 
 def _room(model: DeviceModel, embeddings: Matrix, seed: int) -> Matrix:

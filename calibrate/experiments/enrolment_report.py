@@ -78,6 +78,8 @@ def _draw(figure: Figure, gains: Sequence[Gain]) -> None:
     for axes, corpus in zip(panels, corpora, strict=True):
         for index, condition in enumerate(CONDITIONS):
             row = _of(gains, corpus, condition)
+            if not row:
+                continue
             counts = [gain.clips for gain in row]
             profile = np.array([gain.ua["profile"] for gain in row])
             bounds = np.array([gain.interval or (ua, ua) for gain, ua in zip(row, profile, strict=True)]).T
@@ -89,4 +91,4 @@ def _draw(figure: Figure, gains: Sequence[Gain]) -> None:
         axes.set_xlabel("enrolment clips")
     bars = "\nbars: 95 % over speakers" if any(gain.interval for gain in gains) else ""
     panels[0].set_ylabel(f"UA, dotted: naive mean subtraction{bars}")
-    legend_below(figure, panels[:1])
+    legend_below(figure, panels)

@@ -14,7 +14,7 @@ from calibrate.corpora.labels import LABELS
 from calibrate.dataset import Part, read_parts
 from calibrate.evaluate import figures_of
 from calibrate.experiments.retraining import Retrainer
-from calibrate.experiments.selection import corpus_names, join_parts, only, parts_around
+from calibrate.experiments.selection import complete, corpus_names, join_parts, only, parts_around
 from calibrate.metrics import Figures, Probabilities
 from calibrate.progress import progress_bar
 from calibrate.recipe import Recipe, read_recipe
@@ -117,7 +117,7 @@ def measure_folds(
         trainings = ("alone",)
     tested, others = trainer.whole.select(mine), trainer.whole.select(~mine)
     used = range(recipe.seed, recipe.seed + seeds)
-    draws: list[Draw] = [(seed, protocol_folds(tested.utterances, protocol, folds, seed)) for seed in used]
+    draws = [(seed, complete(protocol_folds(tested.utterances, protocol, folds, seed))) for seed in used]
     result = run_folds(trainer, tested, others, draws, trainings)
     named = recipe.name if head is None else f"{recipe.name} with head {head}"
     described = (

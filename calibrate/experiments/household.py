@@ -11,6 +11,7 @@ import numpy as np
 
 from calibrate.bootstrap import Interval, Tally
 from calibrate.dataset import Part, Rows, read_parts, require_speakers
+from calibrate.experiments.clip_counts import speakers_with_clips
 from calibrate.experiments.household_setup import HOUSEHOLD, HOUSEHOLD_CLIPS, STAYS, TURNS
 from calibrate.progress import progress_bar
 from calibrate.recipe import read_recipe
@@ -68,14 +69,21 @@ class HouseholdFigures:
 
 
 def measure_households(workspace: Workspace, folder: Path, *, recipe_path: Path, split: str) -> Report:
-    """Measure the whole chain on a bundle, with a speaker encoder, on the speakers of a recipe's split."""
+    """Measure the whole chain on a bundle, with a speaker encoder, on the speakers of a recipe's split.
+
+    Raises:
+        UsageError: nobody is in the split, or nobody has clips enough to enrol with and one more.
+    """
     recognizer = Recognizer(Bundle.load(folder), EncoderSettings(threads=workspace.threads))
     recognizer.load(voiceprints=True)
     bundle = recognizer.bundle
     recipe = read_recipe(recipe_path).model_copy(update={"labels": bundle.manifest.labels})
     part = require_speakers(read_parts(recipe, workspace.data), split)
+    purpose = f"{HOUSEHOLD_CLIPS} to enrol with and one to say"
+    speakers, left_out = speakers_with_clips(part.corpora, part.speakers, HOUSEHOLD_CLIPS + 1, purpose)
+    part = part.select(np.isin(part.speakers, speakers))
     found = evaluate_households(bundle, part, encode_part(recognizer, part))
-    return household_report(found, f"{split} speakers of {recipe.splits.origin}; {PROTOCOL}")
+    return household_report(found, "; ".join([f"{split} speakers of {recipe.splits.origin}", PROTOCOL, *left_out]))
 
 
 def encode_part(recognizer: Recognizer, part: Part) -> list[Encoding]:
@@ -94,7 +102,7 @@ def evaluate_households(
 
     Args:
         bundle: with a speaker encoder.
-        part: utterances of speakers never trained on.
+        part: utterances of speakers never trained on, more of each than one enrols with.
         encodings: theirs, with voiceprints.
         draws: to take the mean of.
     """

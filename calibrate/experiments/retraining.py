@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from calibrate.dataset import Part, Rows
+from calibrate.dataset import Part, Rows, require_labels
 from calibrate.experiments.selection import join_parts
 from calibrate.recipe import Recipe
 from calibrate.run import Run, build_run
@@ -146,7 +146,11 @@ class Retrainer:
         """Return a run trained on a part, temperature 1, and where the features of its encoder come from.
 
         Without a validation part of its own, see ``set_aside``.
+
+        Raises:
+            UsageError: the part has one label only, or nobody to set aside.
         """
+        require_labels(train, self.recipe.labels)
         recipe, scratch = self.recipe, Path(self._scratch.name)
         at_once = recipe.head.kind == "logistic"
         if validation is None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from calibrate.dataset import Part, read_parts
 from calibrate.recipe import Recipe
-from calibrate.splits import SPLITS, Split
+from calibrate.splits import SPLITS, Fold, Split
 from edge.errors import UsageError, nearest
 
 Mask = npt.NDArray[np.bool_]
@@ -70,3 +70,20 @@ def held_out_folds(part: Part, folds: int, seed: int) -> list[Mask]:
         for index, speaker in enumerate(rng.permutation(speakers).tolist()):
             held[index % folds].append(speaker)
     return [np.isin(part.speakers, speakers) for speakers in held]
+
+
+def complete(folds: Sequence[Fold]) -> Sequence[Fold]:
+    """Return folds in each of which there is something to train and to test on.
+
+    Raises:
+        UsageError: in one there is not.
+    """
+    for number, fold in enumerate(folds, start=1):
+        if not (fold.train and fold.test):
+            lacking, other = ("test", "train") if fold.train else ("train", "test")
+            speakers = len({utterance.speaker for utterance in fold.train or fold.test})
+            raise UsageError(
+                f"fold {number} of {len(folds)} has nothing to {lacking} on: it {other}s on all "
+                f"{len(fold.train or fold.test)} clips, of {speakers} speaker{'s' * (speakers > 1)}"
+            )
+    return folds

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor
 
 from calibrate.dataset import Part, Rows, read_parts
-from calibrate.experiments.enrolment import DRAWS, Answer, enrolments, tally_of, ua_of_draws
+from calibrate.experiments.clip_counts import speakers_with_clips
+from calibrate.experiments.enrolment import (
+    DRAWS,
+    LEAST_CLIPS,
+    PURPOSE,
+    Answer,
+    enrolments,
+    tally_of,
+    ua_of_draws,
+)  # fmt: skip
 from calibrate.experiments.retraining import Retrainer
 from calibrate.experiments.selection import held_out_folds
 from calibrate.progress import progress_bar
@@ -44,15 +53,22 @@ Spread = dict[str, Any]
 
 
 def measure_strangers(workspace: Workspace, recipe_path: Path, *, head: str, folds: int, encoder: str | None) -> Report:
-    """Cross-validate a head without speakers, one that learns its speakers, and one that gets their mean MFCC."""
+    """Cross-validate a head without speakers, one that learns its speakers, and one that gets their mean MFCC.
+
+    Raises:
+        UsageError: a corpus has fewer speakers than folds, or nobody has clips enough.
+    """
     recipe = read_recipe(recipe_path, head).with_finetune(0)
     parts = read_parts(recipe, workspace.data)
     trainer = Retrainer(recipe, encoder, workspace.cache, [parts["train"], parts["validation"]])
     whole = trainer.whole
+    enough, left_out = speakers_with_clips(whole.corpora, whole.speakers, LEAST_CLIPS, PURPOSE)
+    is_tested = np.isin(whole.speakers, enough)
     answers: list[Answer] = []
     with progress_bar() as progress:
         for held in progress.track(held_out_folds(whole, folds, recipe.seed), description="folds"):
-            answers += _answers(trainer, whole.select(~held), whole.select(held))
+            if (held & is_tested).any():
+                answers += _answers(trainer, whole.select(~held), whole.select(held & is_tested))
     protocol = (
         f"recipe {recipe.name} with head {head}; {folds} folds over the {len(np.unique(whole.speakers))} training and "
         f"validation speakers of {recipe.splits.origin}, each heard by heads that were trained without them; "
@@ -60,7 +76,7 @@ def measure_strangers(workspace: Workspace, recipe_path: Path, *, head: str, fol
         "corpus's speakers pooled, mean over the draws with its 95 % interval over speakers; what is spoken in each "
         "file; temperatures 1"
     )
-    return strangers_report(_ua(answers), protocol)
+    return strangers_report(_ua(answers), "; ".join([protocol, *left_out]))
 
 
 def strangers_report(found: Mapping[str, Mapping[str, Spread]], protocol: str) -> Report:

@@ -1,10 +1,10 @@
 """Capture: every source becomes one stream of short 16 kHz mono blocks, and audio that is lost is counted."""
 
-from edge.capture.base import BLOCK_S, Block, Source
+from edge.capture.base import BLOCK_S, Block, Replying, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
-from edge.capture.open import device_of, is_recording, open_entry, open_source, open_sources
+from edge.capture.open import device_of, is_recording, open_entry, open_source, open_sources, replying_of
 from edge.capture.pcm import PcmSource
 from edge.capture.persistent import PersistentSource
 
@@ -16,10 +16,12 @@ __all__ = [
     "Microphone",
     "PcmSource",
     "PersistentSource",
+    "Replying",
     "Source",
     "device_of",
     "is_recording",
     "open_entry",
     "open_source",
     "open_sources",
+    "replying_of",
 ]

@@ -1,4 +1,4 @@
-"""Addresses at which affectd waits for somebody to send audio: ``tcp://``, ``unix:`` and ``ws://``."""
+"""Addresses at which affectd waits for somebody to send audio: ``tcp://``, ``unix:``, ``ws://`` and ``wyoming://``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from urllib.parse import urlsplit
 
 from edge.errors import UsageError, nearest
 
-Scheme = Literal["tcp", "unix", "ws"]
-FORMS = {"tcp": "tcp://127.0.0.1:7000", "unix": "unix:/run/user/1000/hall.sock", "ws": "ws://127.0.0.1:7001/hall"}
+Scheme = Literal["tcp", "unix", "ws", "wyoming"]
+FORMS = {
+    "tcp": "tcp://127.0.0.1:7000",
+    "unix": "unix:/run/user/1000/hall.sock",
+    "ws": "ws://127.0.0.1:7001/hall",
+    "wyoming": "wyoming://127.0.0.1:10300",
+}
 """Each as it is written."""
+NAMES = {"tcp": "TCP", "wyoming": "Wyoming"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,6 @@ def parse_address(source: str) -> Address:
         host = port = None
     if not host or not port or parts.username or parts.query or parts.fragment:
         raise UsageError(f"source {source!r} is not of the form {FORMS[scheme]}; its port is from 1 to 65535")
-    if scheme == "tcp" and parts.path not in ("", "/"):
-        raise UsageError(f"source {source!r}: TCP has no path {parts.path!r}: write {FORMS['tcp']}")
+    if scheme != "ws" and parts.path not in ("", "/"):
+        raise UsageError(f"source {source!r}: {NAMES[scheme]} has no path {parts.path!r}: write {FORMS[scheme]}")
     return Address(cast(Scheme, scheme), host, port, (parts.path or "/") if scheme == "ws" else "")

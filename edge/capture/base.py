@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import soxr
@@ -15,6 +15,8 @@ import soxr
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform, mono
 from edge.decoding import AudioReader, Note
+from edge.event import Event
+from edge.segment import StepKind
 
 BLOCK_S = 0.03
 """A frame of voice activity detection: longer blocks would let a decision wait for samples it does not need."""
@@ -67,6 +69,20 @@ class Source(Protocol):
         """Make ``blocks`` end soon; callable from any thread and more than once."""
 
 
+@runtime_checkable
+class Replying(Source, Protocol):
+    """A source that tells those whom it hears what became of it. Neither method may wait."""
+
+    def spoken(self, utterance_id: int, step: StepKind, ago_s: float) -> None:
+        """Take note that an utterance has ``started``, or ``ended``, so long before the end of the latest block.
+
+        It is called by the thread that iterates over ``blocks``, before it asks for the next one.
+        """
+
+    def answered(self, event: Event) -> None:
+        """Take the last event of an utterance, ``utterance`` or ``skipped``; called by the thread that recognises."""
+
+
 class BlockQueue(Generic[T]):
     """Bounded hand-over from a capture thread: putting never waits; the oldest audio is overwritten and counted."""
 
@@ -78,6 +94,11 @@ class BlockQueue(Generic[T]):
         self._closed = False
         self._error: Exception | None = None
         self._changed = threading.Condition()
+
+    @property
+    def waiting_s(self) -> float:
+        """Audio that waits; from any thread."""
+        return self._waiting_s
 
     def put(self, item: T, duration_s: float) -> None:
         """Add ``duration_s`` of audio, dropping the oldest beyond the bound; after ``close`` it is ignored."""

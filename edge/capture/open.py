@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from edge.capture.address import is_address, parse_address
-from edge.capture.base import Block, Source
+from edge.capture.address import Address, is_address, parse_address
+from edge.capture.base import Block, Replying, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
@@ -15,6 +15,7 @@ from edge.capture.persistent import PersistentSource
 from edge.capture.pipe import Pipe
 from edge.capture.sockets import SocketSource
 from edge.capture.websocket import WebSocketSource
+from edge.capture.wyoming import WyomingSource
 from edge.errors import UsageError
 from edge.folders import expanded
 from edge.settings import CaptureSettings, Settings, SourceSettings
@@ -47,11 +48,34 @@ def open_source(settings: CaptureSettings, patient: bool = False) -> Source:
 
 def _client_source(settings: CaptureSettings) -> Source:
     address = parse_address(settings.source)
+    if address.scheme == "wyoming":
+        return WyomingSource(address, upstream_of(settings), settings.queue_s)
     if address.scheme != "ws":
         return SocketSource(address, settings.rate_hz, settings.queue_s)
     if not (address.is_local or settings.token):
         raise UsageError(f"source {address}: other machines reach it, so that it needs a token: set its key token")
     return WebSocketSource(address, settings.rate_hz, settings.queue_s, settings.token, settings.origins)
+
+
+def upstream_of(settings: CaptureSettings) -> Address | None:
+    """Return the speech-to-text behind a Wyoming source; None where there is none.
+
+    Raises:
+        UsageError: it is no address of one, or the source is no Wyoming source.
+    """
+    if not settings.upstream:
+        return None
+    if not settings.source.startswith("wyoming:"):
+        raise UsageError(f"upstream {settings.upstream!r} is for a source wyoming://…, and this is {settings.source!r}")
+    try:
+        address = parse_address(settings.upstream)
+    except UsageError as error:
+        raise UsageError(str(error).replace("source", "upstream", 1)) from None
+    if address.scheme not in ("tcp", "unix"):
+        raise UsageError(f"upstream {settings.upstream!r} is neither tcp://… nor unix:…")
+    if str(address).partition(":")[2] == str(parse_address(settings.source)).partition(":")[2]:
+        raise UsageError(f"upstream {settings.upstream!r} is the source itself, and no speech-to-text")
+    return address
 
 
 def open_sources(settings: Settings) -> list[Source]:
@@ -74,10 +98,20 @@ def is_recording(source: Source) -> bool:
 
 
 def device_of(source: Source) -> PersistentSource | None:
-    """Return the device behind a source, which can be closed for a while; None where there is none."""
+    """Return the device behind a source, which can be closed for a while; None where there is none.
+
+    A source that replies is not closed: who speaks to it needs the words, whether or not affectd listens.
+    """
     while isinstance(source, (_Named, LiveSource)):
         source = source.inner
-    return source if isinstance(source, PersistentSource) else None
+    return source if isinstance(source, PersistentSource) and not isinstance(source.inner, Replying) else None
+
+
+def replying_of(source: Source) -> Replying | None:
+    """Return the source that replies to those whom it hears; None where it does not."""
+    while isinstance(source, (_Named, LiveSource, PersistentSource)):
+        source = source.inner
+    return source if isinstance(source, Replying) else None
 
 
 class _Named:

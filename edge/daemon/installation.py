@@ -16,6 +16,7 @@ from onnxruntime import get_available_providers
 from edge.bundle import shipped_bundles
 from edge.capture import open_sources
 from edge.capture.address import is_address, parse_address
+from edge.capture.open import upstream_of
 from edge.daemon.reload import open_wanted
 from edge.daemon.systemd import systemd_version
 from edge.daemon.unit import Unit
@@ -78,6 +79,8 @@ def check_for_service(settings: Settings) -> None:
         path = parse_address(source.source).path if is_address(source.source) else source.source
         if path != "mic":
             _check_absolute("source", path)
+        if upstream := upstream_of(source):
+            _check_absolute("upstream", upstream.path)
     for output in settings.outputs:
         if output.type == "table":
             raise UsageError("a service has no terminal for a table: let the output be json, in the journal or a file")

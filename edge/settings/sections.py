@@ -45,8 +45,9 @@ class CaptureSettings(Section):
 
     source: str = "mic"
     """``mic``, a path to an audio file or a named pipe, ``-`` for standard input, or an address at which to wait for
-    somebody who sends: ``tcp://127.0.0.1:7000``, ``unix:/run/user/1000/hall.sock``, ``ws://127.0.0.1:7001/hall``. What
-    comes is raw 16-bit mono PCM, unless it begins like a WAV, FLAC, MP3, Ogg or another audio file."""
+    somebody who sends: ``tcp://127.0.0.1:7000``, ``unix:/run/user/1000/hall.sock``, ``ws://127.0.0.1:7001/hall``, or
+    ``wyoming://127.0.0.1:10300`` for voice assistants. What comes is raw 16-bit mono PCM, unless it begins like a WAV,
+    FLAC, MP3, Ogg or another audio file, or is said to be something else."""
     device: str = ""
     """Microphone name (or part of it) or index, see ``affectd devices``; empty is the system default."""
     rate_hz: Annotated[int, Field(ge=8_000, le=192_000)] = 16_000
@@ -56,6 +57,9 @@ class CaptureSettings(Section):
     origins: Names = ()
     """Web pages that may send to a WebSocket, as `https://example.org`, separated by commas; no others may. Programs
     have no origin."""
+    upstream: str = ""
+    """Speech-to-text that makes the words where the source is ``wyoming://``: ``tcp://127.0.0.1:10301`` or ``unix:…``;
+    empty is none, and the text of every transcript is."""
     realtime: bool = True
     """Play files at the speed of their own clock, and never let standard input wait; false reads as fast as possible
     and loses nothing."""

@@ -95,7 +95,8 @@ def export_bundle(
     with tempfile.TemporaryDirectory(prefix="affectd-") as scratch:
         float_folder, folder = Path(scratch, "fp32"), Path(scratch, identity.precision)
         float_folder.mkdir()
-        write_onnx(graph, float_folder / ENCODER_NAME, f"{run.encoder_label}, layers {list(run.encoder.pooled)} pooled")
+        description = f"{run.encoder_label}, layers {list(run.encoder.pooled)} pooled"
+        write_onnx(graph, float_folder / ENCODER_NAME, description, longest_s=model.buckets_s[-1])
         if model.speaker:
             shutil.copyfile(model.speaker.onnx, float_folder / SPEAKER_NAME)
         write_contents(model, float_folder, replace(identity, precision="fp32"))

@@ -23,6 +23,8 @@ OPSET = 20
 PRODUCER = "affectd-export"
 FOLDED = {"Transpose": True, "Reshape": True, "Mul": False, "Mod": False}
 """Besides what is small: weights laid out anew for a product become constants; the Fourier basis stays a formula."""
+TRACED_S, LEAST_S = 2.0, 0.1
+"""Of the example that is traced, where the model takes as much, and of the shortest input."""
 SUPPORTED = "Whisper, and layer-norm HuBERT, wav2vec 2.0 and WavLM"
 
 
@@ -55,25 +57,37 @@ class EmbeddingGraph(nn.Module):
         return self.classifier.embed(pooled.unflatten(1, (len(self.encoder.pooled), -1)))
 
 
-def write_onnx(graph: nn.Module, path: Path, description: str, output: str = "embedding") -> onnx.ModelProto:
+def write_onnx(
+    graph: nn.Module, path: Path, description: str, output: str = "embedding", longest_s: float = TRACED_S
+) -> onnx.ModelProto:
     """Export to ``path`` with dynamic batch and length and one named output, check the result, and return it.
 
+    Args:
+        graph: takes ``float32[batch, samples]`` and ``int64[batch]``.
+        path: of the file.
+        description: for whoever opens it.
+        output: what it returns is called.
+        longest_s: that it takes, such as the table of positions that it was trained with; what is traced is no longer.
+
     Raises:
-        ModelError: the exporter cannot trace the model, or makes an invalid graph of it.
+        ModelError: the exporter cannot trace the model, or makes an invalid graph of it, or the model takes less than
+            0.1 s.
     """
-    waveform = torch.zeros(2, 2 * SAMPLE_RATE_HZ)
-    lengths = torch.tensor([2 * SAMPLE_RATE_HZ, SAMPLE_RATE_HZ])
-    batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=SAMPLE_RATE_HZ // 10)
+    if longest_s < LEAST_S:
+        raise ModelError(f"encoder.max_s = {longest_s:g}: a graph takes {LEAST_S} s at least; train with a longer one")
+    samples = round(min(TRACED_S, longest_s) * SAMPLE_RATE_HZ)
+    example = torch.zeros(2, samples), torch.tensor([samples, samples // 2])
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("samples", min=round(LEAST_S * SAMPLE_RATE_HZ))
     try:
         with quiet_libraries():
             program = torch.onnx.export(
                 graph,
-                (waveform, lengths),
+                example,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["waveform", "lengths"],
                 output_names=[output],
-                dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
+                dynamic_shapes={"waveform": {0: batch, 1: length}, "lengths": {0: batch}},
                 optimize=False,
                 verbose=False,
             )
@@ -83,8 +97,7 @@ def write_onnx(graph: nn.Module, path: Path, description: str, output: str = "em
         model = program.model_proto
         onnx.checker.check_model(model)
     except (torch.onnx.OnnxExporterError, onnx.checker.ValidationError) as error:
-        reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
-        raise ModelError(f"the encoder cannot be exported ({SUPPORTED} can): {reason}") from error
+        raise ModelError(f"the encoder cannot be exported ({SUPPORTED} can): {_reason(error)}") from error
     model.producer_name, model.doc_string = PRODUCER, description
     del model.graph.value_info[:]  # stale once a quantiser rewrites a node
     # Stack traces, which give this machine's paths away and change with every edited line: profiles of people are kept
@@ -100,6 +113,17 @@ def write_onnx(graph: nn.Module, path: Path, description: str, output: str = "em
         del part.metadata_props[:]
     onnx.save(model, path)
     return model
+
+
+def _reason(error: Exception) -> str:
+    """Return the first sentence of what the exporter says, with what a colon at the end of a line announces."""
+    cause = error.__cause__ or error
+    said: list[str] = []
+    for line in filter(None, map(str.strip, str(cause).splitlines())):
+        said.append(line)
+        if not line.endswith(":"):
+            break
+    return " ".join(said) or type(cause).__name__
 
 
 def _free_name(program: torch.onnx.ONNXProgram, name: str) -> None:

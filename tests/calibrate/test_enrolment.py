@@ -72,7 +72,7 @@ def test_the_report_has_table_plot_and_figures(tmp_path: Path, measured: tuple[l
 
 
 def test_who_loses_is_named() -> None:
-    row = Gain("world", "unlabelled", 8, {"none": 0.5, "naive": 0.4, "profile": 0.6})
+    row = Gain("world", "unlabelled", 8, {"none": 0.5, "naive": 0.4, "profile": 0.6}, speakers=2)
     table = enrolment_report([row], {"anna": 0.1, "ben": -0.05}, "of a test").markdown()
     assert "| world | unlabelled | 0.600 (0.400) |" in table
     assert "1 of 2 speakers lose more than 3 points of UA; the least gain is -5.0 points, ben." in table

@@ -99,7 +99,7 @@ def test_robustness(interval: tuple[float, float] | None) -> None:
 
 def test_enrolment_and_training(tmp_path: Path) -> None:
     gains = [
-        Gain(corpus, condition, clips, {"none": 0.5, "room": 0.5, "naive": 0.5, "profile": 0.6}, (0.5, 0.7))
+        Gain(corpus, condition, clips, {"none": 0.5, "room": 0.5, "naive": 0.5, "profile": 0.6}, 4, (0.5, 0.7))
         for corpus, condition, clips in product(("a", "b"), CONDITIONS, (0, 1, 2))
     ]
     report = enrolment_report(gains, {"ann": 0.1, "ben": 0.0}, "drawn")

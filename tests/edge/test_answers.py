@@ -101,7 +101,7 @@ def by_id(events: Sequence[Event]) -> dict[int, list[Event]]:
 
 def plain(event: Event, **changes: Any) -> Event:
     """Return an event without what no two have in common."""
-    return replace(event, time="", revision=None, latency_ms={}, **changes)
+    return replace(event, time="", number=None, revision=None, latency_ms={}, **changes)
 
 
 def assert_consistent(events: Sequence[Event]) -> None:
@@ -273,7 +273,7 @@ def test_the_command_on_the_example_conversation(tmp_path: Path, bundle_folder: 
         )  # fmt: skip
         assert {event["type"] for event in before[1:]} <= {"partial", "provisional", "resumed"}
         assert "partial" in {event["type"] for event in before}
-        for name in utterance.keys() - {"type", "time", "revision", "latency_ms"}:
+        for name in utterance.keys() - {"type", "time", "number", "revision", "latency_ms"}:
             assert utterance[name] == provisional[name]
         assert utterance["latency_ms"]["provisional"] == provisional["latency_ms"]["total"]
         assert utterance["latency_ms"]["total"] > provisional["latency_ms"]["total"]

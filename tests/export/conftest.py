@@ -114,7 +114,7 @@ def exported(
 def traced(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``export_bundle`` take the graph of ``exported`` instead of tracing the same run again."""
 
-    def copy_onnx(graph: EmbeddingGraph, path: Path, description: str) -> onnx.ModelProto:
+    def copy_onnx(graph: EmbeddingGraph, path: Path, description: str, longest_s: float) -> onnx.ModelProto:
         shutil.copy(exported.folder / ENCODER_NAME, path)
         return onnx.load(path)
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fuzz.counts import Counts
+from fuzz.sources import Counts
 from fuzz.targets import ROOT, TARGETS
 
 OUTCOMES = ("worked", "clear error", "closed")

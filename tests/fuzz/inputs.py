@@ -10,6 +10,7 @@ HEADERS = (
     *(b"RIFF\x24\0\0\0WAVEfmt ", b"RIFF\xff\xff\xff\xffWAVE", b"RF64", b"fLaC", b"OggS\0\2", b"ID3\4", b"\xff\xfb\x90"),
     *(b"\x1aE\xdf\xa3", b"FORM\0\0\0\0AIFF", b".snd", b"ftypM4A "),
 )
+AUDIO: dict[str, object] = {"rate": 16_000, "width": 2, "channels": 1}
 REQUESTS = (
     {"do": "status"},
     {"do": "double", "number": 2},
@@ -48,11 +49,12 @@ def noise(chance: random.Random) -> bytes:
 def stream(chance: random.Random) -> bytes:
     """Return what a client may send in place of audio, short, so that thousands pass in minutes."""
     kind = chance.randrange(4)
+    drawn = noise(chance)
     if kind == 0:
-        return noise(chance)
+        return drawn
     if kind == 1:
         return chance.choice(HEADERS)[: chance.randrange(1, 20)]
-    return chance.choice(HEADERS) + (noise(chance) if kind == 2 else bytes(len(noise(chance))))
+    return chance.choice(HEADERS) + (drawn if kind == 2 else bytes(len(drawn)))
 
 
 def request(chance: random.Random) -> bytes:
@@ -65,6 +67,43 @@ def request(chance: random.Random) -> bytes:
         values: Sequence[object] = (None, True, -1, 1e400, "x" * 5_000, [], {"do": []}, "\ud800")
         return json.dumps({"do": chance.choice(values), "source": chance.choice(values)}).encode() + b"\n"
     return damaged(good, chance) if kind == 2 else b"[" * chance.choice((1, 1_000, 50_000)) + b"\n"
+
+
+def message(kind: str, data: dict[str, object] | None = None, payload: bytes = b"") -> bytes:
+    """Return a message of Wyoming."""
+    packed = json.dumps(data).encode() if data else b""
+    lengths = {"data_length": len(packed), "payload_length": len(payload)}
+    return json.dumps({"type": kind, **lengths}).encode() + b"\n" + packed + payload
+
+
+def turn(chance: random.Random) -> bytes:
+    """Return what a voice assistant may send in place of a turn."""
+    audio = {**AUDIO, chance.choice(list(AUDIO)): chance.choice((1, 2, 3, 4, 0, -1, 44_100, 1e9, "2", None, True, []))}
+    chunk = message(
+        "audio-chunk", audio if chance.randrange(2) else AUDIO, chance.randbytes(chance.choice((0, 1, 640)))
+    )
+    turn = message("transcribe", {"language": "en"}) + message("audio-start", AUDIO) + chunk + message("audio-stop")
+    return _wrong(chance, (turn, turn, message("describe"), message("ping", {"text": "a"}), chunk))
+
+
+def words(chance: random.Random) -> bytes:
+    """Return what a speech-to-text may answer."""
+    contexts: Sequence[object] = (None, {}, {"affectd": 1}, [], 3)
+    whole = message("transcript", {"text": "on", "context": chance.choice(contexts)})
+    part = message("transcript-start") + message("transcript-chunk", {"text": "on"}) + whole
+    info = message("info", {"asr": chance.choice((None, [], [3], [{}], [{"attribution": 1}]))})
+    return _wrong(chance, (whole, part, info, message("error", {"text": "no"})))
+
+
+def _wrong(chance: random.Random, good: Sequence[bytes]) -> bytes:
+    kind = chance.randrange(4)
+    if kind == 0:
+        return chance.randbytes(chance.choice((0, 1, 40, 300))) + b"\n"
+    if kind == 1:
+        values = (None, True, -1, 1 << 70, 1e400, "x" * 5_000, [], {}, "\ud800")
+        keys = ("type", "data", "data_length", "payload_length")
+        return json.dumps({"type": "audio-stop", chance.choice(keys): chance.choice(values)}).encode() + b"\n"
+    return damaged(chance.choice(good), chance) if kind == 2 else chance.choice(good)
 
 
 def query(chance: random.Random) -> str:

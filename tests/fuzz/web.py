@@ -13,8 +13,8 @@ from pathlib import Path
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from fuzz.counts import HANGS_S, Counts
 from fuzz.inputs import damaged, noise
+from fuzz.sources import HANGS_S, Counts
 from helpers.web import Serving, ask, events, serving
 
 QUIET_S = 0.05

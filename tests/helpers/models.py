@@ -191,7 +191,7 @@ def toml(recipe: Mapping[str, Any]) -> str:
     lines = _pairs(
         {key: value for key, value in recipe.items() if key not in tables and (key != "corpora" or not value)}
     )
-    for corpus in recipe["corpora"]:
+    for corpus in recipe.get("corpora", ()):
         lines += ["[[corpora]]", *_pairs(corpus)]
     for section, table in tables.items():
         lines += [f"[{section}]", *_pairs(table)]

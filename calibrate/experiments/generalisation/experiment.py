@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from calibrate.dataset import Part, Rows, read_whole
-from calibrate.experiments.enrolment import DRAWS, WeightedGain, mean_gains, measure, weighted
+from calibrate.experiments.enrolment import DRAWS, Gain, mean_gains, measure
 from calibrate.experiments.generalisation.figures import Everyday, Outcome, Row, Side
 from calibrate.experiments.generalisation.left_out import CorpusTrainer
 from calibrate.experiments.generalisation.report import COUNTS, ENROLLED, Findings, generalisation_report
@@ -80,7 +80,10 @@ class Collected:
             self.cold[str(part.corpora[0])][count].append(outcome)
 
     def rows(self, allowed: Mapping[str, Sequence[int]]) -> list[Row]:
-        """Return the figures of every corpus and kind, and their means over the corpora."""
+        """Return the figures of every corpus and kind, and their means over the corpora.
+
+        A corpus has none of a kind where whoever was left out together has one label only.
+        """
         found = []
         for kind in (FILES, *KINDS):
             of_kind = []
@@ -88,8 +91,9 @@ class Collected:
                 sides = [
                     Side.of(Outcome.joined(side), allowed[corpus], seed) for side in self.answered[corpus, kind] if side
                 ]
-                of_kind.append(Row(corpus, kind, sides[0], sides[1] if len(sides) > 1 else None))
-            found += [*of_kind, Row.mean(of_kind)]
+                if sides:
+                    of_kind.append(Row(corpus, kind, sides[0], sides[1] if len(sides) > 1 else None))
+            found += [*of_kind, Row.mean(of_kind)] if of_kind else []
         return found
 
     def cold_ua(self, allowed: Mapping[str, Sequence[int]]) -> dict[str, dict[int, float]]:
@@ -125,15 +129,17 @@ def measure_generalisation(
         without: corpora of the recipe that take no part at all.
 
     Raises:
-        UsageError: the recipe has one corpus only, or a corpus has fewer speakers than folds.
+        UsageError: the recipe trains on one corpus only, or a corpus has fewer speakers than folds.
     """
     recipe = read_recipe(recipe_path).leave_out(without)
     trainer = Retrainer(recipe, encoder, workspace.cache, read_whole(recipe, workspace.data))
     seeds = range(recipe.seed, recipe.seed + effort.seeds)
     corpora = CorpusTrainer(trainer, recipe.seed)
-    if len(corpora.tested) < 2 or not corpora.names:
-        names = ", ".join(corpora.tested) or "none of several labels"
-        raise UsageError(f"the recipe has no corpus but {names}; leaving one out takes at least two")
+    if len(corpora.names) < 2:
+        names = ", ".join(corpora.names) or "none"
+        raise UsageError(
+            f"leaving a corpus out takes at least two that train and have several labels: there is {names}"
+        )
     measured = _Measured(trainer, effort)
     with progress_bar() as progress:
         for number, seed in enumerate(progress.track(seeds, description="trainings")):
@@ -149,7 +155,7 @@ class _Measured:
         self._trainer, self._effort = trainer, effort
         self._seeds = range(effort.streams)
         self._left_out, self._folds, self._everyday = Collected(), Collected(), Collected()
-        self._gains: list[WeightedGain] = []
+        self._gains: list[Gain] = []
         self._speaker_gains: dict[str, list[float]] = defaultdict(list)
         self._temperatures: dict[str, list[float]] = defaultdict(list)
 
@@ -179,12 +185,13 @@ class _Measured:
                 mine = left_out.select(left_out.corpora == corpus)
                 self._folds.add(trained, mine, number, self._streams(trained.embed(mine)[0]))
             gains, speakers = measure(trained.model, *trained.embed(left_out), (ENROLLED,), self._effort.draws)
-            self._gains += weighted(gains, left_out)
+            self._gains += gains
             for speaker, gain in speakers.items():
                 self._speaker_gains[speaker].append(gain)
 
     def _streams(self, part: Part) -> dict[str, Sequence[Rows]]:
-        return {kind: draw_streams(part.labels, kind, self._seeds) for kind in KINDS}
+        drawn = {kind: draw_streams(part.labels, kind, self._seeds) for kind in KINDS}
+        return {kind: streams for kind, streams in drawn.items() if streams}
 
     def findings(self, corpora: CorpusTrainer) -> Findings:
         """Return the figures of all that was collected."""

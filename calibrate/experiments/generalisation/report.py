@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from calibrate.experiments.enrolment import Gain, Method
+from calibrate.experiments.enrolment import LEAST_CLIPS, Gain, Method
 from calibrate.experiments.enrolment_report import MUCH
 from calibrate.experiments.generalisation.figures import SURE, Estimate, Everyday, Row
 from calibrate.recipe import Recipe
@@ -83,7 +83,8 @@ def generalisation_report(recipe: Recipe, found: Findings, seeds: int, streams: 
     if found.everyday:
         blocks.append(_everyday_table(found.everyday))
     blocks += [_cold_table(found.cold_start), _cold_picture(found.cold_start)]
-    blocks += [_enrolment_table(found.enrolment), Note(_losers(found.speaker_gains))]
+    blocks += [_enrolment_table(found.enrolment)] if found.enrolment else []
+    blocks.append(Note(_losers(found.speaker_gains)))
     files = ("generalisation.md", "generalisation.json")
     return Report(files, title, protocol, rounded(_content(found)), blocks)
 
@@ -196,14 +197,19 @@ def _enrolment_table(gains: Sequence[Gain]) -> Table:
     corpora = list(dict.fromkeys(gain.corpus for gain in gains))
     shown: tuple[Method, ...] = ("none", "room", "profile")
     values = [
-        [by[corpus, condition][method] for condition in ("unlabelled", "one-sided") for method in shown]
+        [by.get((corpus, condition), {}).get(method) for condition in ("unlabelled", "one-sided") for method in shown]
         for corpus in corpora
     ]
-    lines = zip([*corpora, "mean"], [*values, np.mean(values, axis=0).tolist()], strict=True)
+    columns = [[value for value in column if value is not None] for column in zip(*values, strict=True)]
+    means = [float(np.mean(column)) if column else None for column in columns]
+    lines = zip([*corpora, "mean"], [*values, means], strict=True)
     rows: list[Sequence[Cell]] = [(name, *line) for name, line in lines]
-    caption = "folds; without anything, in a known room, and with the profile in it; any label may be answered"
-    columns = ("corpus", "none", "room", f"{ENROLLED} mixed", "none", "room", f"{ENROLLED} of one emotion")
-    return Table(columns, rows, f"Enrolment by {ENROLLED} unlabelled clips of the person", caption)
+    caption = (
+        "folds; without anything, in a known room, and with the profile in it; any label may be answered; of speakers "
+        f"who have {LEAST_CLIPS} such clips"
+    )
+    headings = ("corpus", "none", "room", f"{ENROLLED} mixed", "none", "room", f"{ENROLLED} of one emotion")
+    return Table(headings, rows, f"Enrolment by {ENROLLED} unlabelled clips of the person", caption)
 
 
 def _losers(speakers: Mapping[str, float]) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from calibrate.dataset import read_parts
+from calibrate.experiments.clip_counts import speakers_with_clips
+from calibrate.experiments.enrolment import LEAST_CLIPS, PURPOSE
 from calibrate.experiments.household_setup import HOUSEHOLD, HOUSEHOLD_CLIPS, TURNS
 from calibrate.experiments.verification.figures import (
     Figure,
@@ -82,13 +84,17 @@ def measure_verification(
     cohort = read_cohort(source, cohort_folder, recipe.seed) if cohort_folder else None
     utterances = [utterance for split in SPLITS for utterance in parts[split].utterances]
     voices = cached_voices(source, utterances, workspace.cache, recipe.seed)
+    clips = voices.target_s == 0
+    enough, left_out = speakers_with_clips(voices.corpus[clips], voices.speaker[clips], LEAST_CLIPS, PURPOSE)
+    voices = voices.select(np.isin(voices.speaker, enough))
     if len(np.unique(voices.corpus)) == 1:
         leave_out = "speakers"
     with progress_bar() as progress:
         task = progress.add_task("draws", total=draws * len(np.unique(voices.corpus)))
         figures = evaluate_voices(voices, draws, leave_out, lambda: progress.advance(task), cohort)
     model = fit_model(voices, set(parts["test"].speakers.tolist()), encoder, cohort)
-    return verification_report(figures, describe(voices, draws, model, leave_out), model.save)
+    protocol = "; ".join([describe(voices, draws, model, leave_out), *left_out])
+    return verification_report(figures, protocol, model.save)
 
 
 def fit_model(voices: Voices, test: set[str], encoder: Path, cohort: Matrix | None = None) -> SpeakerModel:

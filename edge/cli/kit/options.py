@@ -30,7 +30,7 @@ Source = Annotated[
     str | None,
     SourceOption(
         help="mic, an audio file, - for standard input (raw 16-bit mono PCM, or WAV, FLAC, MP3, Ogg …), or an address "
-        "to wait at: tcp://…, unix:…, ws://….",
+        "to wait at: tcp://…, unix:…, ws://…, wyoming://….",
         metavar="mic|PATH|-|ADDRESS",
         show_default="mic",
     ),
