@@ -14,21 +14,21 @@ SPEECH ?= $(DATA)/../more/librispeech
 VERSION ?= 6
 CALIBRATE := .venv-dev/bin/affectd-calibrate
 EXPORT := .venv-dev/bin/affectd-export
-SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 portaudio19-dev pulseaudio pulseaudio-utils \
-	python3-dev python3-venv chromium
+SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 mosquitto mosquitto-clients portaudio19-dev pulseaudio \
+	pulseaudio-utils python3-dev python3-venv chromium
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help system run test quick check docs soak fuzz screenshots bench default nano clean microphone
+.PHONY: help system run test quick check docs soak fuzz screenshots fleet bench default nano clean microphone
 
 help: ## List these targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-system: ## Install the Debian packages that the microphone, its tests and the dashboard's need (asks sudo for root).
+system: ## Install the Debian packages that the microphone and the tests need (asks sudo for root).
 	@if ! command -v apt-get >/dev/null; then \
 		echo "This is not a Debian system. Please install with its own tools: Python 3.10 or newer with venv and C" \
-			"headers, a C compiler, PortAudio with headers, and for the microphone tests PulseAudio (pulseaudio," \
-			"pactl, paplay) with its ALSA plugin, and for those of the dashboard Chromium." >&2; exit 1; \
+			"headers, a C compiler, PortAudio with headers, and for the tests Chromium, mosquitto and PulseAudio (pulseaudio," \
+			"pactl, paplay) with its ALSA plugin." >&2; exit 1; \
 	elif [ "$$(dpkg-query -W -f '$${db:Status-Status}\n' $(SYSTEM_PACKAGES) 2>/dev/null | grep -cx installed)" \
 			-eq $(words $(SYSTEM_PACKAGES)) ]; then \
 		echo "All system packages are installed."; \
@@ -67,11 +67,14 @@ docs: .venv-dev/installed ## Write docs/api.md, docs/recipe.md and docs/events.s
 soak: .venv-dev/installed ## Run a daemon under faults on a fast clock for ten minutes; ARGS="--hours 12".
 	@PYTHONPATH=tests .venv-dev/bin/python -m soak $(ARGS)
 
-fuzz: .venv-dev/installed ## Feed 10,000 malformed inputs each to settings, bundles, sockets, sources and servers; ARGS="--count 100".
+fuzz: .venv-dev/installed ## Feed 10,000 malformed inputs each to settings, bundles, sources, servers, topics; ARGS="--count 100".
 	@PYTHONPATH=tests .venv-dev/bin/python -m fuzz $(ARGS)
 
 screenshots: .venv-dev/installed ## Take the pictures of the dashboard in docs/dashboard; needs Chromium.
 	@PYTHONPATH=tests .venv-dev/bin/python -m dashboard $(ARGS)
+
+fleet: .venv-dev/installed ## Measure a hundred devices at one MQTT broker, which is restarted and killed; ARGS="--devices 20".
+	@PYTHONPATH=tests .venv-dev/bin/python -m fleet $(ARGS)
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.measure $(ARGS)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
+from edge.errors import UsageError
+
 NAME = "affectd"
 NO_HOME = Path("/nonexistent")
 """The home of users without one, as Debian has it: nothing is there, and nothing can be written."""
@@ -43,18 +45,29 @@ def runtime_folders() -> list[Path]:
     return [Path(runtime, NAME), temporary] if os.path.isabs(runtime) and os.path.isdir(runtime) else [temporary]
 
 
-def credential(name: str) -> str:
-    """Return a secret that systemd hands to the service, ``$CREDENTIALS_DIRECTORY/name``; empty without one."""
-    try:
-        path = Path(os.environ.get("CREDENTIALS_DIRECTORY") or NO_HOME, name)
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
 def expanded(path: str | os.PathLike[str]) -> Path:
     """Return a path whose ``~`` is the user's home; as it is when there is no such user, for a file may be named so."""
     return Path(os.path.expanduser(path))
+
+
+def credential(name: str) -> str:
+    """Return a secret that systemd hands to a service: ``$CREDENTIALS_DIRECTORY/NAME``; empty where there is none.
+
+    Raises:
+        UsageError: there is one that cannot be read.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return ""
+    path = Path(folder, name)
+    try:
+        return path.read_text(encoding="utf-8").strip("\r\n")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise UsageError(f"{path}: this credential cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{path}: this credential is no UTF-8") from None
 
 
 def _of_the_user(find: Callable[[str], Path], default: str) -> Path:

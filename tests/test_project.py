@@ -62,7 +62,7 @@ def test_a_device_installs_nothing_of_the_training_side(project: dict[str, Any])
     assert names(extras["train"]) >= TRAINING_ONLY
 
 
-PROVIDES = {"sklearn": "scikit-learn", "webrtcvad": "webrtcvad-wheels"}
+PROVIDES = {"paho": "paho-mqtt", "sklearn": "scikit-learn", "webrtcvad": "webrtcvad-wheels"}
 """Module to distribution, where they are called differently."""
 
 
@@ -87,7 +87,7 @@ def imported(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("edge", ("cpu", "mic", "web")),
+        ("edge", ("cpu", "mic", "mqtt", "web")),
         ("calibrate", ("train", "cpu")),
         ("export/cli", ("train", "cpu")),
         ("export/bundle", ("train", "cpu")),
@@ -196,6 +196,7 @@ def test_make_lists_its_verbs() -> None:
         "soak",
         "fuzz",
         "screenshots",
+        "fleet",
         "bench",
         "default",
         "nano",

@@ -179,9 +179,10 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """Return what it does now, for people and programs; from any thread."""
         engine = self._engine
-        overload = engine.workload.overload
+        overload, there = engine.workload.overload, list(engine.streams)
         return {
             **self._facts(),
+            "labels": list(engine.workload.model.recognizer.bundle.manifest.labels),
             "pid": os.getpid(),
             "started_at": self._started_at,
             "heartbeat_age_s": round(time.monotonic() - self._beat_at_s, 3),
@@ -194,7 +195,7 @@ class Daemon:
             "sources": [
                 {
                     "name": stream.name,
-                    "state": stream.state,
+                    "state": stream.state if stream in there else "ended",
                     "audio_s": round(stream.audio_s, 1),
                     "lost_s": round(stream.lost_s, 1),
                     "paused_s": round(stream.paused_s, 1),
@@ -202,7 +203,7 @@ class Daemon:
                     "hears_voice": stream.meter.hears_voice,
                     "room": engine.workload.model.room_facts(stream),
                 }
-                for stream in engine.streams
+                for _, stream in self._running.streams
             ],
         }
 

@@ -87,6 +87,7 @@ def check_for_service(settings: Settings) -> None:
         _check_absolute("output", output.path)
     _check_absolute("speakers.store", settings.speakers.store)
     _check_absolute("encoder.engines", settings.encoder.engines)
+    _check_absolute("mqtt.ca", settings.mqtt.ca)
     if settings.encoder.bundle not in shipped_bundles():
         _check_absolute("encoder.bundle", settings.encoder.bundle)
 

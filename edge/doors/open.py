@@ -34,6 +34,6 @@ def open_door(settings: DoorSettings, inside: Inside) -> Door:
         except ModuleNotFoundError as error:
             raise UsageError(f"web.address needs the package {error.name}: pip install 'affectd[web]'") from None
         return web_door(settings, inside)
-    from edge.doors.mqtt import MqttDoor  # noqa: PLC0415  (an optional extra)
+    from edge.doors.mqtt import open_mqtt  # noqa: PLC0415  (an optional extra)
 
-    return MqttDoor(settings, inside)
+    return open_mqtt(settings, inside)

@@ -48,3 +48,11 @@ class Display(Output, Protocol):
 
     def refresh(self, meters: Sequence[Meter]) -> None:
         """Show what the sources hear now; called on the same thread as ``write``, while no event comes."""
+
+
+@runtime_checkable
+class Lossy(Output, Protocol):
+    """An output that loses events by itself, such as one whose reader may be away for long."""
+
+    lost: int
+    """How many so far; read by any thread."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from edge.errors import AffectdError, OutputError
 from edge.event import Event
 from edge.meter import Meter
-from edge.outputs.base import Output
+from edge.outputs.base import Lossy, Output
 from edge.outputs.output_queue import OutputQueue, reason_of
 
 MAX_EVENTS = 1_000
@@ -113,7 +113,7 @@ class Outputs:
         """Name of each output that has lost events to their number."""
         lost = Counter[str]()
         for queue in self._queues:
-            lost[queue.name] += queue.lost
+            lost[queue.name] += queue.lost + (queue.output.lost if isinstance(queue.output, Lossy) else 0)
         return dict(+lost)
 
     def __enter__(self) -> Outputs:

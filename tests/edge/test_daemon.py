@@ -12,18 +12,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.audio import Waveform
 from edge.daemon.pauses import Pauses
 from helpers.conversation import Conversation
+from helpers.pipes import feed
 from helpers.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -76,22 +74,6 @@ def reason(wanted: str, source: str | None = None) -> Callable[[dict[str, Any]],
 
 def is_utterance(event: dict[str, Any]) -> bool:
     return event["type"] == "utterance"
-
-
-def feed(pipe: Path, samples: Waveform, stop: threading.Event | None = None) -> threading.Thread:
-    """Write audio into a named pipe, which its reader takes in real time, and then hold it open until ``stop``."""
-    pcm = (np.clip(samples / 4, -1, 1) * 32_767).astype("<i2").tobytes()
-
-    def write() -> None:
-        with suppress(BrokenPipeError), pipe.open("wb", buffering=0) as stream:
-            for start in range(0, len(pcm), 960):
-                stream.write(pcm[start : start + 960])
-            if stop:
-                stop.wait(PATIENCE_S)
-
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
-    return thread
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.folders import cache_folder, config_folder, data_folder, runtime_folders
+from edge.errors import UsageError
+from edge.folders import cache_folder, config_folder, credential, data_folder, runtime_folders
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,18 @@ def test_the_home_of_somebody_else_counts_as_none(
     monkeypatch.setattr(Path, "stat", refused)
     assert [config_folder(), config_folder()] == [Path("/nonexistent/.config/affectd")] * 2
     assert [f"{tmp_path}/affectd" in message for message in caplog.messages] == [True]
+
+
+def test_a_credential_is_what_systemd_hands_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert credential("web-token") == ""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert credential("web-token") == ""
+    (tmp_path / "web-token").write_text(" sécret \n", encoding="utf-8")
+    assert credential("web-token") == " sécret "
+    (tmp_path / "web-token").write_bytes(b"\xff\n")
+    with pytest.raises(UsageError, match="web-token: this credential is no UTF-8"):
+        credential("web-token")
+    (tmp_path / "mqtt-password").mkdir()
+    with pytest.raises(UsageError, match="mqtt-password: this credential cannot be read: Is a directory"):
+        credential("mqtt-password")

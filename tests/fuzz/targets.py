@@ -15,6 +15,7 @@ from edge.daemon.control import ControlServer
 from edge.errors import ModelError, UsageError
 from edge.settings import load_settings
 from fuzz import inputs
+from fuzz.mqtt import fuzz_mqtt
 from fuzz.sources import HANGS_S, Counts, fuzz_source
 from fuzz.web import fuzz_web, fuzz_web_socket
 
@@ -93,6 +94,7 @@ TARGETS = {
     "settings file": fuzz_config,
     "bundle": fuzz_bundle,
     "control socket": fuzz_control,
+    "MQTT commands": fuzz_mqtt,
     "Unix socket source": lambda count, folder: fuzz_source("unix", count, folder),
     "TCP source": lambda count, folder: fuzz_source("tcp", count, folder),
     "WebSocket source": lambda count, folder: fuzz_source("ws", count, folder),
