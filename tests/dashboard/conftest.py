@@ -36,7 +36,7 @@ source = "tcp://127.0.0.1:{HALL_PORT}"
 name = '{HOSTILE}'
 source = "tcp://127.0.0.1:{free_port()}"
 """
-WAIT_MS = 15_000
+WAIT_MS = 30_000
 
 
 @pytest.fixture(scope="package")
