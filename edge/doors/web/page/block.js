@@ -27,16 +27,17 @@ export class Block {
     const { state, answer } = utterance;
     const doubt = utterance.isNoSpeech ? " not-speech" : answer?.needs_review ? " in-doubt" : "";
     if (answer) this.isOdd ??= this.lane.worded++ % 2 === 1;
-    this.element.className = `block ${this.isOdd ? "odd " : ""}${state}${doubt} ${answer ? colour(answer.emotion) : ""}`;
+    const row = this.isOdd ? "odd " : "";
+    this.element.className = `block ${row}${state}${doubt} ${answer ? colour(answer.emotion) : ""}`;
     this.element.style.setProperty("--confidence", answer?.confidence ?? 0);
     const than = thanUsual(answer?.relative);
     this.said = {
       word: answer?.emotion ?? "",
       mark: answer?.needs_review ? "?" : "",
-      name: utterance.isNoSpeech ? "not speech?" : answer?.speaker?.name ?? "",
+      name: utterance.isNoSpeech ? "not speech?" : (answer?.speaker?.name ?? ""),
       than: than === "as usual" ? "" : than,
     };
-    this.element.title = answer ? `${sentence(utterance)}, ${percent(answer.confidence)}` : utterance.message ?? "";
+    this.element.title = answer ? `${sentence(utterance)}, ${percent(answer.confidence)}` : (utterance.message ?? "");
     for (; this.ghosts < utterance.withdrawn.length; this.ghosts++) this.#ghost(utterance.withdrawn[this.ghosts]);
     if (!answer) for (const text of [this.word, this.who]) setText(text, "");
     this.place();

@@ -6,7 +6,8 @@ import { el } from "./dom.js";
  * Show a dialog; resolve when it is closed, to what `value` returns where it was agreed to, and else to null.
  * @param {string} title
  * @param {Node[]} content
- * @param {{yes?: string, no?: string, isGrave?: boolean, value?: () => any}} options no `yes`: there is nothing to agree to
+ * @param {{yes?: string, no?: string, isGrave?: boolean, value?: () => any}} options without `yes` there is nothing to
+ *   agree to
  */
 export function dialog(title, content, { yes, no = "Cancel", isGrave = false, value = () => true } = {}) {
   return new Promise((resolve) => {

@@ -53,7 +53,12 @@ export class Enrolment {
     const trouble = whyNoMicrophone();
     if (trouble) return this.#end("Enrolment needs a microphone", [el("p", { class: "trouble" }, trouble)]);
     const input = el("input", {
-      type: "text", value: this.name, required: true, maxlength: 64, autocomplete: "off", readonly: this.name !== "",
+      type: "text",
+      value: this.name,
+      required: true,
+      maxlength: 64,
+      autocomplete: "off",
+      readonly: this.name !== "",
     });
     const field = el("label", { class: "field" }, "Name", input);
     const text = "affectd gets to know how somebody usually sounds: eight sentences in different moods, half a minute.";
@@ -77,7 +82,16 @@ export class Enrolment {
     const content = [
       el("div", { class: "consent", tabindex: "0", role: "region", "aria-label": "What is agreed to" }, ...paragraphs),
       el("label", { class: "check" }, agrees, el("span", {}, `${name} has read this, and agrees.`)),
-      el("label", { class: "check" }, refine, el("span", {}, `${name} also agrees that the profile follows how they speak, slowly, while affectd runs (not needed).`)),
+      el(
+        "label",
+        { class: "check" },
+        refine,
+        el(
+          "span",
+          {},
+          `${name} also agrees that the profile follows how they speak, slowly, while affectd runs (not needed).`,
+        ),
+      ),
     ];
     this.#show(`Does ${name} agree?`, content, () => this.#listen(refine.checked), "Agree and start");
   }
@@ -87,12 +101,33 @@ export class Enrolment {
     this.mood = el("span", { class: "mood" });
     this.prompt = el("p", { class: "prompt" });
     this.fill = el("span", { class: "fill" });
-    this.bar = el("div", { class: "meter", role: "meter", "aria-label": "Level of the microphone", "aria-valuemin": SILENT_DBFS, "aria-valuemax": 0, "aria-valuenow": SILENT_DBFS }, this.fill);
+    this.bar = el(
+      "div",
+      {
+        class: "meter",
+        role: "meter",
+        "aria-label": "Level of the microphone",
+        "aria-valuemin": SILENT_DBFS,
+        "aria-valuemax": 0,
+        "aria-valuenow": SILENT_DBFS,
+      },
+      this.fill,
+    );
     this.heard = el("span", { class: "heard" }, "…");
     this.clips = progress("Utterances");
     this.speech = progress("Speech");
-    this.takes = el("ol", { class: "takes", reversed: true, "aria-live": "polite", "aria-label": "What was heard, the latest first" });
-    const reading = el("div", { class: "reading" }, el("p", {}, "Read this aloud, or say what you like, ", this.mood, ":"), this.prompt);
+    this.takes = el("ol", {
+      class: "takes",
+      reversed: true,
+      "aria-live": "polite",
+      "aria-label": "What was heard, the latest first",
+    });
+    const reading = el(
+      "div",
+      { class: "reading" },
+      el("p", {}, "Read this aloud, or say what you like, ", this.mood, ":"),
+      this.prompt,
+    );
     const kept = el("p", { class: "note" }, `What is heard is kept, as numbers: Forget removes all of it.`);
     const level = el("div", { class: "level" }, this.bar, this.heard);
     const content = [reading, level, this.clips.element, this.speech.element, this.takes, kept];
@@ -123,7 +158,9 @@ export class Enrolment {
         this.#level(message);
         break;
       case "take":
-        this.takes.prepend(el("li", { class: message.is_kept && !message.doubts.length ? "kept" : "doubted" }, message.outcome));
+        this.takes.prepend(
+          el("li", { class: message.is_kept && !message.doubts.length ? "kept" : "doubted" }, message.outcome),
+        );
         this.#count(message);
         break;
       case "result":
@@ -147,7 +184,11 @@ export class Enrolment {
     setText(this.mood, mood);
     setText(this.prompt, sentence);
     this.clips.show(clips, this.wanted.clips, `${clips} of ${this.wanted.clips}`);
-    this.speech.show(speech_s, this.wanted.speech_s, `${Math.round(speech_s)} of ${Math.round(this.wanted.speech_s)} s`);
+    this.speech.show(
+      speech_s,
+      this.wanted.speech_s,
+      `${Math.round(speech_s)} of ${Math.round(this.wanted.speech_s)} s`,
+    );
   }
 
   #finish() {
@@ -166,7 +207,8 @@ export class Enrolment {
     const known = result.recognisable
       ? "affectd recognises them from now on, and judges how they sound by how they usually do."
       : "This model cannot recognise voices: they are known only where a source is bound to them.";
-    const added = `${count(result.added, "utterance")} added; ${count(result.clips, "clip")}, ${Math.round(result.speech_s)} s in all.`;
+    const all = `${count(result.clips, "clip")}, ${Math.round(result.speech_s)} s in all`;
+    const added = `${count(result.added, "utterance")} added; ${all}.`;
     const trust = `The profile is trusted by ${percent(result.trust)}, and more with more clips.`;
     const content = [el("p", {}, `${added} ${known}`), el("p", { class: "faint" }, trust)];
     if (doubts.length) content.push(el("h3", {}, "What could be better"), ...list(doubts));
@@ -204,4 +246,5 @@ function progress(label) {
   };
 }
 
-const list = (lines) => (lines.length ? [el("ul", { class: "doubts" }, ...lines.map((line) => el("li", {}, line)))] : []);
+const list = (lines) =>
+  lines.length ? [el("ul", { class: "doubts" }, ...lines.map((line) => el("li", {}, line)))] : [];

@@ -42,8 +42,16 @@ export class People {
       {},
       el("span", { class: "name" }, name),
       el("span", { class: "known" }, `${count(clips, "clip")}${speech}; ${known}`),
-      el("button", { ...button(name, "add"), onclick: () => this.#enrol(name), "aria-label": `Add clips of ${name}` }, "Add clips"),
-      el("button", { ...button(name, "forget"), onclick: () => this.#forget(name), "aria-label": `Forget ${name}` }, "Forget"),
+      el(
+        "button",
+        { ...button(name, "add"), onclick: () => this.#enrol(name), "aria-label": `Add clips of ${name}` },
+        "Add clips",
+      ),
+      el(
+        "button",
+        { ...button(name, "forget"), onclick: () => this.#forget(name), "aria-label": `Forget ${name}` },
+        "Forget",
+      ),
     );
   }
 

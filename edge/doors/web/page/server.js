@@ -60,8 +60,7 @@ export class Server {
 
   start() {
     this.open("/events", { after: 0 }, (source) => {
-      source.onmessage = (message) =>
-        this.handlers.event(JSON.parse(message.data), runOf(message.lastEventId));
+      source.onmessage = (message) => this.handlers.event(JSON.parse(message.data), runOf(message.lastEventId));
       source.addEventListener("missed", (message) => this.handlers.missed(JSON.parse(message.data)));
     });
     document.addEventListener("visibilitychange", () => this.look_live());

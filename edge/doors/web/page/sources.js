@@ -56,7 +56,13 @@ class Head {
     this.fill = el("span", { class: "fill" });
     this.bar = el(
       "div",
-      { class: "meter", role: "meter", "aria-label": `Level of ${name}`, "aria-valuemin": SILENT_DBFS, "aria-valuemax": 0 },
+      {
+        class: "meter",
+        role: "meter",
+        "aria-label": `Level of ${name}`,
+        "aria-valuemin": SILENT_DBFS,
+        "aria-valuemax": 0,
+      },
       this.fill,
     );
     this.heard = el("span", { class: "heard" });

@@ -70,7 +70,6 @@ export class Timeline {
     this.epoch_ms = Math.floor(this.server.now_ms / 1000) * 1000;
     const width = this.lanes.values().next().value?.view.clientWidth || this.box.clientWidth;
     this.perMs = width / (this.shown_s * 1000);
-    this.width = width;
     for (const lane of this.lanes.values()) {
       lane.track.replaceChildren();
       lane.blocks.clear();
@@ -189,7 +188,9 @@ export class Timeline {
     worded.forEach((block, index) => block.fit(rooms[index][inTwoRows ? 1 : 0], rooms[index][0]));
     const answers = blocks.filter((block) => block.utterance.state === "final");
     const latest = answers.at(-1)?.utterance;
-    const said = answers.length ? `${answers.length} utterances shown; the latest: ${sentence(latest)}` : "nobody spoke";
+    const said = answers.length
+      ? `${answers.length} utterances shown; the latest: ${sentence(latest)}`
+      : "nobody spoke";
     setAttribute(lane.view, "aria-label", `${lane.name}: ${said}`);
   }
 }

@@ -19,7 +19,9 @@ function entry(reason, sources, troubles) {
   const [name, meaning] = REASONS[reason];
   const total = sources.reduce((sum, [, number]) => sum + number, 0);
   const isNow = [...troubles.values()].some((trouble) => trouble.reason === reason);
-  const where = sources.map(([source, number]) => (sources.length > 1 ? `${source} ${round(number)}` : source)).join(", ");
+  const where = sources
+    .map(([source, number]) => (sources.length > 1 ? `${source} ${round(number)}` : source))
+    .join(", ");
   return el(
     "li",
     { class: isNow ? "now" : "" },
@@ -39,7 +41,9 @@ export function showLatencies(state) {
       "tr",
       {},
       el("th", { scope: "row" }, text),
-      ...state.percentiles(name, WANTED).map((value) => el("td", { class: "number" }, value === undefined ? "—" : String(Math.round(value)))),
+      ...state
+        .percentiles(name, WANTED)
+        .map((value) => el("td", { class: "number" }, value === undefined ? "—" : String(Math.round(value)))),
     ),
   );
   byId("latencies").replaceChildren(...rows);

@@ -41,9 +41,18 @@ export class Utterances {
     return el(
       "tr",
       { role: "row", class: `${state}${utterance.isNoSpeech ? " not-speech" : ""}` },
-      el("th", { role: "rowheader", scope: "row" }, clock(start_ms), el("span", { class: "length" }, isOver ? `${length_s} s` : "…")),
+      el(
+        "th",
+        { role: "rowheader", scope: "row" },
+        clock(start_ms),
+        el("span", { class: "length" }, isOver ? `${length_s} s` : "…"),
+      ),
       el("td", { role: "cell" }, source),
-      el("td", { role: "cell" }, answer?.speaker ? answer.speaker.name : el("span", { class: "faint" }, state === "final" ? "stranger" : "")),
+      el(
+        "td",
+        { role: "cell" },
+        answer?.speaker ? answer.speaker.name : el("span", { class: "faint" }, state === "final" ? "stranger" : ""),
+      ),
       el("td", { role: "cell" }, ...this.#emotion(utterance).flatMap((part) => [part, " "])),
       el("td", { role: "cell" }, answer ? this.#confidence(answer) : ""),
       el("td", { role: "cell" }, thanUsual(answer?.relative)),
@@ -67,6 +76,12 @@ export class Utterances {
     const mark = el("span", { class: "limit" });
     mark.style.left = `${this.threshold * 100}%`;
     const review = answer.needs_review ? el("abbr", { class: "mark", title: "needs review" }, "?") : "";
-    return el("span", { class: "confidence" }, el("span", { class: "share", "aria-hidden": "true" }, fill, mark), percent(answer.confidence), review);
+    return el(
+      "span",
+      { class: "confidence" },
+      el("span", { class: "share", "aria-hidden": "true" }, fill, mark),
+      percent(answer.confidence),
+      review,
+    );
   }
 }

@@ -29,7 +29,12 @@ export const percent = (share) => `${Math.round(share * 100)} %`;
 
 /** Return a wall-clock time in milliseconds as hours, minutes and seconds. */
 export function clock(time_ms) {
-  return new Date(time_ms).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  return new Date(time_ms).toLocaleTimeString(undefined, {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hour12: false,
+  });
 }
 
 export function milliseconds(value) {
@@ -50,7 +55,7 @@ export function listed(names, most = 4) {
 export function thanUsual(relative) {
   if (!relative) return "";
   const [label, change] = Object.entries(relative).reduce((most, each) => (each[1] > most[1] ? each : most));
-  return change < UNUSUAL ? "as usual" : MORE[label] ?? `more ${label}`;
+  return change < UNUSUAL ? "as usual" : (MORE[label] ?? `more ${label}`);
 }
 
 /** Return a final utterance in a sentence. */
