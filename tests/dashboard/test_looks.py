@@ -105,6 +105,7 @@ def test_it_says_so_when_affectd_ends_and_goes_on_when_it_is_back(
         page, trouble = opened(browser, f"{running.address}/?token=a+long+secret")
         page.wait_for_selector("#connection[data-is=connected]")
         assert page.url == f"{running.address}/"
+        assert f"the dashboard will be at {running.address}" in (tmp_path / "log").read_text()
         first = page.evaluate("performance.getEntriesByType('resource').filter(e => e.name.includes('/page/')).length")
         assert first > 10
         assert trouble == []
@@ -120,7 +121,7 @@ def test_it_says_so_when_affectd_ends_and_goes_on_when_it_is_back(
         dialog = stranger.get_by_role("dialog", name="This dashboard needs its token")
         dialog.get_by_label("Token").fill("another one")
         dialog.get_by_role("button", name="Go on").click()
-        dialog.get_by_label("Token").wait_for()
+        dialog.get_by_text("That was not it.").wait_for()
         assert stranger.locator(".lane").count() == 0
         dialog.get_by_label("Token").fill("a long secret")
         dialog.get_by_role("button", name="Go on").click()

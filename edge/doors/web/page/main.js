@@ -19,7 +19,8 @@ const sources = new Sources(state, () => server.look());
 const timeline = new Timeline(state, server, (name) => sources.headOf(name));
 const utterances = new Utterances(state);
 const people = new People();
-let isAsking = false;
+let isAsking = false; // for the token
+let hasTried = false;
 let isStale = true;
 
 function event(event, run) {
@@ -65,7 +66,10 @@ function status(facts) {
   utterances.threshold = review_threshold;
   sources.status(facts.sources);
   for (const source of facts.sources) {
-    if (source.lost_s > 0) state.note("lost", source.name, source.lost_s);
+    if (source.lost_s > (state.counts.get("lost")?.get(source.name) ?? 0)) {
+      state.note("lost", source.name, source.lost_s);
+      isStale = true;
+    }
   }
   const names = facts.sources.filter((source) => source.state === "listening").map(({ name }) => name);
   const heard = names.length ? `listening to ${listed(names)}` : "hears nobody";
@@ -82,12 +86,12 @@ async function connection(is, why) {
   sources.away();
   if (why !== "token" || isAsking) return;
   isAsking = true;
-  const token = await askedForToken("It is in the settings of affectd, as web.token.");
-  if (token) {
-    useToken(token);
-    await server.look();
-  }
-  isAsking = token === null; // who does not know it is not asked again
+  const token = await askedForToken(hasTried ? "That was not it." : "It is in the settings of affectd, as web.token.");
+  if (token === null) return; // who does not know it is not asked again
+  useToken(token);
+  isAsking = false;
+  hasTried = true;
+  await server.look();
 }
 
 function say(text, is) {
