@@ -67,7 +67,7 @@ docs: .venv-dev/installed ## Write docs/api.md, docs/recipe.md and docs/events.s
 soak: .venv-dev/installed ## Run a daemon under faults on a fast clock for ten minutes; ARGS="--hours 12".
 	@PYTHONPATH=tests .venv-dev/bin/python -m soak $(ARGS)
 
-fuzz: .venv-dev/installed ## Feed 10,000 malformed inputs each to settings, bundles, sources, servers, topics; ARGS="--count 100".
+fuzz: .venv-dev/installed ## Feed 10,000 malformed inputs each to settings, bundles, sockets, topics, sources and servers; ARGS="--count 100".
 	@PYTHONPATH=tests .venv-dev/bin/python -m fuzz $(ARGS)
 
 screenshots: .venv-dev/installed ## Take the pictures of the dashboard in docs/dashboard; needs Chromium.

@@ -35,6 +35,8 @@ MOST_HEADER_BYTES = 8_190
 """Of the first line, and of each header."""
 BUFFER_BYTES = 1 << 18
 """That the kernel holds for a client."""
+SETTLE_S = 0.01
+"""A connection that was accepted just before the end is sent away in this time."""
 DRAIN_S, CANCEL_S = 0.5, 0.1
 """At the end: for clients to get the last events, and for requests that are being answered."""
 
@@ -92,6 +94,7 @@ class WebServer:
             max_field_size=MOST_HEADER_BYTES,
         )
         self._server: asyncio.Server | None = None
+        self._is_closing = False
 
     async def open(self) -> None:
         """Listen.
@@ -123,11 +126,16 @@ class WebServer:
 
     async def close(self) -> None:
         """Listen no more, let those who follow have the last events, and end all connections soon."""
+        self._is_closing = True
         if self._server:
+            # A server that is closed while it accepts would leave that connection open: first it accepts no more.
+            for listener in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listener)
+            await asyncio.sleep(SETTLE_S)
             self._server.close()
         await asyncio.gather(self._followers.end(DRAIN_S), self._lookers.end(DRAIN_S))
-        connections = self._runner.server.connections if self._runner.server else []
-        transports = [connection.transport for connection in connections]
+        server = self._runner.server
+        transports = [connection.transport for connection in server.connections] if server else []
         await self._runner.cleanup()
         for transport in transports:
             if transport:
@@ -143,5 +151,6 @@ class WebServer:
         return {"events": len(self._followers), "live": len(self._lookers)}
 
     def _connection(self) -> asyncio.Protocol:
-        assert self._runner.server
-        return _Refusal() if len(self._runner.server.connections) >= MOST_CONNECTIONS else self._runner.server()
+        server = self._runner.server
+        assert server
+        return _Refusal() if self._is_closing or len(server.connections) >= MOST_CONNECTIONS else server()
