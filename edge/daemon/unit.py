@@ -40,7 +40,7 @@ NotifyAccess=main
 ExecStart={command}
 {key}# Also after a crash, but not when every source has ended or somebody stopped it.
 Restart=on-failure
-RestartSec=500ms
+RestartSec=200ms
 # Settings that are not valid stay so until somebody edits them.
 RestartPreventExitStatus=2
 # Killed and started again when the thread that recognises has been stuck for so long.

@@ -33,7 +33,7 @@ RUNNING = {
     "NotifyAccess": "main",
     "Restart": "on-failure",
     "RestartPreventExitStatus": "2",
-    "RestartSec": "500ms",
+    "RestartSec": "200ms",
     "TimeoutStartSec": "10min",
     "TimeoutStopSec": "20",
     "Type": "notify",
