@@ -15,11 +15,11 @@ VERSION ?= 6
 CALIBRATE := .venv-dev/bin/affectd-calibrate
 EXPORT := .venv-dev/bin/affectd-export
 SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 mosquitto mosquitto-clients portaudio19-dev pulseaudio \
-	pulseaudio-utils python3-dev python3-venv
+	pulseaudio-utils python3-dev python3-venv chromium
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help system run test quick check docs soak fuzz fleet bench default nano clean microphone
+.PHONY: help system run test quick check docs soak fuzz screenshots fleet bench default nano clean microphone
 
 help: ## List these targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -27,7 +27,7 @@ help: ## List these targets.
 system: ## Install the Debian packages that the microphone and the tests need (asks sudo for root).
 	@if ! command -v apt-get >/dev/null; then \
 		echo "This is not a Debian system. Please install with its own tools: Python 3.10 or newer with venv and C" \
-			"headers, a C compiler, PortAudio with headers, and for the tests mosquitto and PulseAudio (pulseaudio," \
+			"headers, a C compiler, PortAudio with headers, and for the tests Chromium, mosquitto and PulseAudio (pulseaudio," \
 			"pactl, paplay) with its ALSA plugin." >&2; exit 1; \
 	elif [ "$$(dpkg-query -W -f '$${db:Status-Status}\n' $(SYSTEM_PACKAGES) 2>/dev/null | grep -cx installed)" \
 			-eq $(words $(SYSTEM_PACKAGES)) ]; then \
@@ -69,6 +69,9 @@ soak: .venv-dev/installed ## Run a daemon under faults on a fast clock for ten m
 
 fuzz: .venv-dev/installed ## Feed 10,000 malformed inputs each to settings, bundles, sockets, topics, sources and servers; ARGS="--count 100".
 	@PYTHONPATH=tests .venv-dev/bin/python -m fuzz $(ARGS)
+
+screenshots: .venv-dev/installed ## Take the pictures of the dashboard in docs/dashboard; needs Chromium.
+	@PYTHONPATH=tests .venv-dev/bin/python -m dashboard $(ARGS)
 
 fleet: .venv-dev/installed ## Measure a hundred devices at one MQTT broker, which is restarted and killed; ARGS="--devices 20".
 	@PYTHONPATH=tests .venv-dev/bin/python -m fleet $(ARGS)

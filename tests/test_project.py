@@ -195,6 +195,7 @@ def test_make_lists_its_verbs() -> None:
         "docs",
         "soak",
         "fuzz",
+        "screenshots",
         "fleet",
         "bench",
         "default",

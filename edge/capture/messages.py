@@ -33,6 +33,28 @@ def check_query(query: Mapping[str, str]) -> None:
         raise UsageError("Opus says itself what it is: codec=opus stands alone")
 
 
+class MessageStream:
+    """Messages as a stream of bytes."""
+
+    def __init__(self, receive: Callable[[], bytes | None], convert: Converter) -> None:
+        """Prepare; ``receive`` waits for a message, and returns None at the end."""
+        self._receive, self._convert = receive, convert
+        self._data = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Wait for some bytes and return them; none at the end."""
+        while not self._data:
+            message = self._receive()
+            if message is None:
+                return b""
+            self._data = self._convert(message)
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+    def close(self) -> None:
+        """Leave the connection to its client, who knows the reason."""
+
+
 def converter(query: Mapping[str, str]) -> Converter:
     """Return what converts the messages of a connection, in order; the query is one that was checked."""
     if query.get("codec") == "opus":

@@ -10,13 +10,13 @@ import hmac
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from edge.capture.address import Address
 from edge.capture.clients import ClientSource
-from edge.capture.messages import OPUS_HZ, Converter, check_query, converter
+from edge.capture.messages import OPUS_HZ, MessageStream, check_query, converter
 from edge.capture.web_server import WebServer
 from edge.decoding import AudioReader, open_stream, raw_stream
 from edge.errors import AudioDeviceError, AudioFileError, UsageError
@@ -53,7 +53,7 @@ class WebSocketClient:
 
     def open(self, name: str, rate_hz: int) -> AudioReader:
         """Begin to decode what comes."""
-        messages = _Messages(self.receive, converter(self._query))
+        messages = MessageStream(self.receive, converter(self._query))
         if self._query.get("codec") == "opus":
             return raw_stream(messages, name, OPUS_HZ)
         rate_hz = int(self._query.get("rate", rate_hz))
@@ -118,27 +118,6 @@ class WebSocketClient:
     def _tell(self, event: asyncio.Event) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(event.set)
-
-
-class _Messages:
-    """Messages as a stream of bytes."""
-
-    def __init__(self, receive: Callable[[], bytes | None], convert: Converter) -> None:
-        self._receive, self._convert = receive, convert
-        self._data = b""
-
-    def read(self, size: int, /) -> bytes:
-        """Wait for some bytes and return them; none at the end."""
-        while not self._data:
-            message = self._receive()
-            if message is None:
-                return b""
-            self._data = self._convert(message)
-        data, self._data = self._data[:size], self._data[size:]
-        return data
-
-    def close(self) -> None:
-        """Leave the connection to its client, who knows the reason."""
 
 
 class WebSocketSource(ClientSource):

@@ -12,6 +12,7 @@ from edge.capture import FileSource, Source, is_recording, open_source
 from edge.cli.guide import Guide, Log
 from edge.cli.kit.display import progress_bar
 from edge.errors import AudioFileError
+from edge.guided_enrolment import Enough, listen_guided
 from edge.hearing import SoundMeter, Window, why_unheard
 from edge.people.enrolment import Enrolment, Omission
 from edge.recognizer import Recognizer
@@ -72,29 +73,21 @@ def room_of(source: Source | None, bundle: Bundle, settings: Settings) -> Room |
     return RoomStore(settings).load(source.name, bundle, settings.room)
 
 
-def listen_guided(
+def listen(
     enrolment: Enrolment,
     recognizer: Recognizer,
     settings: Settings,
     label: str | None,
-    clips: int,
-    seconds: float,
+    enough: Enough,
     stop: Stop,
 ) -> None:
-    """Enrol from the settings' source until there are so many clips and seconds, and show what to say."""
+    """Enrol from the settings' source until there is enough, and show what to say."""
     stop.source = source = open_source(settings.capture)
     console = Console(stderr=True)
-    view = Guide(console, enrolment, clips, seconds, label is not None) if console.is_terminal else Log()
+    view = Guide(console, enrolment, enough, label is not None) if console.is_terminal else Log()
     try:
         with view:
-            for block, segments in segmented(source.blocks(), new_segmenter(recognizer, settings)):
-                view.follow_level(block.samples)
-                enrolment.remarks += [f"{source.name}: {note.message}" for note in block.notes]
-                for segment in segments:
-                    view.show(enrolment.take(segment, source.name, label))
-                if len(enrolment.added) >= clips and enrolment.speech_s >= seconds:
-                    return
-    except AudioFileError as error:
-        enrolment.left_out.append(Omission(source.name, str(error).removeprefix(f"{source.name}: ")))
+            segmenter = new_segmenter(recognizer, settings)
+            listen_guided(enrolment, source, segmenter, enough, view, label)
     finally:
         source.close()

@@ -70,7 +70,8 @@ def enroll(
     utterances in different moods are a good start.
     """
     from edge.bundle import Bundle
-    from edge.cli.enrol_audio import Stop, listen_guided, read_files, room_of
+    from edge.cli.enrol_audio import Stop, listen, read_files, room_of
+    from edge.guided_enrolment import Enough
     from edge.people.enrolment import Enrolment
     from edge.people.store import SpeakerStore
     from edge.people.store.person import clean_name
@@ -100,7 +101,8 @@ def enroll(
             if files:
                 read_files(enrolment, recognizer, settings, files, label_of, stop)
             else:
-                listen_guided(enrolment, recognizer, settings, NEUTRAL if neutral else None, clips, seconds, stop)
+                enough = Enough(clips, seconds)
+                listen(enrolment, recognizer, settings, NEUTRAL if neutral else None, enough, stop)
         enrolled = enrolment.finish(room_of(stop.source, bundle, settings))
     _report(enrolled, bundle, json)
     raise typer.Exit(0 if enrolled.added or enrolled.repeated or enrolled.revision else 1)

@@ -12,7 +12,7 @@ import typer
 from edge.cli.kit.display import confirmed, print_json, say
 from edge.cli.kit.entry import examples
 from edge.cli.kit.options import Debug, Json, Yes, with_settings
-from edge.errors import OutputError, StoreError, UsageError
+from edge.errors import StoreError, UsageError
 from edge.files import write_file
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def forget(name: Name, *, yes: Yes = False, loaded: LoadedSettings, json: Json =
     journals are that of the settings and that beside the store. Needs neither the model nor the key, and a running
     affectd follows. Exports, other outputs and backups are yours to delete.
     """
-    from edge.room_store import RoomStore
+    from edge import forgetting
 
     with open_store(loaded) as store:
         person = store.person(name)
@@ -59,15 +59,8 @@ def forget(name: Name, *, yes: Yes = False, loaded: LoadedSettings, json: Json =
             if not confirmed(f"Forget {person.name}? It cannot be undone."):
                 say(f"{person.name} is still known")
                 raise typer.Exit(1)
-        try:
-            store.forget(person.name)
-        finally:
-            rooms = RoomStore(loaded.settings).clear()
-            rows = _forget_in_journals(person, loaded)
-    text = f"{person.name} is forgotten"
-    text += f", and so {'is 1 utterance' if rows == 1 else f'are {rows} utterances'} in the journal" if rows else ""
-    text += ", and so are all rooms, where they may have been heard" if rooms else ""
-    _done(text, person, json, rooms=rooms, journal=rows)
+        forgotten = forgetting.forget(store, person, loaded.settings)
+    _done(str(forgotten), person, json, rooms=forgotten.rooms, journal=forgotten.journal)
 
 
 @app.command(epilog=examples("affectd speakers export anna --out anna.json"))
@@ -170,28 +163,6 @@ def open_store(loaded: LoadedSettings) -> SpeakerStore:
     from edge.people.store import SpeakerStore
 
     return SpeakerStore.open(loaded.settings.speakers.store_folder)
-
-
-def _forget_in_journals(person: Person, loaded: LoadedSettings) -> int:
-    """Delete all that someone said from the journals, and return how many utterances that were.
-
-    Raises:
-        OutputError: it is still there, or traces of it.
-    """
-    from edge.journal import Journal, journal_paths
-
-    rows, failures = 0, []
-    for path in journal_paths(loaded.settings.outputs, loaded.settings.speakers.store_folder):
-        try:
-            with Journal(path) as journal:
-                rows += journal.delete(person=person.id)
-        except OutputError as error:
-            failures.append(f"{error}; then `affectd history clear --journal {path} --person {person.id}`")
-        except UsageError:
-            pass  # it is of another program, so nobody is in it
-    if failures:
-        raise OutputError(f"{person.name} is forgotten, but not in the journal: {'; '.join(failures)}")
-    return rows
 
 
 def _done(text: str, person: Person, as_json: bool, **facts: Any) -> None:

@@ -58,7 +58,7 @@ def list_(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) -
     for trouble in dict.fromkeys(entry.trouble for entry in entries if entry.trouble):
         say(trouble)
     if json:
-        print_json([_record(entry) for entry in entries])
+        print_json([entry.to_dict() for entry in entries])
     elif not entries:
         say(f"nobody is enrolled in {folder}: affectd enroll NAME")
     else:
@@ -90,7 +90,7 @@ def show(name: Name, *, loaded: LoadedSettings, json: Json = False, debug: Debug
         say(entry.trouble)
     said = _said(person, loaded)
     if json:
-        print_json(_record(entry) | _details(dossier) | {"journal": said and said.rows})
+        print_json(entry.to_dict() | _details(dossier) | {"journal": said and said.rows})
         return
     facts = new_table("", "")
     facts.show_header = False
@@ -142,19 +142,6 @@ def _facts(entry: Entry, dossier: Dossier | None) -> dict[str, str]:
     if dossier and dossier.similar:
         facts["sounds like"] = f"{', '.join(dossier.similar)}: they may be taken for each other"
     return facts
-
-
-def _record(entry: Entry) -> dict[str, Any]:
-    person = entry.person
-    return {
-        "name": person.name,
-        "state": entry.state.value,
-        "clips": entry.clips,
-        "speech_s": None if entry.speech_s is None else round(entry.speech_s, 2),
-        "changed_at": entry.changed_at.isoformat(),
-        "may_refine": person.may_refine,
-        "consent": person.consent.model_dump(mode="json"),
-    }
 
 
 def _details(dossier: Dossier | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from edge.capture import open_sources
 from edge.daemon.control import ControlServer
 from edge.daemon.notify import Notifier
 from edge.daemon.pauses import Pauses
+from edge.daemon.people import People
 from edge.daemon.reload import Running, open_wanted
 from edge.daemon.schedule import Schedule
 from edge.debug_audio import DebugAudio
@@ -69,7 +70,7 @@ class Daemon:
         """What may be asked for."""
         self._recent = RecentEvents()
         self._server = ControlServer(self.actions, self._recent)
-        inside = Inside(self.actions, self._recent)
+        inside = Inside(self.actions, self._recent, People(lambda: self._engine.workload.model))
         outputs = open_wanted(settings, model.labels, json, inside)
         entries = settings.entries
         self._engine = Engine(
@@ -188,6 +189,7 @@ class Daemon:
             "not_ready": self._not_ready(),
             "overload_step": overload.step,
             "left_out": overload.reduction.message,
+            "review_threshold": engine.workload.model.settings.decision.review_threshold,
             "waiting": engine.waiting,
             **asdict(engine.summary()),
             "sources": [

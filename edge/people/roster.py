@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from edge.bundle import Bundle
 from edge.errors import StoreError
@@ -42,6 +43,18 @@ class Entry:
     changed_at: datetime
     trouble: str | None = None
     """Why something is not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "name": self.person.name,
+            "state": self.state.value,
+            "clips": self.clips,
+            "speech_s": None if self.speech_s is None else round(self.speech_s, 2),
+            "changed_at": self.changed_at.isoformat(),
+            "may_refine": self.person.may_refine,
+            "consent": self.person.consent.model_dump(mode="json"),
+        }
 
 
 @dataclass(frozen=True)

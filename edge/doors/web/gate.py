@@ -21,8 +21,9 @@ OPEN = frozenset({"/health", "/ready"})
 """Without a token: whoever watches a process asks for these, and learns nothing else."""
 FOR_MONITORS = OPEN | {"/metrics"}
 """By any name: a monitor in a container has another for this machine."""
-FILES = "/page/"
-"""Of the dashboard, the same for everybody; a browser sends no token with what a page is made of."""
+PAGE, FILES = "/", "/page/"
+"""Of the dashboard, the same for everybody; a browser sends no token with what a page is made of, and the page itself,
+which asks for the token and keeps it out of the address bar, can be loaded again."""
 SAFETY = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -43,9 +44,10 @@ logger = logging.getLogger(__name__)
 class Gate:
     """Lets requests in, or says why not."""
 
-    def __init__(self, address: WebAddress, token: str, origins: tuple[str, ...]) -> None:
-        """Prepare; ``origins`` are web pages of other servers that may ask."""
+    def __init__(self, address: WebAddress, token: str, origins: tuple[str, ...], has_page: bool) -> None:
+        """Prepare; ``origins`` are web pages of other servers that may ask, and ``has_page`` that there is one here."""
         self._address, self._token, self._origins = address, token, frozenset(origins)
+        self._open = OPEN | {PAGE} if has_page else OPEN
 
     @property
     def middleware(self) -> Middleware:
@@ -88,7 +90,7 @@ class Gate:
             is_same = origin is not None and origin.lower() in (f"http://{host}", f"https://{host}")
             if origin is not None and not is_same and origin not in self._origins:
                 raise web.HTTPForbidden(text=f"origin {origin!r} is none of web.origins")
-        is_free = path in OPEN or path.startswith(FILES) or self._is_preflight(request)
+        is_free = path in self._open or path.startswith(FILES) or self._is_preflight(request)
         if self._token and not is_free and not hmac.compare_digest(_token_of(request), self._token.encode()):
             raise web.HTTPUnauthorized(
                 text="the token is missing, or another one: send it as Authorization: Bearer, or as ?token=",

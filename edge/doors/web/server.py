@@ -15,6 +15,7 @@ from edge.doors.inside import Inside
 from edge.doors.web.address import WebAddress
 from edge.doors.web.ask import MOST_AT_ONCE, MOST_BODY_BYTES, AskRoutes
 from edge.doors.web.clients import Followers, Limits
+from edge.doors.web.enrol import EnrolRoute
 from edge.doors.web.events import EventRoute
 from edge.doors.web.gate import Gate
 from edge.doors.web.live import LiveRoute
@@ -61,9 +62,11 @@ class WebServer:
         self._lookers = Followers(limits.followers)
         self._pool = ThreadPoolExecutor(2 * MOST_AT_ONCE, "web request")
         self.live = LiveRoute(self._lookers, limits)
-        events, ask = EventRoute(inside.recent, self._followers, limits), AskRoutes(inside.actions, self._pool)
+        people = inside.people if settings.dashboard else None
+        actions = {**inside.actions, **people.actions} if people else inside.actions
+        events, ask = EventRoute(inside.recent, self._followers, limits), AskRoutes(actions, self._pool)
         self.figures = Figures(lambda: inside.actions["status"]({}), self._clients, settings.people)
-        pages, gate = PageRoutes(settings.dashboard), Gate(address, token, settings.origins)
+        pages, gate = PageRoutes(settings.dashboard), Gate(address, token, settings.origins, settings.dashboard)
         app = web.Application(middlewares=[gate.middleware], client_max_size=MOST_BODY_BYTES)
         app.on_response_prepare.append(gate.prepare)
         routes = [
@@ -76,6 +79,7 @@ class WebServer:
             web.get("/metrics", self._metrics),
             web.get("/health", ask.health),
             web.get("/ready", ask.ready),
+            *([web.get("/enrol", EnrolRoute(people).get)] if people else []),
         ]
         app.add_routes(routes)
         self._runner = web.AppRunner(
