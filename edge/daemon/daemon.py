@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from edge.actions import Actions, duration_in, name_in, source_in
+from edge.actions import Actions, duration_in, name_in, source_in, taking
 from edge.capture import open_sources
 from edge.daemon.control import ControlServer
 from edge.daemon.notify import Notifier
@@ -62,9 +62,9 @@ class Daemon:
         self.actions: Actions = {
             "facts": lambda _: self._facts(),
             "status": lambda _: self.status(),
-            "pause": lambda request: {"paused": self.pause(source_in(request), duration_in(request))},
-            "resume": lambda request: {"resumed": self.resume(source_in(request))},
-            "reset_room": lambda request: {"reset": self.reset_room(name_in(request, "source"))},
+            "pause": taking(lambda it: {"paused": self.pause(source_in(it), duration_in(it))}, "source", "for_s"),
+            "resume": taking(lambda it: {"resumed": self.resume(source_in(it))}, "source"),
+            "reset_room": taking(lambda it: {"reset": self.reset_room(name_in(it, "source"))}, "source"),
             "reload": lambda _: self.reload(),
         }
         """What may be asked for."""
@@ -120,14 +120,14 @@ class Daemon:
         """
         streams = self._engine.streams
         names = streams.pause(source, "paused" if duration_s is None else f"paused for {duration_s:g} s")
-        self._schedule.pause_for(source, duration_s)
+        self._schedule.pause_for(names, duration_s)
         self._pauses.add(self._kept(source), duration_s)
         return names
 
     def resume(self, source: str | None = None) -> list[str]:
         """Listen again; as ``pause``."""
         names = self._engine.streams.go_on(source, "listening again")
-        self._schedule.pause_for(source, None)
+        self._schedule.pause_for(names, None)
         self._pauses.remove(self._kept(source))
         return names
 
@@ -144,7 +144,7 @@ class Daemon:
             if key in remaining_s and not stream.is_recorded:
                 why = "still paused, from an earlier run; affectd resume listens again"
                 self._engine.streams.pause(stream.name, why)
-                self._schedule.pause_for(stream.name, remaining_s[key])
+                self._schedule.pause_for([stream.name], remaining_s[key])
 
     def reload(self) -> dict[str, list[str]]:
         """Read the settings again, and go over to them; return which have changed. From any thread.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 
@@ -25,14 +25,15 @@ class Schedule:
         self._looked_at_s = -LOOK_S
         self._open: dict[str, bool] = {}
         """What was in force when it was looked last."""
-        self._ends_at_s: dict[str | None, float] = {}
-        """When a pause of a source, or of all, is over."""
+        self._ends_at_s: dict[str, float] = {}
+        """When the pause of a source is over."""
 
-    def pause_for(self, source: str | None, duration_s: float | None) -> None:
-        """Take note that a source, or all of them, was paused by hand, for so long, or until somebody goes on."""
-        self._ends_at_s.pop(source, None)
-        if duration_s is not None:
-            self._ends_at_s[source] = self._clock() + duration_s
+    def pause_for(self, sources: Iterable[str], duration_s: float | None) -> None:
+        """Take note that sources were paused by hand, for so long, or until somebody goes on, whatever was before."""
+        for source in sources:
+            self._ends_at_s.pop(source, None)
+            if duration_s is not None:
+                self._ends_at_s[source] = self._clock() + duration_s
 
     def follow(self, streams: Streams, hours: Mapping[str, Hours]) -> None:
         """Look at the clock, and pause or go on as is due; ``hours`` are by the name of a source, in local time."""
@@ -55,7 +56,7 @@ class Schedule:
                 _try(streams.pause, source, f"outside of its hours, {its_hours}")
 
 
-def _try(action: Callable[[str | None, str], object], source: str | None, why: str) -> None:
+def _try(action: Callable[[str, str], object], source: str, why: str) -> None:
     """Do it, unless the source is gone."""
     with suppress(UsageError):
         action(source, why)

@@ -87,14 +87,25 @@ def test_sources_follow_their_hours_and_hands_win_until_these_change() -> None:
     assert look(at(1, 8)) == [("go on", "shop")]
 
 
-def test_a_pause_for_a_while_ends() -> None:
+def test_a_pause_for_a_while_ends_unless_another_follows() -> None:
     clock = [0.0]
     streams = Recorded()
     schedule = Schedule(lambda: at(0, 12), lambda: clock[0])
-    schedule.pause_for("hall", 60)
-    schedule.pause_for(None, 90)
-    schedule.pause_for("yard", 30)
-    schedule.pause_for("yard", None)
-    for clock[0] in (10, 59, 61, 80, 91, 200):
+    schedule.pause_for(["hall"], 60)
+    schedule.pause_for(["hall", "yard", "shop", "door"], 90)
+    schedule.pause_for(["yard"], None)
+    schedule.pause_for(["door"], 10)
+    for clock[0] in (5, 11, 61, 80, 91, 200):
         schedule.follow(streams, {})  # type: ignore[arg-type]
-    assert streams.told == [("go on", "hall"), ("go on", None)]
+    assert streams.told == [("go on", "door"), ("go on", "hall"), ("go on", "shop")]
+
+
+def test_a_pause_of_all_without_an_end_outlasts_an_earlier_one_of_a_source() -> None:
+    clock = [0.0]
+    streams = Recorded()
+    schedule = Schedule(lambda: at(0, 12), lambda: clock[0])
+    schedule.pause_for(["hall"], 3)
+    schedule.pause_for(["hall", "yard"], None)
+    clock[0] = 10
+    schedule.follow(streams, {})  # type: ignore[arg-type]
+    assert streams.told == []
