@@ -30,6 +30,7 @@ from edge.model_facts import model_facts
 from edge.outputs import Output
 from edge.recent import RecentEvents
 from edge.settings import LoadedSettings
+from edge.stream import Stream
 from edge.summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class Daemon:
             DebugAudio(debug_audio) if debug_audio else None,
             self._recent.add,
         )
-        self._running = Running(self._engine, settings, outputs, json, inside)
+        self._running = Running(self._engine, settings, outputs, json, inside, self._begin)
         self._loaded = loaded
         self._schedule = Schedule()
         self._pauses = Pauses(settings.speakers.store_folder or data_folder())
@@ -101,7 +102,8 @@ class Daemon:
             self._server.open()
         except OSError as error:
             logger.warning("nobody can ask this run for anything: %s", error)
-        self._stay_paused()
+        for stream in self._engine.streams:
+            self._begin(stream, self._running.key_of(stream))
         try:
             return self._engine.run()
         finally:
@@ -136,15 +138,13 @@ class Daemon:
         streams = self._engine.streams.named(source)
         return [self._running.key_of(stream) for stream in streams if not stream.is_recorded]
 
-    def _stay_paused(self) -> None:
-        """Do not listen to what somebody paused in an earlier run."""
+    def _begin(self, stream: Stream, key: str) -> None:
+        """Do not listen to a new stream that somebody paused, in an earlier run or under other settings."""
+        self._schedule.begin(stream.name)
         remaining_s = self._pauses.remaining_s()
-        for stream in self._engine.streams:
-            key = self._running.key_of(stream)
-            if key in remaining_s and not stream.is_recorded:
-                why = "still paused, from an earlier run; affectd resume listens again"
-                self._engine.streams.pause(stream.name, why)
-                self._schedule.pause_for([stream.name], remaining_s[key])
+        if key in remaining_s and not stream.is_recorded:
+            self._engine.streams.pause(stream.name, "still paused, from before; affectd resume listens again")
+            self._schedule.pause_for([stream.name], remaining_s[key])
 
     def reload(self) -> dict[str, list[str]]:
         """Read the settings again, and go over to them; return which have changed. From any thread.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge.bundle import Bundle
 from edge.calibration import CalibratedModel
@@ -55,7 +55,13 @@ class Running:
     """An engine, and what in it each entry of the settings became, so that only what has changed is built anew."""
 
     def __init__(
-        self, engine: Engine, settings: Settings, outputs: Sequence[Output], json: bool, inside: Inside
+        self,
+        engine: Engine,
+        settings: Settings,
+        outputs: Sequence[Output],
+        json: bool,
+        inside: Inside,
+        begin: Callable[[Stream, str], None],
     ) -> None:
         """Prepare.
 
@@ -65,7 +71,9 @@ class Running:
             outputs: those of ``open_wanted``.
             json: JSON lines are on standard output, whatever the settings have there.
             inside: what a door leads to.
+            begin: called with each new stream and its key, before it is listened to.
         """
+        self._begin = begin
         self._engine, self._json, self._inside = engine, json, inside
         self.streams = list(zip(settings.entries, engine.streams, strict=True))
         """Each entry of the settings with its stream, which may be over."""
@@ -133,6 +141,7 @@ class Running:
                 stream.report_with(Hearing(entry.report_s, model.settings.vad.gate_dbfs) if entry.report_s else None)
             else:
                 engine.add(stream)
+                self._begin(stream, entry.key)
         engine.streams.start()
         for stream in there:
             if stream not in wanted:

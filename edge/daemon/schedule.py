@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -22,7 +23,7 @@ class Schedule:
 
     def __init__(self, now: Callable[[], datetime] = datetime.now, clock: Callable[[], float] = time.monotonic) -> None:
         self._now, self._clock = now, clock
-        self._looked_at_s = -LOOK_S
+        self._looked_at_s = -math.inf
         self._open: dict[str, bool] = {}
         """What was in force when it was looked last."""
         self._ends_at_s: dict[str, float] = {}
@@ -35,6 +36,12 @@ class Schedule:
             if duration_s is not None:
                 self._ends_at_s[source] = self._clock() + duration_s
 
+    def begin(self, source: str) -> None:
+        """Take note that another stream has this name now, for which nothing is in force yet."""
+        self._open.pop(source, None)
+        self._ends_at_s.pop(source, None)
+        self._looked_at_s = -math.inf
+
     def follow(self, streams: Streams, hours: Mapping[str, Hours]) -> None:
         """Look at the clock, and pause or go on as is due; ``hours`` are by the name of a source, in local time."""
         now_s = self._clock()
@@ -44,6 +51,9 @@ class Schedule:
         for source in [source for source, at_s in self._ends_at_s.items() if at_s <= now_s]:
             del self._ends_at_s[source]
             _try(streams.go_on, source, "the pause is over")
+        for source in [source for source in self._open if source not in hours]:
+            if not self._open.pop(source):
+                _try(streams.go_on, source, "it is listened to at any time now")
         now = self._now()
         for source, its_hours in hours.items():
             is_open = its_hours.include(now)

@@ -233,8 +233,13 @@ def test_who_is_paused_stays_so_when_it_is_started_again(
     service = started()
     said = service.wait_for(reason("paused"))
     assert said["source"] == f"tcp://{names[0]}"
-    assert said["message"].endswith("still paused, from an earlier run; affectd resume listens again")
+    assert said["message"].endswith("still paused, from before; affectd resume listens again")
     service.wait_for(reason("disconnected", f"tcp://{names[1]}"))
+    assert [is_open(port) for port in ports] == [False, True]
+    # Nor does it listen under other settings that have the source opened anew.
+    config.write_text(config.read_text().replace("[[sources]]", "[[sources]]\nrate_hz = 8000", 1))
+    assert call("reload") == 0
+    service.wait_for(reason("paused"), 2)
     assert [is_open(port) for port in ports] == [False, True]
     assert call("resume") == 0
     service.wait_for(reason("disconnected", f"tcp://{names[0]}"))

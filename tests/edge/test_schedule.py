@@ -85,6 +85,12 @@ def test_sources_follow_their_hours_and_hands_win_until_these_change() -> None:
     assert look(at(0, 12)) == [], "who paused by hand at noon has their way"
     assert look(at(0, 18)) == [("pause", "shop")]
     assert look(at(1, 8)) == [("go on", "shop")]
+    assert look(at(1, 18)) == [("pause", "shop")]
+    schedule.begin("shop")
+    assert look(at(1, 19)) == [("pause", "shop")], "it was opened anew, outside of its hours"
+    del hours["shop"]
+    assert look(at(1, 20)) == [("go on", "shop")], "it has no hours any more"
+    assert look(at(2, 20)) == []
 
 
 def test_a_pause_for_a_while_ends_unless_another_follows() -> None:
