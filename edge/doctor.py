@@ -6,9 +6,6 @@ import asyncio
 import errno
 import os
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from importlib import metadata
 
 import numpy as np
@@ -22,7 +19,9 @@ from edge.capture.devices import choose_device, list_devices
 from edge.capture.open import upstream_of
 from edge.capture.wyoming import description
 from edge.decoding import open_audio
-from edge.errors import AffectdError, AudioDeviceError, ModelError, UsageError, one_line, printable
+from edge.diagnosis import Check, Verdict, attempt
+from edge.door_checks import check_mqtt, check_web
+from edge.errors import AudioDeviceError, ModelError, UsageError
 from edge.files import check_writable
 from edge.folders import expanded
 from edge.journal import check_journal, journal_paths
@@ -43,24 +42,6 @@ TELEMETRY = "ORT_DISABLE_TELEMETRY"
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
-class Verdict(str, Enum):
-    """What a check came to."""
-
-    GOOD = "good"
-    ABSENT = "absent"
-    """Not there, and only some uses need it."""
-    BROKEN = "broken"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the diagnosis."""
-
-    name: str
-    verdict: Verdict
-    found: str
-
-
 def diagnose(loaded: LoadedSettings) -> list[Check]:
     """Return every check, in the order in which one would repair things."""
     settings = loaded.settings
@@ -70,17 +51,19 @@ def diagnose(loaded: LoadedSettings) -> list[Check]:
         Check("python", Verdict.GOOD, f"{platform.python_version()} on {platform.platform()}"),
         Check("packages", Verdict.GOOD, ", ".join(f"{name} {_version(name)}" for name in PACKAGES)),
         _settings_check(loaded),
-        _attempt("telemetry", _telemetry),
-        _attempt("voice activity", lambda: _voice_activity(settings.vad)),
-        _attempt("onnxruntime", _onnxruntime),
-        _attempt("bundle", lambda: _bundle(encoder)),
-        _attempt("provider", lambda: _provider(encoder)),
-        _attempt("self-test", lambda: _self_test(encoder)),
-        _attempt("speaker store", lambda: _store(settings.speakers)),
-        _attempt("people", lambda: _people(settings)),
-        _attempt("microphones", _microphones, otherwise=Verdict.ABSENT),
-        _attempt("source", lambda: "; ".join(map(_source, settings.sources or (settings.capture,)))),
-        _attempt("outputs", lambda: _outputs(settings)),
+        attempt("telemetry", _telemetry),
+        attempt("voice activity", lambda: _voice_activity(settings.vad)),
+        attempt("onnxruntime", _onnxruntime),
+        attempt("bundle", lambda: _bundle(encoder)),
+        attempt("provider", lambda: _provider(encoder)),
+        attempt("self-test", lambda: _self_test(encoder)),
+        attempt("speaker store", lambda: _store(settings.speakers)),
+        attempt("people", lambda: _people(settings)),
+        attempt("microphones", _microphones, otherwise=Verdict.ABSENT),
+        attempt("source", lambda: "; ".join(map(_source, settings.sources or (settings.capture,)))),
+        attempt("outputs", lambda: _outputs(settings)),
+        check_web(settings.web),
+        check_mqtt(settings.mqtt),
     ]
 
 
@@ -89,13 +72,6 @@ def self_test_waveform(duration_s: float = 1.5) -> Waveform:
     time_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     buzz = sum(np.sin(2 * np.pi * 140 * harmonic * time_s) / harmonic for harmonic in range(1, 20))
     return (0.1 * buzz * (1 - np.cos(2 * np.pi * 4 * time_s))).astype(np.float32)
-
-
-def _attempt(name: str, try_out: Callable[[], str], otherwise: Verdict = Verdict.BROKEN) -> Check:
-    try:
-        return Check(name, Verdict.GOOD, printable(try_out()))
-    except (AffectdError, ImportError, OSError) as error:
-        return Check(name, otherwise, one_line(str(error)))
 
 
 def _settings_check(loaded: LoadedSettings) -> Check:

@@ -31,7 +31,8 @@ def doctor(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) 
 
     Exit code 1 when affectd run would fail with these options and settings, for want of a microphone too.
     """
-    from edge.doctor import Verdict, diagnose
+    from edge.diagnosis import Verdict
+    from edge.doctor import diagnose
 
     checks = diagnose(loaded)
     if json:

@@ -1,3 +1,4 @@
+import socket
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -9,10 +10,13 @@ from edge import doctor
 from edge.bundle import Bundle
 from edge.capture import open_source
 from edge.capture.devices import Device
-from edge.doctor import Check, Verdict, diagnose, self_test_waveform
+from edge.diagnosis import Check, Verdict
+from edge.doctor import diagnose, self_test_waveform
+from edge.door_checks import check_mqtt, check_web
 from edge.encoder import Encoder
 from edge.errors import AudioDeviceError
-from edge.settings import CaptureSettings, load_settings
+from edge.settings import CaptureSettings, MqttSettings, WebSettings, load_settings
+from helpers.brokers import Mosquitto
 from helpers.conversation import Conversation
 from helpers.gpu import TENSORRT, PretendedGpu, gpu
 from helpers.household import anna, enrol
@@ -219,3 +223,50 @@ def test_telemetry_is_off(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert diagnosis(bundle_folder)["telemetry"].found.startswith("off: ")
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
     assert diagnosis(bundle_folder)["telemetry"].verdict is Verdict.BROKEN
+
+
+def test_the_doors_are_tried(bundle_folder: Path, tmp_path: Path) -> None:
+    checks = diagnosis(bundle_folder)
+    assert checks["web"] == Check("web", Verdict.GOOD, "off, by the settings")
+    assert checks["mqtt"] == Check("mqtt", Verdict.GOOD, "off, by the settings")
+
+    pytest.importorskip("aiohttp")
+    port = free_port()
+    doors = {"web.address": f"127.0.0.1:{port}", "web.dashboard": True}
+    assert check_web(web_settings(**doors)) == Check(
+        "web", Verdict.GOOD, f"http://127.0.0.1:{port}, with the dashboard"
+    )
+    with socket.create_server(("127.0.0.1", port)):
+        assert "somebody listens there" in check_web(web_settings(**doors)).found
+    for address, wrong in (("0.0.0.0:8377", "web.token"), ("8377", "of the form"), ("192.0.2.1:8377", "cannot listen")):
+        check = check_web(web_settings(**{"web.address": address, "web.token": "x" * ("192" in address)}))
+        assert check.verdict is Verdict.BROKEN
+        assert wrong in check.found
+
+
+def test_a_package_that_a_door_needs_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
+    check = check_mqtt(MqttSettings(broker="mqtt://127.0.0.1:1"))
+    assert check.verdict is Verdict.BROKEN
+    assert "pip install 'affectd[mqtt]'" in check.found
+
+
+def test_the_broker_is_asked_to_let_this_machine_in(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path).start()
+    assert check_mqtt(MqttSettings(broker=broker.address)) == Check(
+        "mqtt", Verdict.GOOD, f"{broker.address} lets whoever has no mqtt.user in"
+    )
+    broker.end()
+    check = check_mqtt(MqttSettings(broker=broker.address))
+    assert (check.verdict, check.found) == (Verdict.ABSENT, f"{broker.address} cannot be reached: Connection refused")
+    closed = Mosquitto(tmp_path, "allow_anonymous false\n").start()
+    check = check_mqtt(MqttSettings(broker=closed.address, user="affectd", password="wrong"))
+    assert check.verdict is Verdict.ABSENT
+    assert "refuses user 'affectd'" in check.found
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        check = check_mqtt(MqttSettings(broker=f"mqtt://127.0.0.1:{silent.getsockname()[1]}"))
+        assert "does not answer as a broker" in check.found
+
+
+def web_settings(**overrides: object) -> WebSettings:
+    return load_settings(environment={}, overrides=overrides).settings.web

@@ -72,16 +72,8 @@ class Connection:
 
     def start(self) -> None:
         """Begin to connect, and go on until ``stop``."""
-        from paho.mqtt.client import Client  # noqa: PLC0415  (an optional extra)
-        from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415  (an optional extra)
-
-        client = Client(CallbackAPIVersion.VERSION2, self._name)
-        if self._broker.tls:
-            client.tls_set_context(self._broker.tls)
-        if self._broker.user:
-            client.username_pw_set(self._broker.user, self._broker.password or None)
+        client = new_client(self._broker, self._name)
         client.will_set(self._will_topic, "offline", qos=1, retain=True)
-        client.connect_timeout = CONNECT_S
         client.reconnect_delay_set(FIRST_RETRY_S, LONGEST_RETRY_S)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_connect_fail, client.on_message = self._on_connect_fail, self._on_message
@@ -188,6 +180,20 @@ def _without_waiting(queue: SimpleQueue[T]) -> Iterator[T]:
             yield queue.get_nowait()
     except Empty:
         return
+
+
+def new_client(broker: Broker, name: str) -> Client:
+    """Return a client that would log in at a broker under a name."""
+    from paho.mqtt.client import Client  # noqa: PLC0415  (an optional extra)
+    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415  (an optional extra)
+
+    client = Client(CallbackAPIVersion.VERSION2, name)
+    if broker.tls:
+        client.tls_set_context(broker.tls)
+    if broker.user:
+        client.username_pw_set(broker.user, broker.password or None)
+    client.connect_timeout = CONNECT_S
+    return client
 
 
 def require_paho() -> None:
