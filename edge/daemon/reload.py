@@ -120,12 +120,20 @@ class Running:
 
     def _kept_or_new_outputs(self, settings: Settings, model: CalibratedModel) -> list[tuple[Wanted, Output]]:
         folder, before = settings.speakers.store_folder, self._engine.workload.model.settings.speakers.store_folder
-        there = {entry: output for entry, output in self._outputs if folder == before or not _is_journal(entry)}
+        there = {
+            entry: output
+            for entry, output in self._outputs
+            if not (folder != before and _is_journal(entry)) and not self._is_closed_door(entry, output)
+        }
         labels = model.recognizer.bundle.manifest.labels
         return [
             (entry, there.get(entry) or _opened(entry, settings, labels, self._inside))
             for entry in _wanted(settings, self._json)
         ]
+
+    def _is_closed_door(self, entry: Wanted, output: Output) -> bool:
+        """It could not be opened, as where its port was in use, and is to be tried again."""
+        return not isinstance(entry, OutputSettings) and self._engine.outputs.has_failed(output)
 
     def _apply(
         self,

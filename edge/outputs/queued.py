@@ -84,6 +84,10 @@ class Outputs:
             queue.stop_waiting()
             queue.end()
 
+    def has_failed(self, output: Output) -> bool:
+        """It gets no more events, because of an error; from any thread."""
+        return any(queue.error for queue in list(self._queues) if queue.output is output)
+
     def check(self) -> None:
         """Raise the error of an output when none is left that works."""
         if not self.works:

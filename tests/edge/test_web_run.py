@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -110,6 +111,24 @@ def test_settings_of_the_door_change_by_what_is_asked_through_it(
     deadline_s = time.monotonic() + HANGS_S
     while is_there(f"{url}/health"):
         assert time.monotonic() < deadline_s
+    process.terminate()
+    assert process.wait(HANGS_S) == 0
+
+
+def test_a_server_whose_port_was_in_use_is_opened_by_a_reload(
+    start: Start, bundle_folder: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "affectd.toml"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        settings = f'[encoder]\nbundle = "{bundle_folder}"\n[capture]\nsource = "unix:{tmp_path}/hall"\n'
+        config.write_text(f'{settings}[web]\naddress = "127.0.0.1:{port}"\n')
+        process = start("run", "--json", "--config", config)
+        assert process.stdout
+        assert any(b"Address already in use" in line for line in process.stdout)
+    with closing(attach(process.pid)) as client:
+        assert client.ask("reload") == {"changed": []}
+    wait_for(f"http://127.0.0.1:{port}/health")
     process.terminate()
     assert process.wait(HANGS_S) == 0
 
