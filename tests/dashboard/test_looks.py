@@ -99,10 +99,10 @@ def test_it_says_so_when_affectd_ends_and_goes_on_when_it_is_back(
     browser: Browser, tmp_path: Path, bundle_folder: Path
 ) -> None:
     settings = f'[encoder]\nbundle = "{bundle_folder}"\n[[sources]]\nname = "hall"\nsource = "unix:{tmp_path}/hall"\n'
-    running = Running(tmp_path, settings, token="a long secret")
+    running = Running(tmp_path, settings, token="ein langes Geheimnis für 9 €")
     try:
         running.start()
-        page, trouble = opened(browser, f"{running.address}/?token=a+long+secret")
+        page, trouble = opened(browser, f"{running.address}/?token=ein+langes+Geheimnis+f%C3%BCr+9+%E2%82%AC")
         page.wait_for_selector("#connection[data-is=connected]")
         assert page.url == f"{running.address}/"
         assert f"the dashboard will be at {running.address}" in (tmp_path / "log").read_text()
@@ -123,7 +123,7 @@ def test_it_says_so_when_affectd_ends_and_goes_on_when_it_is_back(
         dialog.get_by_role("button", name="Go on").click()
         dialog.get_by_text("That was not it.").wait_for()
         assert stranger.locator(".lane").count() == 0
-        dialog.get_by_label("Token").fill("a long secret")
+        dialog.get_by_label("Token").fill("ein langes Geheimnis für 9 €")
         dialog.get_by_role("button", name="Go on").click()
         stranger.wait_for_selector("#connection[data-is=connected]")
         stranger.get_by_role("heading", name="hall").wait_for()

@@ -27,9 +27,12 @@ export function addressed(path, query = {}) {
   return all.size ? `${path}?${all}` : path;
 }
 
+/** Return a text whose characters are the bytes of UTF-8, which is all that a header takes. */
+const bytesOf = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
 async function answerTo(path, options = {}) {
   const token = sessionStorage.getItem(TOKEN);
-  const headers = { ...(options.headers ?? {}), ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  const headers = { ...(options.headers ?? {}), ...(token ? { Authorization: `Bearer ${bytesOf(token)}` } : {}) };
   const response = await fetch(path, { ...options, headers, cache: "no-store" });
   const reply = await response.json().catch(() => ({ error: `${path} answered ${response.status}` }));
   if (reply.error !== undefined) throw Object.assign(new Error(reply.error), { status: response.status });
