@@ -59,7 +59,7 @@ class ClientSource(ABC):
         self._closed = threading.Event()
         self._changed = threading.Condition()
         self._delivered_at_s = 0.0
-        """When the last audio was, on the monotonic clock."""
+        """Up to when audio or time was delivered, on the monotonic clock."""
 
     @abstractmethod
     def _listen(self) -> None:
@@ -85,7 +85,7 @@ class ClientSource(ABC):
                 if client := self._wait():
                     yield from self._hear(client)
                 else:
-                    yield _nothing()
+                    yield self._passed()
         finally:
             self._stop_listening()
             self._leave("affectd listens no longer")
@@ -138,7 +138,7 @@ class ClientSource(ABC):
             while item := self._get(queue):
                 block, lost_s = item
                 if not block:
-                    yield _nothing() if is_gap else _gap()
+                    yield self._passed() if is_gap else _gap()
                     is_gap = True
                     continue
                 block = replace(block, lost_s=block.lost_s + lost_s, notes=(*notes, *block.notes))
@@ -161,6 +161,12 @@ class ClientSource(ABC):
             return queue.get(QUIET_S)
         except TimeoutError:
             return None, 0.0
+
+    def _passed(self) -> Block:
+        """Return a block that says nothing but that time passes: whoever wants the source to end can do so."""
+        now_s = time.monotonic()
+        waited_s, self._delivered_at_s = now_s - self._delivered_at_s, now_s
+        return Block(np.zeros(0, np.float32), now_s, paused_s=waited_s)
 
     def _after_gap(self, block: Block) -> Block:
         began_s = block.captured_at_s - len(block.samples) / SAMPLE_RATE_HZ
@@ -187,11 +193,6 @@ class ClientSource(ABC):
             logger.debug("a client of %s", self.name, exc_info=True)
             queue.close(AudioFileError(f"{self.name}: {error}"))
         queue.close()
-
-
-def _nothing() -> Block:
-    """Return a block that says nothing, but that the source is there: whoever wants it to end can do so."""
-    return Block(np.zeros(0, np.float32), time.monotonic())
 
 
 def _gap(*notes: Note) -> Block:

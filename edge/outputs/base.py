@@ -40,6 +40,14 @@ class Recoverable(Output, Protocol):
 
 
 @runtime_checkable
+class Patient(Output, Protocol):
+    """An output whose ``open`` is tried again after an error, since what it needs may come, such as an address."""
+
+    is_patient: bool
+    """It is."""
+
+
+@runtime_checkable
 class Display(Output, Protocol):
     """An output that somebody looks at between events, too."""
 

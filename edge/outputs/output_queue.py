@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 from edge.event import Event
 from edge.meter import Meter
-from edge.outputs.base import Display, Output, Recoverable
+from edge.outputs.base import Display, Output, Patient, Recoverable
 
 RETRY_S = 1.0
 """From one attempt to write again, after an error, to the next."""
@@ -90,7 +90,7 @@ class OutputQueue:
 
     def _run(self) -> None:
         try:
-            self.output.open()
+            self._open()
             self.opened.set()
             for event in self._arriving():
                 if event:
@@ -106,6 +106,28 @@ class OutputQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _open(self) -> None:
+        """Open the output; one that is patient as often as it takes, until the end, while live sources run."""
+        try:
+            self.output.open()
+        except Exception as error:
+            if self._wait or not is_patient(self.output):
+                raise
+            self.opened.set()  # nobody waits for it
+            self._report(f"output {self.name} fails, and is tried again: {reason_of(error)}")
+            while not self._is_open_now():
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._ended, RETRY_S):
+                        raise
+            self._report(f"output {self.name} works")
+
+    def _is_open_now(self) -> bool:
+        try:
+            self.output.open()
+        except Exception:
+            return False
+        return True
 
     def _write(self, event: Event) -> None:
         """Write an event; where the output can recover from an error, as often as it takes, until the end."""
@@ -160,6 +182,11 @@ class OutputQueue:
 def can_refresh(output: Output) -> TypeGuard[Display]:
     """Return whether somebody looks at an output between events."""
     return isinstance(output, Display) and output.can_refresh
+
+
+def is_patient(output: Output) -> TypeGuard[Patient]:
+    """Return whether an output that cannot be opened is tried again."""
+    return isinstance(output, Patient) and output.is_patient
 
 
 def can_recover(output: Output) -> TypeGuard[Recoverable]:

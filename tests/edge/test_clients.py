@@ -504,6 +504,7 @@ def test_in_a_pause_nobody_is_let_in_and_time_without_a_client_is_not_lost(
         with closing(socket.socket()) as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
+    time.sleep(0.5)
     heard.source.pause()
     heard.wait_for(lambda: not is_open())
     time.sleep(0.5)
@@ -518,7 +519,7 @@ def test_in_a_pause_nobody_is_let_in_and_time_without_a_client_is_not_lost(
         send_to(address, pcm_of(TALK)).close()
     heard.wait_for(lambda: len(heard.samples) == len(TALK))
     assert sum(block.lost_s for block in heard.blocks) == 0
-    assert sum(block.paused_s for block in heard.blocks) >= 0.9
+    assert sum(block.paused_s for block in heard.blocks) >= 1.4, "the clock went on all the time"
 
 
 def test_a_socket_that_closes_leaves_its_successors_alone(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from edge.errors import OutputError, UsageError
-from edge.event import Event
+from edge.event import Event, status
 from edge.meter import Meter
-from edge.outputs import Outputs
+from edge.outputs import Outputs, output_queue
 from edge.outputs.output_queue import REFRESH_S
 
 HANGS_S = 10.0
@@ -282,3 +282,46 @@ def test_a_display_that_fails_is_an_output_that_fails() -> None:
             time.sleep(0.001)
         write(outputs, 3)
     assert (outputs.lost, troubles) == ({"fake": 3}, ["output fake failed: Input/output error"])
+
+
+class Late:
+    """An output whose place is not there at first."""
+
+    name, is_patient = "late", True
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.events = failures, list[Event]()
+
+    def open(self) -> None:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise OutputError("the address is in use")
+
+    def write(self, event: Event) -> None:
+        self.events.append(event)
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_cannot_be_opened_yet_is_tried_again_and_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_queue, "RETRY_S", 0.01)
+    late, reports = Late(failures=3), list[str]()
+    with Outputs([late], report=reports.append) as outputs:
+        outputs.write(status("hall", "ready", "ready"))
+        outputs.raise_failure()  # there is none, and it does not wait for one
+        outputs.write(status("hall", "ready", "ready"))
+        deadline_s = time.monotonic() + HANGS_S
+        while len(late.events) < 2:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+    assert reports == ["output late fails, and is tried again: the address is in use", "output late works"]
+    assert outputs.lost == {}
+
+
+def test_what_never_opens_is_an_error_at_the_end_and_what_waited_is_counted() -> None:
+    outputs = Outputs([Late(failures=1_000)])
+    outputs.open()
+    outputs.write(status("hall", "ready", "ready"))
+    outputs.close()
+    assert outputs.lost == {"late": 1}

@@ -29,6 +29,7 @@ class WebDoor:
 
     name = "web"
     can_refresh = True
+    is_patient = True
 
     def __init__(
         self, address: WebAddress, settings: WebSettings, token: str, inside: Inside, limits: Limits | None = None
@@ -47,7 +48,11 @@ class WebDoor:
         """
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=_run, args=(self._loop,), name="web", daemon=True).start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, event: Event) -> None:
         """Count an event, and say that there is one; clients take it from those that are kept."""
