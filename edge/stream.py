@@ -68,7 +68,7 @@ class Stream:
         """Enrolled people whom the source is bound to, for a model that takes the stream up."""
         self.is_recorded = is_recording(source)
         self.lost_s = self.paused_s = 0.0
-        """Audio that was lost, and time in which nobody listened, so far."""
+        """Audio that was lost, and time in which nobody listened, or nobody sent anything, so far."""
         self.is_paused = self.has_failed = self.is_gone = False
         """It is not wanted, it ended by an error, its device or client is waited for."""
         self.source = source

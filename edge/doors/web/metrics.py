@@ -124,7 +124,7 @@ class _FromStatus(Collector):
         for name, key, about in (
             ("audio", "audio_s", "Audio that arrived."),
             ("audio_lost", "lost_s", "Audio that was lost."),
-            ("audio_paused", "paused_s", "Time in which nobody listened."),
+            ("audio_paused", "paused_s", "Time in which nobody listened, or nobody sent anything."),
         ):
             seconds = Tally[str]()
             for source in sources:
