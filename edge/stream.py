@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from edge.audio import SAMPLE_RATE_HZ
-from edge.capture import Block, Source, device_of, is_recording, replying_of
+from edge.capture import Block, Source, device_of, is_recording, replying_of, rest_of
 from edge.event import Event, EventType, SkipReason, status, wall_clock
 from edge.hearing import Hearing
 from edge.meter import Meter
@@ -17,6 +17,10 @@ from edge.recognizer import Recognizer
 from edge.segment import Segment, Step, StepKind
 from edge.segmenter import Segmenter
 from edge.settings import Settings
+
+REST_S = 0.12
+"""In silence audio is looked at in pieces of this length, and not of 30 ms. Who begins to speak is heard from their
+first sound on all the same; `speech_start` comes so much later at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +76,7 @@ class Stream:
         self.is_paused = self.has_failed = self.is_gone = False
         """It is not wanted, it ended by an error, its device or client is waited for."""
         self.source = source
-        self._replying = replying_of(source)
+        self._replying, self._rest = replying_of(source), rest_of(source)
         self._segmenter, self._samples = segmenter, 0
         self._next_segmenter: Segmenter | None = None
         self._captured_at_s = 0.0
@@ -130,6 +134,9 @@ class Stream:
                     self.is_gone = note.reason == "disconnected" or (self.is_gone and note.reason != "connected")
                     self._news.append(status(self.name, note.reason, f"{self.name}: {note.message}"))
                 yield [self._utterance(step) for step in self._steps(self._wanted(block))]
+                if self._rest:
+                    may_rest = self._segmenter.is_idle and not self._segmenter.hears_voice
+                    self._rest.s = REST_S if may_rest else 0.0
         except Exception as error:
             failure = error
         if cut_off := self._segmenter.last_steps():

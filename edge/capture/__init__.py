@@ -4,7 +4,7 @@ from edge.capture.base import BLOCK_S, Block, Replying, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
-from edge.capture.open import device_of, is_recording, open_entry, open_source, open_sources, replying_of
+from edge.capture.open import device_of, is_recording, open_entry, open_source, open_sources, replying_of, rest_of
 from edge.capture.pcm import PcmSource
 from edge.capture.persistent import PersistentSource
 
@@ -24,4 +24,5 @@ __all__ = [
     "open_source",
     "open_sources",
     "replying_of",
+    "rest_of",
 ]

@@ -83,11 +83,22 @@ class Replying(Source, Protocol):
         """Take the last event of an utterance, ``utterance`` or ``skipped``; called by the thread that recognises."""
 
 
+class Rest:
+    """How long audio of a source may wait while nobody speaks: it is waking up for it that costs, not hearing it."""
+
+    s = 0.0
+
+
 class BlockQueue(Generic[T]):
     """Bounded hand-over from a capture thread: putting never waits; the oldest audio is overwritten and counted."""
 
-    def __init__(self, max_s: float) -> None:
-        self._max_s = max_s
+    def __init__(self, max_s: float, rest: Rest | None = None) -> None:
+        """Prepare to hold ``max_s`` of audio; where there is a ``rest``, it is followed."""
+        self._max_s, self._rest = max_s, rest or Rest()
+        self._least_s = 0.0
+        """Audio that who waits waits for."""
+        self._is_overdue = False
+        """Who waited got less, since nothing more came for as long as they would wait."""
         self._items: deque[tuple[T, float]] = deque()
         self._waiting_s = 0.0
         self._lost_s = 0.0
@@ -111,7 +122,9 @@ class BlockQueue(Generic[T]):
                 _, oldest_s = self._items.popleft()
                 self._waiting_s -= oldest_s
                 self._lost_s += oldest_s
-            self._changed.notify()
+            self._is_overdue = False
+            if self._waiting_s >= self._least_s:
+                self._changed.notify()
 
     def get(self, timeout_s: float | None = None) -> tuple[T, float] | None:
         """Wait for the oldest item; return it with the seconds lost before it, or None at the end of the stream.
@@ -121,8 +134,13 @@ class BlockQueue(Generic[T]):
             Exception: the one given to ``close``, once what was queued before it is delivered.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._items or self._closed, timeout_s):
-                raise TimeoutError
+            # What waits already is taken at once, so that a rest is behind the latest audio and not behind each.
+            self._least_s = 0.0 if self._items else min(self._rest.s, self._max_s / 2)
+            longest_s = 0.0 if self._is_overdue else timeout_s
+            if not self._changed.wait_for(self._is_enough, longest_s):
+                if not self._items:
+                    raise TimeoutError
+                self._is_overdue = True
             if self._items:
                 item, duration_s = self._items.popleft()
                 self._waiting_s -= duration_s
@@ -131,6 +149,9 @@ class BlockQueue(Generic[T]):
             if self._error:
                 raise self._error
             return None
+
+    def _is_enough(self) -> bool:
+        return self._closed or (bool(self._items) and self._waiting_s >= self._least_s)
 
     def close(self, error: Exception | None = None) -> None:
         """End the stream, for the reason given; only the first call counts."""

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ
-from edge.capture.base import BLOCK_S, Block, BlockQueue, blocks_of
+from edge.capture.base import BLOCK_S, Block, BlockQueue, Rest, blocks_of
 from edge.capture.pcm import CATCH_UP
 from edge.decoding import AudioReader, Note
 from edge.errors import AudioFileError, printable
@@ -53,6 +53,7 @@ class ClientSource(ABC):
         """Prepare; ``rate_hz`` is of raw PCM, ``queue_s`` of audio may wait for the consumer."""
         self.name = name
         self._rate_hz, self._queue_s = rate_hz, queue_s
+        self.rest = Rest()
         self._client: Client | None = None
         self._next: Client | None = None
         """Who takes over from the client."""
@@ -130,7 +131,7 @@ class ClientSource(ABC):
 
     def _hear(self, client: Client) -> Iterator[Block]:
         """Yield what a client sends, as it comes, until it leaves."""
-        queue: BlockQueue[Block] = BlockQueue(self._queue_s)
+        queue: BlockQueue[Block] = BlockQueue(self._queue_s, self.rest)
         threading.Thread(target=self._read, args=(client, queue), name=f"client of {self.name}", daemon=True).start()
         why, is_gap = "left", True
         notes: tuple[Note, ...] = (Note("connected", f"{client} sends"),)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edge.audio import SAMPLE_RATE_HZ
-from edge.capture.base import Block, BlockQueue, Source
+from edge.capture.base import Block, BlockQueue, Rest, Source
 
 
 class LiveSource:
@@ -18,7 +18,8 @@ class LiveSource:
     def __init__(self, source: Source, max_s: float) -> None:
         self.name = source.name
         self.inner = source
-        self._queue: BlockQueue[Block] = BlockQueue(max_s)
+        self.rest = Rest()
+        self._queue: BlockQueue[Block] = BlockQueue(max_s, self.rest)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the other source's blocks with the seconds lost before each; see ``Source.blocks``."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from edge.audio import mono
-from edge.capture.base import BLOCK_S, Block, BlockQueue, StreamResampler
+from edge.capture.base import BLOCK_S, Block, BlockQueue, Rest, StreamResampler
 from edge.capture.default_device import DefaultDevice
 from edge.capture.devices import (
     Device,
@@ -49,6 +49,7 @@ class Microphone:
         self._wanted, self._queue_s = device, queue_s
         self._device: Device | None = None
         self._default = DefaultDevice()
+        self.rest = Rest()
         self._queue: BlockQueue[Chunk] = BlockQueue(queue_s)
         self._closed = threading.Event()
 
@@ -61,7 +62,7 @@ class Microphone:
         """
         if self._closed.is_set():
             return
-        self._queue = BlockQueue(self._queue_s)
+        self._queue = BlockQueue(self._queue_s, self.rest)
         stream = self._open()
         try:
             if not self._wanted:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from edge.capture.address import Address, is_address, parse_address
-from edge.capture.base import Block, Replying, Source
+from edge.capture.base import Block, Replying, Rest, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
@@ -105,6 +105,13 @@ def device_of(source: Source) -> PersistentSource | None:
     while isinstance(source, (_Named, LiveSource)):
         source = source.inner
     return source if isinstance(source, PersistentSource) and not isinstance(source.inner, Replying) else None
+
+
+def rest_of(source: Source) -> Rest | None:
+    """Return what says how long audio of a source may wait; None where it cannot."""
+    while isinstance(source, (_Named, PersistentSource)):
+        source = source.inner
+    return getattr(source, "rest", None)
 
 
 def replying_of(source: Source) -> Replying | None:

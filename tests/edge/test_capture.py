@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform, mono, read_audio
 from edge.capture import (
@@ -23,7 +25,7 @@ from edge.capture import (
     open_source,
     open_sources,
 )
-from edge.capture.base import BlockQueue
+from edge.capture.base import BlockQueue, Rest
 from edge.decoding.raw import from_pcm
 from edge.errors import AudioFileError
 from edge.settings import CaptureSettings, Settings, SourceSettings
@@ -209,6 +211,64 @@ def test_queue_times_out_and_wakes_on_close() -> None:
         queue.get(0.01)
     threading.Timer(0.05, queue.close).start()
     assert queue.get(10) is None
+
+
+def test_who_rests_is_woken_for_several_blocks_at_once_and_gets_all_of_them() -> None:
+    rest = Rest()
+    queue: BlockQueue[int] = BlockQueue(10.0, rest)
+    rest.s = 0.1
+    got: list[int] = []
+
+    def take() -> None:
+        while (item := queue.get()) is not None:
+            got.append(item[0])
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    for number in range(3):
+        queue.put(number, 0.03)
+    time.sleep(0.1)
+    assert got == [], "it waits for a tenth of a second of audio"
+    queue.put(3, 0.03)
+    deadline_s = time.monotonic() + 10
+    while len(got) < 4:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+    queue.put(4, 0.03)
+    queue.close()
+    thread.join(10)
+    assert got == [0, 1, 2, 3, 4]
+
+
+def test_who_rests_notices_a_device_that_stops_as_soon_as_who_does_not() -> None:
+    rest = Rest()
+    rest.s = 0.1
+    queue: BlockQueue[int] = BlockQueue(10.0, rest)
+    queue.put(1, 0.03)
+    assert queue.get(0.1) == (1, 0.0)
+    threading.Timer(0.02, queue.put, (2, 0.03)).start()
+    assert queue.get(0.1) == (2, 0.0), "what there is"
+    with pytest.raises(TimeoutError):
+        queue.get(1_000)
+    queue.put(3, 0.03)
+    assert queue.get(1_000) == (3, 0.0), "and it goes on"
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from([0.0, 0.06, 0.12, 5.0])), min_size=1, max_size=12))
+def test_resting_loses_and_changes_nothing(steps: list[tuple[int, float]]) -> None:
+    rest = Rest()
+    queue: BlockQueue[int] = BlockQueue(3.0, rest)
+    put = taken = 0
+    for count, rest_s in steps:
+        rest.s = rest_s
+        for _ in range(count):
+            queue.put(put, 0.03)
+            put += 1
+        for _ in range(count):
+            assert queue.get(0) == (taken, 0.0)
+            taken += 1
+    queue.close()
+    assert queue.get() is None
 
 
 def test_live_source_never_waits_and_counts_what_a_slow_consumer_misses() -> None:
