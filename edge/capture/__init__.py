@@ -1,6 +1,6 @@
 """Capture: every source becomes one stream of short 16 kHz mono blocks, and audio that is lost is counted."""
 
-from edge.capture.base import BLOCK_S, Block, Replying, Source
+from edge.capture.base import BLOCK_S, Block, Replying, Rest, Source
 from edge.capture.file import FileSource
 from edge.capture.live import LiveSource
 from edge.capture.microphone import Microphone
@@ -17,6 +17,7 @@ __all__ = [
     "PcmSource",
     "PersistentSource",
     "Replying",
+    "Rest",
     "Source",
     "device_of",
     "is_recording",

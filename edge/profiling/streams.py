@@ -15,7 +15,7 @@ import numpy as np
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.bundle import Bundle
-from edge.capture import BLOCK_S, Block
+from edge.capture import BLOCK_S, Block, Rest
 from edge.engine import Engine
 from edge.profiling.facts import resident_mb
 from edge.profiling.measurements import Progress, Row, rounded
@@ -52,7 +52,7 @@ class Loop:
     can_wait = False
 
     def __init__(self, name: str, samples: Waveform, offset_s: float) -> None:
-        self.name = name
+        self.name, self.rest = name, Rest()
         self._samples, self._place = samples, round(offset_s * SAMPLE_RATE_HZ) % len(samples) // BLOCK * BLOCK
         self._closed = threading.Event()
 
@@ -61,7 +61,9 @@ class Loop:
         due_s = time.monotonic()
         while not self._closed.is_set():
             due_s += BLOCK_S
-            self._closed.wait(due_s - time.monotonic())
+            wait_s = due_s - time.monotonic()
+            if wait_s > 0:  # otherwise it is there already, after a rest
+                self._closed.wait(wait_s + max(0.0, self.rest.s - BLOCK_S))
             yield Block(self._samples[self._place : self._place + BLOCK], due_s)
             self._place = (self._place + BLOCK) % (len(self._samples) // BLOCK * BLOCK)
 
