@@ -22,7 +22,8 @@ from edge.segment import Segment
 from edge.segmenter import segmented
 from edge.settings import RoomSettings, Settings
 from edge.spoken import spoken
-from edge.stream import answer_event, new_segmenter
+from edge.stream import new_segmenter
+from edge.utterance_events import answer_event
 from edge.whole_file import joined, read_whole
 
 CHUNK_UTTERANCES = 64

@@ -15,9 +15,10 @@ from edge.event import Event, EventType, StatusReason, status, wall_clock
 from edge.people.conversation import Recognition
 from edge.people.household import Household
 from edge.recognizer import Encoding
-from edge.stream import Stream, Utterance, answer_event, skipped_event
+from edge.stream import Stream, Utterance
 from edge.streams import Streams
 from edge.timing import Observer, Timing
+from edge.utterance_events import answer_event, skipped_event
 from edge.workload import Workload
 
 SUMMARY_UTTERANCES = 1_000

@@ -9,10 +9,9 @@ from itertools import count
 
 from edge.audio import SAMPLE_RATE_HZ
 from edge.capture import Block, Source, device_of, is_recording, replying_of, rest_of
-from edge.event import Event, EventType, SkipReason, status, wall_clock
+from edge.event import Event, status
 from edge.hearing import Hearing
 from edge.meter import Meter
-from edge.people.conversation import Recognition
 from edge.recognizer import Recognizer
 from edge.segment import Segment, Step, StepKind
 from edge.segmenter import Segmenter
@@ -222,46 +221,3 @@ def new_segmenter(recognizer: Recognizer, settings: Settings) -> Segmenter:
     """Return a segmenter whose utterances fit into the recogniser's longest bucket."""
     max_s = min(settings.segmenter.max_s, recognizer.buckets.longest / SAMPLE_RATE_HZ)
     return Segmenter(settings.vad, settings.segmenter.model_copy(update={"max_s": max_s}), settings.partials)
-
-
-def answer_event(
-    event_type: EventType, source: str, id_: int, segment: Segment, recognition: Recognition, settings: Settings
-) -> Event:
-    """Return what is said about an utterance, but for its revision and latency."""
-    return Event(
-        event_type,
-        source,
-        wall_clock(),
-        id=id_,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        emotion=recognition.emotion,
-        confidence=recognition.confidence,
-        scores=recognition.scores,
-        relative=recognition.relative or None,
-        speaker=recognition.speaker,
-        adapted=recognition.adapted,
-        room=recognition.room,
-        speech=recognition.speech,
-        needs_review=recognition.confidence < settings.decision.review_threshold or not recognition.is_speech,
-        bucket_s=recognition.encoding.bucket_s,
-        provider=recognition.encoding.provider,
-        truncated=segment.truncated,
-        dropped_s=segment.dropped_s,
-    )
-
-
-def skipped_event(utterance: Utterance, reason: SkipReason, message: str) -> Event:
-    """Return what is said about an utterance that ends without an answer."""
-    segment = utterance.segment
-    return Event(
-        "skipped",
-        utterance.source,
-        wall_clock(),
-        id=utterance.id,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        dropped_s=segment.dropped_s,
-        reason=reason,
-        message=message,
-    )

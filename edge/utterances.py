@@ -7,7 +7,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 
 from edge.event import Event
-from edge.stream import Stream, Utterance, skipped_event
+from edge.stream import Stream, Utterance
+from edge.utterance_events import skipped_event
 
 SIGNALS_S = 0.25
 """Longest wait of the thread that recognises, which is the one that handles signals: a signal that arrives just before
