@@ -25,6 +25,7 @@ class RecentEvents:
         self.run = secrets.token_hex(4)
         """Of all runs, the one that these numbers are of."""
         self._lines: deque[tuple[int, str]] = deque(maxlen=most)
+        self._last = 0
         self._listeners: list[Callable[[], None]] = []
         self._changed = threading.Condition()
 
@@ -34,6 +35,7 @@ class RecentEvents:
         line = event.to_json()
         with self._changed:
             self._lines.append((event.number, line))
+            self._last = event.number
             self._changed.notify_all()
             listeners = list(self._listeners)
         for listener in listeners:
@@ -43,7 +45,12 @@ class RecentEvents:
     def last(self) -> int:
         """Number of the latest event, 0 before the first; from any thread."""
         with self._changed:
-            return self._lines[-1][0] if self._lines else 0
+            return self._last
+
+    def clear(self) -> None:
+        """Keep none of the events so far; those who have not read them are told that they are gone. From any thread."""
+        with self._changed:
+            self._lines.clear()
 
     def after(self, number: int, timeout_s: float = 0.0, most: int | None = None) -> tuple[list[tuple[int, str]], int]:
         """Return the events after that number, each as its number and JSON, and how many before them are gone.

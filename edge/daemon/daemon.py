@@ -71,7 +71,8 @@ class Daemon:
         """What may be asked for."""
         self._recent = RecentEvents()
         self._server = ControlServer(self.actions, self._recent)
-        inside = Inside(self.actions, self._recent, People(lambda: self._engine.workload.model))
+        people = People(lambda: self._engine.workload.model, self._recent)
+        inside = Inside(self.actions, self._recent, people)
         outputs = open_wanted(settings, model.labels, json, inside)
         entries = settings.entries
         self._engine = Engine(
@@ -84,7 +85,7 @@ class Daemon:
             [entry.report_s for entry in entries],
             self._heartbeat,
             DebugAudio(debug_audio) if debug_audio else None,
-            self._recent.add,
+            people.follow,
         )
         self._running = Running(self._engine, settings, outputs, json, inside, self._begin)
         self._loaded = loaded

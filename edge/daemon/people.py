@@ -9,7 +9,8 @@ from edge import forgetting
 from edge.actions import Actions, name_in
 from edge.calibration import CalibratedModel
 from edge.capture import Source
-from edge.errors import UsageError
+from edge.errors import AffectdError, UsageError
+from edge.event import Event
 from edge.folders import data_folder
 from edge.guided_enrolment import Enough, View, listen_guided
 from edge.people.consent import CONSENT_VERSION, consent_text
@@ -17,21 +18,33 @@ from edge.people.enrolment import Enrolled, Enrolment
 from edge.people.roster import entry_of
 from edge.people.store import SpeakerStore
 from edge.people.store.person import Consent, Person, clean_name
+from edge.recent import RecentEvents
 from edge.stream import new_segmenter
 
 
 class People:
     """The people of a running affectd, which takes notice of every change by itself. May be used on any thread."""
 
-    def __init__(self, model: Callable[[], CalibratedModel]) -> None:
-        """Prepare; ``model`` returns the one in use, with its settings."""
-        self._model = model
+    def __init__(self, model: Callable[[], CalibratedModel], recent: RecentEvents) -> None:
+        """Prepare; ``model`` returns the one in use, with its settings, and ``recent`` keeps the latest events."""
+        self._model, self._recent = model, recent
+        self._everyone: frozenset[str] = frozenset()
+        """By id, when it was looked last."""
         self.actions: Actions = {
             "people": lambda _: self.listed(),
             "consent": self._consent,
             "forget": lambda request: self.forget(name_in(request, "name")),
         }
         """What may be asked for by who may ask about people; see ``Daemon.actions``."""
+
+    def follow(self, event: Event) -> None:
+        """Keep the next event of the run; once somebody was forgotten, none of those before, which may name them."""
+        if event.reason in ("ready", "people_changed"):
+            everyone = self._ids()
+            if self._everyone - everyone:
+                self._recent.clear()
+            self._everyone = everyone
+        self._recent.add(event)
 
     def listed(self) -> list[dict[str, Any]]:
         """Return everyone who is enrolled, as `affectd speakers list --json` does; raises StoreError."""
@@ -48,6 +61,7 @@ class People:
         """
         with self._store() as store:
             forgotten = forgetting.forget(store, store.person(name), self._model().settings)
+        self._recent.clear()
         facts = {"name": forgotten.name, "rooms": forgotten.rooms, "journal": forgotten.journal}
         return facts | {"message": str(forgotten)}
 
@@ -88,6 +102,13 @@ class People:
             enrolment = Enrolment(store, recognizer, person, is_new=known is None)
             listen_guided(enrolment, source, new_segmenter(recognizer, model.settings), enough, view)
             return enrolment.finish()
+
+    def _ids(self) -> frozenset[str]:
+        try:
+            with SpeakerStore.open(self._model().settings.speakers.store_folder, readonly=True) as store:
+                return frozenset(person.id for person in store.people())
+        except AffectdError:
+            return self._everyone
 
     def _consent(self, request: Mapping[str, Any]) -> dict[str, str]:
         name = clean_name(name_in(request, "name"))

@@ -178,7 +178,7 @@ def test_one_person_at_a_time(running: Running) -> None:
 
 
 def test_only_the_dashboard_may_ask_about_people() -> None:
-    everyone = People(lambda: pytest.fail("nobody may ask"))
+    everyone = People(lambda: pytest.fail("nobody may ask"), RecentEvents())
     for dashboard, status in ((False, 404), (True, 400)):
         settings = WebSettings(address=f"127.0.0.1:{free_port()}", dashboard=dashboard)
         door = open_door(settings, Inside({}, RecentEvents(), everyone))
