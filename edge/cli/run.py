@@ -56,8 +56,8 @@ def run(
 
     if debug_audio:
         say(f"every utterance is written to {debug_audio}")
+    daemon = Daemon(open_model(loaded.settings), loaded, json, debug_audio=debug_audio)
     if loaded.settings.web.dashboard:
         say(f"the dashboard will be at http://{loaded.settings.web.listens_at}")
-    daemon = Daemon(open_model(loaded.settings), loaded, json, debug_audio=debug_audio)
     with stop_on_signals(daemon.stop), reload_on_hangup(daemon.reload):
         print(f"affectd: {daemon.run()}", file=sys.stderr)

@@ -21,20 +21,13 @@ import soxr
 
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.vad import to_pcm
+from helpers.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CONVERSATION = ROOT / "examples" / "conversation.flac"
 PEOPLE = ROOT / "examples" / "people"
 STARTS_S = 60
 BROWSER_HZ = 48_000
-
-
-def free_port() -> int:
-    """Return a port where nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def conversation() -> Waveform:

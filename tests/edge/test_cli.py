@@ -300,6 +300,15 @@ def test_config_shows_where_each_value_is_from(
     assert "vad.above_noise_db" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("address", ["nonsense", "0.0.0.0:8377"])
+def test_a_dashboard_that_cannot_be_is_not_announced(
+    call: Call, address: str, bundle_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", "--dashboard", "--bundle", bundle_folder, "--set", f"web.address={address}") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "web.address" in line
+
+
 @pytest.mark.parametrize("key", ["capture.token", "sources.0.token", "web.token", "mqtt.password"])
 def test_config_shows_no_secret(call: Call, key: str, capsys: pytest.CaptureFixture[str]) -> None:
     for options in ((), ("--json",)):

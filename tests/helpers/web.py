@@ -22,6 +22,7 @@ from edge.errors import StoreError, UsageError
 from edge.event import Event, status
 from edge.recent import RecentEvents
 from edge.settings import WebSettings
+from helpers.ports import free_port
 
 HANGS_S = 30.0
 STATUS = {
@@ -92,12 +93,6 @@ def until(what: Callable[[], object]) -> None:
     while not what():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def events(first: int, count: int) -> list[Event]:
