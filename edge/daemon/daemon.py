@@ -123,14 +123,14 @@ class Daemon:
         """
         streams = self._engine.streams
         names = streams.pause(source, "paused" if duration_s is None else f"paused for {duration_s:g} s")
-        self._schedule.pause_for(names, duration_s)
+        self._schedule.pause(names, duration_s)
         self._pauses.add(self._kept(source), duration_s)
         return names
 
     def resume(self, source: str | None = None) -> list[str]:
         """Listen again; as ``pause``."""
         names = self._engine.streams.go_on(source, "listening again")
-        self._schedule.pause_for(names, None)
+        self._schedule.resume(names)
         self._pauses.remove(self._kept(source))
         return names
 
@@ -145,7 +145,7 @@ class Daemon:
         remaining_s = self._pauses.remaining_s()
         if key in remaining_s and not stream.is_recorded:
             self._engine.streams.pause(stream.name, "still paused, from before; affectd resume listens again")
-            self._schedule.pause_for([stream.name], remaining_s[key])
+            self._schedule.pause([stream.name], remaining_s[key])
 
     def reload(self) -> dict[str, list[str]]:
         """Read the settings again, and go over to them; return which have changed. From any thread.

@@ -18,7 +18,8 @@ LOOK_S = 1.0
 class Schedule:
     """Pauses sources outside of their hours, and ends pauses. For the thread that recognises.
 
-    Who pauses by hand has their way until the hours begin or end the next time.
+    Who paused by hand is not listened to until they resume or their time is up, whatever the hours say. Who resumed by
+    hand outside of the hours is listened to until the hours begin or end the next time.
     """
 
     def __init__(self, now: Callable[[], datetime] = datetime.now, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,20 +27,23 @@ class Schedule:
         self._looked_at_s = -math.inf
         self._open: dict[str, bool] = {}
         """What was in force when it was looked last."""
-        self._ends_at_s: dict[str, float] = {}
-        """When the pause of a source is over."""
+        self._paused_until_s: dict[str, float] = {}
+        """When a pause by hand is over."""
 
-    def pause_for(self, sources: Iterable[str], duration_s: float | None) -> None:
-        """Take note that sources were paused by hand, for so long, or until somebody goes on, whatever was before."""
+    def pause(self, sources: Iterable[str], duration_s: float | None) -> None:
+        """Take note that sources were paused by hand, for so long or until ``resume``, whatever was before."""
+        until_s = math.inf if duration_s is None else self._clock() + duration_s
+        self._paused_until_s.update(dict.fromkeys(sources, until_s))
+
+    def resume(self, sources: Iterable[str]) -> None:
+        """Take note that somebody went on with sources."""
         for source in sources:
-            self._ends_at_s.pop(source, None)
-            if duration_s is not None:
-                self._ends_at_s[source] = self._clock() + duration_s
+            self._paused_until_s.pop(source, None)
 
     def begin(self, source: str) -> None:
         """Take note that another stream has this name now, for which nothing is in force yet."""
         self._open.pop(source, None)
-        self._ends_at_s.pop(source, None)
+        self._paused_until_s.pop(source, None)
         self._looked_at_s = -math.inf
 
     def follow(self, streams: Streams, hours: Mapping[str, Hours]) -> None:
@@ -48,11 +52,16 @@ class Schedule:
         if now_s - self._looked_at_s < LOOK_S:
             return
         self._looked_at_s = now_s
-        for source in [source for source, at_s in self._ends_at_s.items() if at_s <= now_s]:
-            del self._ends_at_s[source]
-            _try(streams.go_on, source, "the pause is over")
+        self._follow_hours(streams, hours)
+        for source, until_s in list(self._paused_until_s.items()):
+            if until_s <= now_s:
+                del self._paused_until_s[source]
+                if self._open.get(source, True):
+                    _try(streams.go_on, source, "the pause is over")
+
+    def _follow_hours(self, streams: Streams, hours: Mapping[str, Hours]) -> None:
         for source in [source for source in self._open if source not in hours]:
-            if not self._open.pop(source):
+            if not self._open.pop(source) and source not in self._paused_until_s:
                 _try(streams.go_on, source, "it is listened to at any time now")
         now = self._now()
         for source, its_hours in hours.items():
@@ -60,10 +69,10 @@ class Schedule:
             if is_open == self._open.get(source, True):
                 continue
             self._open[source] = is_open
-            if is_open:
-                _try(streams.go_on, source, "its hours begin")
-            else:
+            if not is_open:
                 _try(streams.pause, source, f"outside of its hours, {its_hours}")
+            elif source not in self._paused_until_s:
+                _try(streams.go_on, source, "its hours begin")
 
 
 def _try(action: Callable[[str, str], object], source: str, why: str) -> None:
