@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +11,9 @@ from calibrate import processes
 from calibrate.cli.app import main
 from calibrate.training import trainer as training
 from helpers.calling import exit_code
+from helpers.forked import launched
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parents[2]
-LAUNCH = (
-    "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
-    "--dynamo_backend no --main_process_port 0 -m calibrate"
-)
-"""accelerate knows many processes without a GPU only by this name; they take CPUs where --device is cpu."""
 
 CHANGES: dict[str, Any] = {
     "encoder": {"finetune": 2},
@@ -51,7 +42,9 @@ def test_two_processes_go_on_where_one_was_and_end_with_its_numbers(
     encoders: dict[str, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """``accelerate launch`` itself is started in the tests of ``embed``."""
     recipe = recipe_file(**CHANGES)
     command = ["train", recipe, "--data", data, "--encoder", encoders["whisper"], "--threads", 1, "--cache"]
     alone = [*command, tmp_path / "cache-alone", "--out", tmp_path / "alone"]
@@ -71,13 +64,9 @@ def test_two_processes_go_on_where_one_was_and_end_with_its_numbers(
             exit_code(main, patch, "affectd-calibrate", *both)
     for path in (tmp_path / "cache-both").rglob("state.npy"):
         path.unlink()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *LAUNCH.split(), *map(str, both), "--resume"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1_200, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count(f"run written to {tmp_path / 'both'}\n") == 1, "one process reports"
+    capfd.readouterr()
+    assert launched(main, ["affectd-calibrate", *both, "--resume"], 2) == [0, 0]
+    assert capfd.readouterr().out.count(f"run written to {tmp_path / 'both'}\n") == 1, "one process reports"
     for name in ("frozen", "."):
         folders = [tmp_path / run / name for run in ("alone", "both")]
         files = [sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) for folder in folders]
