@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import tomllib
@@ -16,6 +17,9 @@ import tomllib
 import calibrate.cli.commands
 import export.cli.commands
 from calibrate.cli.app import main as calibrate_main
+from edge.bundle import Bundle
+from edge.recognizer import Recognizer
+from edge.settings import EncoderSettings
 from export.cli.app import main as export_main
 from helpers.calling import exit_code
 from helpers.layouts import librispeech
@@ -39,7 +43,7 @@ No command needs a GPU, real corpora or hours, so that none is left out."""
 STUDENT = {"layers": 1, "width": 16, "heads": 2, "hidden": 24}
 TINY: dict[str, dict[str, Any]] = {
     "default-train": {"head": {"dim": 8}, "augmentation": {"copies": 1}, "encoder": {"layers": 1, "pooled": [1]}},
-    "nano-train": {"head": {"dim": 8}, "augmentation": {"copies": 1}},
+    "nano-train": {"head": {"dim": 8}, "augmentation": {"copies": 1}, "encoder": {"max_s": 1.0}},
     "distil-fast": {"views": 1, "epochs": 1, "pooled": [1], "student": STUDENT},
     "distil-nano": {"views": 1, "epochs": 1, "student": STUDENT, "rank": 4},
 }
@@ -123,6 +127,17 @@ def test_the_commands_work_in_the_order_of_the_text(
         if written:
             folder = Path("runs", written["name"]) if written.re.groupindex else Path(written[1])
             assert any(folder.iterdir()), command
+    answers_to_short_inputs(Path("bundles", "nano"))
+
+
+def answers_to_short_inputs(folder: Path) -> None:
+    """Assert that a bundle of inputs of one second was exported with those, and takes any."""
+    recognizer = Recognizer(Bundle.load(folder), EncoderSettings(provider="cpu", threads=1))
+    recognizer.load()
+    assert recognizer.bundle.manifest.buckets_s == (1.0,)
+    noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32) / 10
+    answers = recognizer.probabilities([noise[:samples] for samples in (900, 4_800, 48_000)])
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-4)
 
 
 def train_own(corpus: Path, call: Callable[[str], int]) -> None:
