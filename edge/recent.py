@@ -25,7 +25,7 @@ class RecentEvents:
         self.run = secrets.token_hex(4)
         """Of all runs, the one that these numbers are of."""
         self._lines: deque[tuple[int, str]] = deque(maxlen=most)
-        self._last = 0
+        self._last = self._cleared = 0
         self._listeners: list[Callable[[], None]] = []
         self._changed = threading.Condition()
 
@@ -47,10 +47,17 @@ class RecentEvents:
         with self._changed:
             return self._last
 
+    @property
+    def cleared(self) -> int:
+        """Number of the latest event that was cleared, 0 before the first; from any thread."""
+        with self._changed:
+            return self._cleared
+
     def clear(self) -> None:
         """Keep none of the events so far; those who have not read them are told that they are gone. From any thread."""
         with self._changed:
             self._lines.clear()
+            self._cleared = self._last
 
     def after(self, number: int, timeout_s: float = 0.0, most: int | None = None) -> tuple[list[tuple[int, str]], int]:
         """Return the events after that number, each as its number and JSON, and how many before them are gone.

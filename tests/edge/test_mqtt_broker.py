@@ -131,6 +131,33 @@ def test_the_last_state_of_each_source_is_kept(broker: Mosquitto, opened: Open) 
     late.close()
 
 
+def test_who_is_forgotten_is_in_no_state_that_is_kept(broker: Mosquitto, listener: Listener, opened: Open) -> None:
+    house = House("hall", "yard")
+    _, outputs = opened(house, broker=broker.address)
+    yard = "affectd/desk/yard/state"
+    before = [
+        answer(1, speaker=SpeakerMatch("Ann", 0.9)),
+        answer(2, "yard"),
+        answer(3, speaker=SpeakerMatch("Ann", 0.8)),
+    ]
+    for event in before[:2]:
+        house.inside.recent.add(event)
+        outputs.write(event)
+    listener.wait_for(lambda: (listener.last(HALL) or {}).get("speaker") == "Ann")
+    house.inside.recent.add(before[2])
+    house.inside.recent.clear()
+    listener.wait_for(lambda: listener.last(HALL)["speaker"] is None, "at once, without another answer")
+    assert listener.last(HALL)["emotion"] is None
+    outputs.write(before[2])
+    outputs.write(answer(4, "yard", speaker=SpeakerMatch("Ben", 0.9)))
+    listener.wait_for(lambda: listener.last(yard)["speaker"] == "Ben", "who is still known is named")
+    assert listener.last(HALL)["speaker"] is None, "what was heard before and comes late names nobody"
+    late = Listener(broker.port, HALL)
+    late.wait_for(lambda: late.last(HALL))
+    assert late.last(HALL)["speaker"] is None
+    late.close()
+
+
 def test_somebody_is_there_or_not(broker: Mosquitto, opened: Open) -> None:
     late = Listener(broker.port, "affectd/desk/availability")
     _, outputs = opened(House("hall"), broker=broker.address)

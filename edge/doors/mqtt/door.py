@@ -46,7 +46,7 @@ class MqttDoor:
             queue_events: events that may wait while it is away.
             inside: what may be asked for.
         """
-        self._topics, self._actions = topics, inside.actions
+        self._topics, self._actions, self._recent = topics, inside.actions, inside.recent
         self._connection = Connection(broker, f"affectd-{topics.machine}", topics.availability)
         self._events = WaitingEvents(topics.event, queue_events)
         self._announced = Announced(topics, self._connection)
@@ -104,6 +104,8 @@ class MqttDoor:
             self._take(news)
         if time.monotonic() - self._looked_at_s >= LOOK_S:
             self._look()
+        for state in self._sources.values():
+            state.forget(self._recent.cleared)
         if self._connection.is_up:
             self._events.hand_over(self._connection)
             self._announced.publish({source: self._sources[name].to_json() for source, name in self._present.items()})

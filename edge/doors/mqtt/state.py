@@ -15,13 +15,24 @@ ENDS_VOICE = ("utterance", "skipped", "error", "paused", "stopped", "disconnecte
 """Types of events, and reasons of ``status`` events, after which nobody is heard to speak any more."""
 
 
+NO_ANSWER: Mapping[str, Any] = {
+    "emotion": None,
+    "confidence": None,
+    "speaker": None,
+    "needs_review": None,
+    "scores": {},
+    "time": None,
+}
+
+
 class SourceState:
     """A source: its last answer, and what it hears."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._answer: dict[str, Any] = {"emotion": None, "confidence": None, "speaker": None, "needs_review": None}
-        self._answer |= {"scores": {}, "time": None}
+        self._answer = dict(NO_ANSWER)
+        self._number = 0
+        """Of the event that the answer is from."""
         self._facts: dict[str, Any] = {"state": "waiting", "listening": "ON", "lost_s": 0.0}
         self._facts |= {"room": None, "room_utterances": None, "level_dbfs": None}
         self._voice = False
@@ -33,6 +44,7 @@ class SourceState:
         elif event.type in ENDS_VOICE or event.reason in ENDS_VOICE:
             self._voice = False
         if event.type == "utterance":
+            self._number = event.number or 0
             self._answer = {
                 "emotion": event.emotion,
                 "confidence": None if event.confidence is None else round(event.confidence, 4),
@@ -41,6 +53,11 @@ class SourceState:
                 "scores": {label: round(score, 4) for label, score in event.scores.items()},
                 "time": event.time,
             }
+
+    def forget(self, number: int) -> None:
+        """Drop an answer that names somebody, if it is of the events up to that number, among whom one is forgotten."""
+        if self._number <= number and self._answer["speaker"] is not None:
+            self._answer = dict(NO_ANSWER)
 
     def look(self, source: Mapping[str, Any], with_level: bool) -> None:
         """Take what ``status`` says of it.
