@@ -158,6 +158,31 @@ def test_who_is_forgotten_is_in_no_state_that_is_kept(broker: Mosquitto, listene
     late.close()
 
 
+def test_two_machines_of_one_id_say_so_once_each(
+    broker: Mosquitto, listener: Listener, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said() -> int:
+        return caplog.text.count("another affectd publishes as 'desk' at this broker, too")
+
+    def runs() -> set[str]:
+        return {state["run"] for state in listener.of("affectd/desk/state") if state}
+
+    for count in (1, 2):
+        _, outputs = opened(House("hall"), broker=broker.address)
+        listener.wait_for(lambda count=count: len(runs()) == count)
+        outputs.close()
+    assert said() == 0, "one after the other is a restart"
+    houses = [House("hall"), House("hall")]
+    for count, house in enumerate(houses, 3):
+        opened(house, broker=broker.address)
+        listener.wait_for(lambda count=count: len(runs()) == count)
+    until(lambda: said() == 2, "each says it")
+    for house in houses:
+        house.levels["yard"] = -40.0
+    listener.wait_for(lambda: len(listener.last("affectd/desk/state")["sources"]) == 2)
+    assert said() == 2
+
+
 def test_somebody_is_there_or_not(broker: Mosquitto, opened: Open) -> None:
     late = Listener(broker.port, "affectd/desk/availability")
     _, outputs = opened(House("hall"), broker=broker.address)

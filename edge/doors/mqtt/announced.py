@@ -47,6 +47,10 @@ class Announced:
         elif news.payload and self._topics.source_in(news.topic):
             self._leftovers.add(news.topic)
 
+    def say_again(self, topic: str) -> None:
+        """Publish what the broker keeps at a topic once more."""
+        self._kept.pop(topic, None)
+
     def look(self, state: str, labels: Sequence[str], sources: Mapping[str, str], is_all: bool) -> None:
         """Take what there is now.
 

@@ -54,6 +54,7 @@ class MqttDoor:
         """By name."""
         self._present: dict[str, str] = {}
         """Id of each source that there is to its name."""
+        self._has_twin = False
         self._opened_at_s = self._looked_at_s = self._level_at_s = -math.inf
 
     @property
@@ -118,10 +119,12 @@ class MqttDoor:
         topics = self._topics
         if news.kind == "up":
             self._announced.start_anew()
-            self._connection.subscribe([topics.do, topics.switch("+"), topics.availability])
+            self._connection.subscribe([topics.do, topics.switch("+"), topics.availability, topics.state])
         elif news.topic == topics.availability:
             # An earlier connection may be given up by the broker only now, and its last will be ours.
             self._announced.is_online = news.payload == b"online"
+        elif news.topic == topics.state:
+            self._look_for_twin(news)
         elif news.topic == topics.do or news.topic.endswith("/set"):
             switched = None if news.topic == topics.do else topics.source_in(news.topic)
             answer = answer_to(news, self._present, switched, self._actions)
@@ -129,6 +132,17 @@ class MqttDoor:
             self._looked_at_s = -math.inf
         else:
             self._announced.take(news)
+
+    def _look_for_twin(self, news: News) -> None:
+        """Say it once where another machine publishes at the topics of this one, as a copied disk does."""
+        is_own = news.retained or not news.payload or self._recent.run.encode() in news.payload
+        if not is_own and not self._has_twin:
+            self._has_twin = True
+            logger.warning(
+                "output mqtt: another affectd publishes as %r at this broker, too: give each an mqtt.id of its own",
+                self._topics.machine,
+            )
+            self._announced.say_again(self._topics.state)  # so that the other notices
 
     def _look(self) -> None:
         """See what the sources and the machine do."""
@@ -145,7 +159,9 @@ class MqttDoor:
         self._sources = {name: state for name, state in self._sources.items() if name in names}
         self._present = {id_of(source["name"]): source["name"] for source in present}
         is_all = len(present) == len(status["sources"])
-        self._announced.look(machine_state(status, self.lost), status["labels"], self._present, is_all)
+        self._announced.look(
+            machine_state(status, self._recent.run, self.lost), status["labels"], self._present, is_all
+        )
 
     def _source(self, name: str) -> SourceState:
         return self._sources.setdefault(name, SourceState(name))

@@ -83,13 +83,14 @@ class SourceState:
         return dumped({"source": self.name, **self._facts, "voice": voice, **self._answer})
 
 
-def machine_state(status: Mapping[str, Any], lost_events: int) -> str:
-    """Return what the machine does, of ``Daemon.status``, as a JSON object."""
+def machine_state(status: Mapping[str, Any], run: str, lost_events: int) -> str:
+    """Return what the machine does, of ``Daemon.status``, as a JSON object; ``run`` is no other machine's."""
     return dumped(
         {
             "version": __version__,
             "bundle": f"{status['bundle']} {status['version']}",
             "started_at": status["started_at"],
+            "run": run,
             "overload_step": status["overload_step"],
             "left_out": status["left_out"],
             "lost_s": round(status["dropped_s"], 1),
