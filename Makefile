@@ -2,9 +2,10 @@
 
 PYTHON ?= python3
 PIP_FLAGS := --quiet --disable-pip-version-check
-# A file's tests run one after another, in one process more than there are cores, since many wait for what happens in real
-# time; ARGS="-n 0" runs all of them in one.
-PARALLEL := -n $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n < 7 ? n + 1 : 8))) --dist loadfile
+# A file's tests run one after another, in twice as many processes as there are cores, up to eight, since many wait for what
+# happens in real time; the order is that of tests/conftest.py. ARGS="-n 0" runs all of them in one.
+PARALLEL := -n $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n < 4 ? 2 * n : 8))) \
+	--dist loadfile --no-loadscope-reorder
 # What the shipped bundles learn from: a folder of corpora, pretrained encoders by hub name or folder, CAM++ as ONNX, and
 # everyday speech, LibriSpeech. VERSION is that of the next bundle.
 DATA ?= data

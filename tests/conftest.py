@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no ../shared folder with corpora and weights beside this checkout")
     return SHARED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left alone with it at the end.
+
+    Slow are the files that say so, and of those the ones that have few tests; of the others, those that have many.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    count = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, count[item.path] * (1 if item.path in slow else -1)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -57,6 +57,17 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture(autouse=True)
+def shared_cache(features: Path, tmp_path: Path) -> None:
+    """What a frozen encoder makes of a clip is the same in all of these tests, and computed once."""
+    (tmp_path / "cache").symlink_to(features)
+
+
 class StoppedError(Exception):
     pass
 
