@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,30 +25,38 @@ if TYPE_CHECKING:
 HOSTILE = '<img src=x onerror="document.title=1">'
 """A name that is a piece of a page for whoever takes it for one."""
 HALL_PORT = free_port()
-SETTINGS = f"""
+WAIT_MS = 30_000
+
+
+def settings(hall_port: int) -> str:
+    return f"""
 [[sources]]
 name = "talk"
 source = "{CONVERSATION}"
 realtime = false
 [[sources]]
 name = "hall"
-source = "tcp://127.0.0.1:{HALL_PORT}"
+source = "tcp://127.0.0.1:{hall_port}"
 [[sources]]
 name = '{HOSTILE}'
 source = "tcp://127.0.0.1:{free_port()}"
 """
-WAIT_MS = 30_000
 
 
-@pytest.fixture(scope="package")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A daemon that has heard the example conversation, and knows Ann; nobody ends it."""
+def started(folder: Path, hall_port: int) -> Iterator[Running]:
+    """Yield a daemon that has heard the example conversation, and knows Ann."""
     pytest.importorskip("aiohttp", reason="the dashboard needs the extra web")
-    running = Running(tmp_path_factory.mktemp("dashboard"), SETTINGS)
+    running = Running(folder, settings(hall_port))
     running.enrol("Ann", PEOPLE / "Ann")
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="package")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A daemon that all tests look at; nobody ends it, nor is anybody forgotten, with what was heard before."""
+    yield from started(tmp_path_factory.mktemp("dashboard"), HALL_PORT)
 
 
 @pytest.fixture(scope="package")

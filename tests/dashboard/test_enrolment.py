@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
-from dashboard.conftest import HOSTILE
+from dashboard.conftest import HOSTILE, started
 from dashboard.running import Running, clips_of, free_port, post
 from edge.daemon.people import People
 from edge.doors import Inside, open_door
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A daemon of these tests' own: with those who are forgotten goes what others look at."""
+    yield from started(tmp_path_factory.mktemp("dashboard"), free_port())
 
 
 def people(running: Running) -> dict[str, dict[str, Any]]:
