@@ -80,6 +80,35 @@ def test_the_lanes_show_the_same(page: Page, events: list[dict[str, Any]]) -> No
     assert "6 utterances shown" in (lane.locator(".view").get_attribute("aria-label") or "")
 
 
+def test_arrow_keys_walk_the_utterances_of_a_lane(page: Page, events: list[dict[str, Any]]) -> None:
+    stop_the_clock(page, datetime.fromisoformat(events[-1]["time"]))
+    finals = [event for event in events if event["type"] == "utterance"]
+    lane = page.get_by_role("listbox", name=re.compile(r"^talk: 6 utterances shown"))
+    lane.focus()
+    assert lane.get_by_role("option", selected=True).count() == 0
+
+    def reached(key: str) -> int:
+        """Return which utterance a key leads to, as it is marked, told to a screen reader, and written."""
+        page.keyboard.press(key)
+        option = lane.get_by_role("option", selected=True)
+        label = option.get_attribute("aria-label") or ""
+        assert lane.get_attribute("aria-activedescendant") == option.get_attribute("id")
+        assert lane.locator(".caption").inner_text() == label
+        (found,) = [
+            number for number, event in enumerate(finals) if option.get_attribute("id") == f"utterance-{event['id']}"
+        ]
+        assert re.match(rf"\d\d:\d\d:\d\d, talk: \w+, {finals[found]['emotion']}, ", label)
+        return found
+
+    assert [reached(key) for key in ("ArrowLeft", "ArrowLeft", "ArrowRight", "ArrowRight")] == [5, 4, 5, 5]
+    assert [reached(key) for key in ("Home", "ArrowLeft", "ArrowRight")] == [0, 0, 1]
+    page.get_by_role("radio", name="30 s").check()  # which draws everything anew
+    lane.focus()
+    assert reached("ArrowRight") == 2
+    page.keyboard.press("Tab")
+    assert not lane.locator(".caption").is_visible()
+
+
 WATCH = """lane => {
   window.seen = [];
   const look = () => {

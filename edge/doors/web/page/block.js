@@ -1,7 +1,7 @@
 /** Utterances in the lanes. */
 
-import { el, setText } from "./dom.js";
-import { colour, percent, sentence, thanUsual } from "./words.js";
+import { el, setAttribute, setText } from "./dom.js";
+import { clock, colour, percent, sentence, thanUsual } from "./words.js";
 
 const LETTER_PX = 6.7;
 const LONGEST_MS = 60_000; // of an utterance whose end was missed
@@ -13,7 +13,8 @@ export class Block {
     this.bar = el("div", { class: "bar" });
     this.word = el("span", { class: "word" });
     this.who = el("span", { class: "who" });
-    this.element = el("div", { class: "block" }, this.bar, this.word, this.who);
+    const id = `utterance-${utterance.id}`;
+    this.element = el("div", { class: "block", role: "option", id }, this.bar, this.word, this.who);
     this.ghosts = 0;
   }
 
@@ -38,6 +39,8 @@ export class Block {
       than: than === "as usual" ? "" : than,
     };
     this.element.title = answer ? `${sentence(utterance)}, ${percent(answer.confidence)}` : (utterance.message ?? "");
+    const what = answer ? sentence(utterance) : (utterance.message ?? "speaking");
+    setAttribute(this.element, "aria-label", `${clock(utterance.start_ms)}, ${what}`);
     for (; this.ghosts < utterance.withdrawn.length; this.ghosts++) this.#ghost(utterance.withdrawn[this.ghosts]);
     if (!answer) for (const text of [this.word, this.who]) setText(text, "");
     this.place();

@@ -2,6 +2,7 @@
 
 import { Block } from "./block.js";
 import { byId, el, follow, setAttribute } from "./dom.js";
+import { Walk } from "./walk.js";
 import { clock, sentence } from "./words.js";
 
 const TICKS_S = [5, 10, 15, 30, 60, 120];
@@ -88,9 +89,10 @@ export class Timeline {
   #lane(name) {
     if (this.lanes.has(name)) return this.lanes.get(name);
     const track = el("div", { class: "track" });
-    const view = el("div", { class: "view", role: "img" }, track);
+    const view = el("div", { class: "view", role: "listbox", "aria-orientation": "horizontal", tabindex: 0 }, track);
     const row = el("div", { class: "lane" }, this.headOf(name), view);
-    const lane = { name, row, view, track, blocks: new Map(), worded: 0 };
+    const blocks = new Map();
+    const lane = { name, row, view, track, blocks, walk: new Walk(view, blocks), worded: 0 };
     this.lanes.set(name, lane);
     this.box.append(row);
     return lane;
@@ -192,5 +194,6 @@ export class Timeline {
       ? `${answers.length} utterances shown; the latest: ${sentence(latest)}`
       : "nobody spoke";
     setAttribute(lane.view, "aria-label", `${lane.name}: ${said}`);
+    lane.walk.follow();
   }
 }
