@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import platform
+from functools import partial
 from importlib import metadata
 
 import numpy as np
@@ -60,7 +61,7 @@ def diagnose(loaded: LoadedSettings) -> list[Check]:
         attempt("speaker store", lambda: _store(settings.speakers)),
         attempt("people", lambda: _people(settings)),
         attempt("microphones", _microphones, otherwise=Verdict.ABSENT),
-        attempt("source", lambda: "; ".join(map(_source, settings.sources or (settings.capture,)))),
+        *_sources(settings),
         attempt("outputs", lambda: _outputs(settings)),
         check_web(settings.web),
         check_mqtt(settings.mqtt),
@@ -170,6 +171,16 @@ def _people(settings: Settings) -> str:
     households = [known.bound_to(source.speakers) for source in settings.sources] or [known.bound_to(())]
     known.load()
     return "; ".join(dict.fromkeys(map(str, households)))
+
+
+def _sources(settings: Settings) -> list[Check]:
+    """Return a check of each source, by its name where there are several."""
+    entries = settings.sources
+    if len(entries) < 2:
+        return [attempt("source", lambda: _source(entries[0] if entries else settings.capture))]
+    return [
+        attempt(f"source {entry.name or number}", partial(_source, entry)) for number, entry in enumerate(entries, 1)
+    ]
 
 
 def _source(settings: CaptureSettings) -> str:

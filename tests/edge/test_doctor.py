@@ -155,7 +155,7 @@ def test_what_would_stop_a_run_is_broken(bundle_folder: Path, conversation: Conv
         ("source", {"capture.source": str(tmp_path / "gone.wav")}),
         ("source", {"capture.source": str(tmp_path)}),
         ("source", {"capture.device": "Headset"}),
-        ("source", {"sources.0.device": "USB", "sources.1.source": str(tmp_path / "gone.wav")}),
+        ("source 2", {"sources.0.device": "USB", "sources.1.source": str(tmp_path / "gone.wav")}),
         ("outputs", {"outputs.0.path": str(tmp_path / "gone" / "events")}),
         ("outputs", {"outputs.0.type": "csv", "outputs.0.path": str(tmp_path)}),
         ("people", {"speakers.only": "nobody"}),
@@ -163,6 +163,15 @@ def test_what_would_stop_a_run_is_broken(bundle_folder: Path, conversation: Conv
     ):
         broken = [check.name for check in diagnosis(bundle_folder, **overrides).values() if check.verdict != "good"]
         assert broken == [name], overrides
+
+
+def test_each_of_several_sources_has_a_line_of_its_own(bundle_folder: Path, tmp_path: Path) -> None:
+    gone = {"sources.0.name": "hall", "sources.0.source": str(tmp_path / "gone.wav")}
+    checks = diagnosis(bundle_folder, **gone, **{"sources.1.source": "-", "sources.2.name": "desk"})
+    found = {name: check.found for name, check in checks.items() if name.startswith("source")}
+    assert list(found) == ["source hall", "source 2", "source desk"], "one that is broken hides no other"
+    assert "gone.wav" in found.pop("source hall")
+    assert found == {"source 2": "standard input", "source desk": "microphone 'USB Mic'"}
 
 
 @pytest.mark.parametrize("form", ["tcp://127.0.0.1:{port}", "ws://127.0.0.1:{port}/hall", "unix:{folder}/hall"])
