@@ -1,7 +1,8 @@
 # The daily verbs; `make` lists them. Only `system` needs root. Another Python: make PYTHON=python3.12 …
 
 PYTHON ?= python3
-PIP_FLAGS := --quiet --disable-pip-version-check
+# Python compiles what is imported; all of torch and the others would take a minute.
+PIP_FLAGS := --quiet --disable-pip-version-check --no-compile
 # A file's tests run one after another, in twice as many processes as there are cores, up to eight, since many wait for what
 # happens in real time; the order is that of tests/conftest.py. ARGS="-n 0" runs all of them in one.
 PARALLEL := -n $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n < 4 ? 2 * n : 8))) \

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.daemon.pauses import Pauses
@@ -250,6 +250,7 @@ def test_who_is_paused_stays_so_when_it_is_started_again(
     assert not [event for event in service.events if event.get("reason") == "paused"]
 
 
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.none() | st.floats(0.1, 100), st.booleans(), st.floats(0, 50)), max_size=12

@@ -309,7 +309,7 @@ def test_any_name_enrols_or_is_refused(enroll: Call, clips: Path, store: Path, c
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300), st.integers(0, 2_000), st.sampled_from(["wav", "flac", "mp3", "ogg", "raw"]))
 def test_damaged_audio_loses_no_profile(
     enroll: Call, clips: Path, store: Path, capsys: Capture, junk: bytes, place: int, suffix: str

@@ -113,7 +113,7 @@ def test_a_recording_shorter_than_a_window_is_judged_too() -> None:
     st.lists(st.integers(1, 40_000), min_size=1, max_size=5),
     st.sampled_from([0.5, 2.0, 5.0]),
 )
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_how_the_audio_is_blocked_makes_no_difference(kinds: list[str], lengths: list[int], report_s: float) -> None:
     lengths = [max(length, 200) for length in lengths]
     arrived = np.concatenate([_two(TROUBLE[kind]) if kind else stereo(VOICE, OTHER) for kind in kinds])

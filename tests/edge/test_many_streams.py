@@ -101,7 +101,7 @@ def test_the_others_go_on_when_a_source_fails(recognizer: Recognizer) -> None:
 
 
 def test_stop_ends_all_sources(recognizer: Recognizer) -> None:
-    sources = [Played(silence(3600.0), name=name) for name in "ab"]
+    sources = [Played(silence(600.0), name=name) for name in "ab"]
     engine: Engine
     recorder = Recorder(lambda event: engine.stop())
     engine = Engine(sources, recognizer, [recorder], encoder())

@@ -31,10 +31,15 @@ def written(conversation: Conversation, format: str, rate_hz: int = SAMPLE_RATE_
     return file.getvalue()
 
 
-@pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
-@pytest.mark.parametrize("speed", ["--fast", "--realtime"])
+@pytest.mark.parametrize(
+    ("speed", "format"),
+    [
+        *(("--fast", format) for format in ("WAV", "FLAC", "OGG", "MP3", "AIFF")),
+        *(("--realtime", format) for format in ("WAV", "MP3")),  # what decodes is the same at any speed
+    ],
+)
 def test_standard_input_says_what_it_is(
-    format: str, speed: str, start: Start, conversation: Conversation, bundle_folder: Path
+    speed: str, format: str, start: Start, conversation: Conversation, bundle_folder: Path
 ) -> None:
     process = start("run", "--source", "-", "--rate", 44_100, speed, "--bundle", bundle_folder)
     stdout, stderr = process.communicate(written(conversation, format))

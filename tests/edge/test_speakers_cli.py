@@ -341,7 +341,7 @@ NAMES = st.text(max_size=70).filter(lambda name: not name.startswith("-")) | st.
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(NAMES, NAMES)
 def test_any_name_is_found_or_refused(
     speakers: Call, store: Path, bundle_folder: Path, capsys: Capture, name: str, other: str
