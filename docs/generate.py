@@ -202,6 +202,10 @@ def event_schema() -> str:
     people = {name: {"type": kind["type"]} for name, kind in speaker["properties"].items()}
     somebody = {"type": "object", "properties": people, "required": list(people), "additionalProperties": False}
     properties["speaker"] = {"anyOf": [somebody, {"type": "null"}], "description": meanings["speaker"]}
+    ranged = described["$defs"]["Value"]
+    ranged_value = {"type": "object", "properties": {name: {"type": "number"} for name in ranged["properties"]}}
+    ranged_value |= {"required": list(ranged["properties"]), "additionalProperties": False}
+    properties["values"] = properties["values"] | {"additionalProperties": ranged_value}
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"An event of affectd, schema {SCHEMA}",

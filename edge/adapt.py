@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from edge.errors import UsageError, nearest
 from edge.head import Head
 from edge.population import Population
 from edge.room import Room
+from edge.values import Readout
 
 PSEUDO_CLIPS = 12.0
 """Noise over speaker variance: ``n`` clips move the offset ``n / (n + PSEUDO_CLIPS)`` of the way from the room's."""
@@ -128,8 +129,21 @@ def adapted_probabilities(
         weight: posterior probability that it is this person: the result is the mixture of both cases.
         otherwise: offset ``float32[dim]`` in the other case, the room's; None: zero.
     """
-    known = head.probabilities(embeddings - offset)
-    unknown = head.probabilities(embeddings if otherwise is None else embeddings - otherwise)
+    return _mixture(head.probabilities, embeddings, offset, weight, otherwise)
+
+
+def adapted_values(
+    readout: Readout, embeddings: Matrix, offset: Matrix, weight: float = 1.0, otherwise: Matrix | None = None
+) -> Matrix:
+    """Return ``float32[batch, values]`` in the same way: the expectation over both cases."""
+    return _mixture(readout.estimate, embeddings, offset, weight, otherwise)
+
+
+def _mixture(
+    answer: Callable[[Matrix], Matrix], embeddings: Matrix, offset: Matrix, weight: float, otherwise: Matrix | None
+) -> Matrix:
+    known = answer(embeddings - offset)
+    unknown = answer(embeddings if otherwise is None else embeddings - otherwise)
     mixture: Matrix = (weight * known + (1 - weight) * unknown).astype(np.float32)
     return mixture
 

@@ -20,6 +20,7 @@ from edge.head import Head
 from edge.population import POPULATION_NAME, Population
 from edge.records import Record, first_problem
 from edge.speaker import FEATURES, VoiceCalibration
+from edge.values import ValueRecords
 
 BUNDLE_SCHEMA = 1
 MANIFEST_NAME = "bundle.json"
@@ -79,6 +80,8 @@ class Manifest(Record):
     version: str
     labels: tuple[str, ...]
     """In the order of the head's outputs."""
+    values: ValueRecords = ()
+    """What is estimated beside the labels, in the order of the head's second outputs."""
     sample_rate_hz: int
     buckets_s: tuple[float, ...]
     """Input lengths the encoder runs at, ascending."""
@@ -115,9 +118,9 @@ class Bundle:
         for name, record in manifest.files.items():
             _verify_file(folder / name, record)
         expected = (len(manifest.labels), manifest.encoder.embedding_dim)
-        head = Head.load(folder / HEAD_NAME)
+        head = Head.load(folder / HEAD_NAME, manifest.values)
         _check_shape(folder / HEAD_NAME, head.weight.shape, expected)
-        population = Population.load(folder / POPULATION_NAME, manifest.labels)
+        population = Population.load(folder / POPULATION_NAME, manifest.labels, len(manifest.values))
         _check_shape(folder / POPULATION_NAME, population.shifts.shape, expected)
         cohort = None
         if manifest.speaker and COHORT_NAME in manifest.files:
@@ -157,10 +160,11 @@ class Bundle:
 
     def __repr__(self) -> str:
         encoder = self.manifest.encoder
+        outputs = (*self.manifest.labels, *map(str, self.manifest.values))
         return (
             f"Bundle({self.manifest.name} {self.manifest.version}: {encoder.architecture}, {encoder.precision}, "
             f"waveform float32[batch, samples] -> embedding float32[batch, {encoder.embedding_dim}] "
-            f"-> {len(self.manifest.labels)} labels {', '.join(self.manifest.labels)})"
+            f"-> {len(self.manifest.labels)} labels {', '.join(outputs)})"
         )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from edge.errors import encodable
+from edge.values import Value
 
 SCHEMA = 2
 
@@ -91,6 +92,9 @@ class Event:
     relative: dict[str, float] | None = None
     """Label to how far its log-odds are above what is usual for ``speaker``, the mean of their enrolment clips; absent
     of strangers."""
+    values: dict[str, Value] | None = None
+    """Name (``arousal``, ``valence``, ``dominance``, ``intensity``) to ``value`` with its range, ``low`` to ``high``;
+    absent where the bundle answers labels only."""
     speech: float | None = None
     """Probability that it is speech, and not a cough, a dog or a door; absent where the bundle cannot tell."""
     needs_review: bool = False
@@ -152,6 +156,7 @@ _ANSWER = (
     "confidence",
     "scores",
     "relative",
+    "values",
     "speech",
     "needs_review",
     "adapted",
@@ -175,8 +180,8 @@ FIELDS: dict[EventType, tuple[str, ...]] = {
 }
 """What each type has in its JSON, besides ``type`` and ``schema``."""
 OPTIONAL_FIELDS: dict[EventType, tuple[str, ...]] = {
-    **dict.fromkeys(FIELDS, ("number", "path", "relative", "speech")),
-    "utterance": ("number", "path", "relative", "speech", "reason", "message"),
+    **dict.fromkeys(FIELDS, ("number", "path", "relative", "values", "speech")),
+    "utterance": ("number", "path", "relative", "values", "speech", "reason", "message"),
 }
 """Of these, what only some events of a type have."""
 

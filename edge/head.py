@@ -1,9 +1,9 @@
-"""The head: from embedding to calibrated label probabilities, and to whether it was speech at all."""
+"""The head: from embedding to calibrated label probabilities, to values, and to whether it was speech at all."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from edge.arrays import Matrix, softmax
 from edge.errors import ModelError
+from edge.values import Readout, ValueRecord, readout_of
 
 LEAST_SPEECH = 0.5
 """Probability of speech below which an utterance is taken for something else."""
@@ -46,13 +47,16 @@ class Head:
     temperature: float
     speech: SpeechCheck | None = None
     """None: the bundle takes whatever it hears for speech."""
+    values: Readout | None = None
+    """None: the bundle answers labels only."""
 
     @classmethod
-    def load(cls, path: Path) -> Head:
-        """Read a safetensors file.
+    def load(cls, path: Path, values: Sequence[ValueRecord] = ()) -> Head:
+        """Read a safetensors file; ``values`` are those that the manifest names, in order.
 
         Raises:
-            ModelError: the file cannot be read, lacks a tensor, or the shapes or values make no classifier.
+            ModelError: the file cannot be read, lacks a tensor, or the shapes or values make no classifier, or no
+                read-out of these values.
         """
         try:
             tensors = load_file(path)
@@ -68,7 +72,11 @@ class Head:
         if not (np.isfinite(weight).all() and np.isfinite(bias).all() and 0 < temperature.item() < np.inf):
             raise ModelError(f"{path}: holds values that are not finite, or a temperature that is not positive")
         return cls(
-            weight.astype(np.float32), bias.astype(np.float32), float(temperature.item()), _speech(path, tensors)
+            weight.astype(np.float32),
+            bias.astype(np.float32),
+            float(temperature.item()),
+            _speech(path, tensors),
+            readout_of(path, tensors, weight.shape[1], values),
         )
 
     def save(self, path: Path) -> None:
@@ -80,6 +88,8 @@ class Head:
         }
         if self.speech:
             tensors |= {"speech_weight": self.speech.weight, "speech_bias": np.array([self.speech.bias], np.float32)}
+        if self.values:
+            tensors |= self.values.tensors
         save_file(tensors, path)
 
     def probabilities(self, embeddings: Matrix) -> Matrix:

@@ -10,6 +10,7 @@ from typing import Any
 
 from edge.analyze import analyze
 from edge.arrays import Matrix
+from edge.audio import Waveform
 from edge.bundle import Bundle
 from edge.errors import AudioFileError, UsageError
 from edge.event import Event
@@ -108,18 +109,37 @@ class Model:
             UsageError: samples that are no audio: NaN, empty, more than one channel, integers that are not scaled, an
                 impossible rate, too short; the message says what to do.
         """
+        waveforms, single = self._waveforms(audio)
+        shares = self.recognizer.probabilities(waveforms)
+        return shares[0] if single else shares
+
+    @property
+    def value_ranges(self) -> dict[str, tuple[float, float]]:
+        """Name of each value to the least and most that is answered; empty where the bundle answers labels only."""
+        return {each.name: (each.low, each.high) for each in self.recognizer.bundle.manifest.values}
+
+    def values(self, audio: Any) -> Matrix:
+        """Return arousal and the like, ``float32[values]``, of one utterance in the order of ``value_ranges``.
+
+        For a list ``float32[n, values]``. Takes and refuses what ``probabilities`` does.
+        """
+        waveforms, single = self._waveforms(audio)
+        found = self.recognizer.values(waveforms)
+        return found[0] if single else found
+
+    def _waveforms(self, audio: Any) -> tuple[list[Waveform], bool]:
         waveforms, single = checked_batch(audio)
         cutoff_hz = self.settings.vad.high_pass_hz
-        shares = self.recognizer.probabilities([high_passed(waveform, cutoff_hz) for waveform in waveforms])
-        return shares[0] if single else shares
+        return [high_passed(waveform, cutoff_hz) for waveform in waveforms], single
 
     def __repr__(self) -> str:
         manifest, provider = self.recognizer.bundle.manifest, self.recognizer.encoder.provider
         encoder = manifest.encoder
+        outputs = (*self.labels, *map(str, manifest.values))
         speakers = "recognises people" if manifest.speaker else "recognises nobody"
         return (
             f"Model({manifest.name} {manifest.version}: {encoder.architecture}, {encoder.precision} on {provider}; "
-            f"16 kHz, up to {manifest.buckets_s[-1]:g} s -> {', '.join(self.labels)}; {speakers})"
+            f"16 kHz, up to {manifest.buckets_s[-1]:g} s -> {', '.join(outputs)}; {speakers})"
         )
 
 

@@ -14,6 +14,7 @@ from edge.arrays import Matrix
 from edge.errors import ModelError
 
 POPULATION_NAME = "population.safetensors"
+_OPTIONAL_SHAPES = {"value_means": ("speakers", "values"), "value_deviations": ("speakers", "values")}
 _SHAPES = {
     "mean": ("dim",),
     "shifts": ("labels", "dim"),
@@ -41,10 +42,15 @@ class Population:
     """``float32[contrasts, dim]``: what rooms differ in, and neither labels nor voices. The training corpora are the
     rooms; their root mean square distance from all of them together is 1, or less where their own people stray far. No
     rows where there is one corpus only."""
+    value_means: Matrix | None = None
+    """``float32[speakers, values]``: mean of each value over the clips of each of them, in its range; of a speaker
+    without that value the mean over everyone's. None where the bundle answers no values."""
+    value_deviations: Matrix | None = None
+    """``float32[speakers, values]``: standard deviation, in the same way."""
 
     @classmethod
-    def load(cls, path: Path, labels: Sequence[str]) -> Population:
-        """Read a safetensors file; ``labels`` are the bundle's, in order.
+    def load(cls, path: Path, labels: Sequence[str], values: int = 0) -> Population:
+        """Read a safetensors file; ``labels`` are the bundle's, in order, ``values`` how many values it answers.
 
         Raises:
             ModelError: the file cannot be read, lacks a tensor, or its shapes or values make no population.
@@ -55,21 +61,23 @@ class Population:
             raise ModelError(f"{path}: cannot be read: {error}") from None
         # Bundles of schema 1 that were made before it know of no other room.
         tensors.setdefault("contrast", np.zeros((0, tensors["mean"].size if "mean" in tensors else 0), np.float32))
-        _check(path, tensors, len(labels))
-        return cls(tuple(labels), **{name: tensors[name].astype(np.float32) for name in _SHAPES})
+        shapes = _SHAPES | {name: axes for name, axes in _OPTIONAL_SHAPES.items() if name in tensors}
+        _check(path, tensors, shapes, {"labels": len(labels), "values": values})
+        return cls(tuple(labels), **{name: tensors[name].astype(np.float32) for name in shapes})
 
     def save(self, path: Path) -> None:
         """Write the safetensors file that ``load`` reads."""
-        tensors = {name: getattr(self, name) for name in _SHAPES}
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path)
+        tensors = {name: getattr(self, name) for name in (*_SHAPES, *_OPTIONAL_SHAPES)}
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items() if tensor is not None}, path)
 
 
-def _check(path: Path, tensors: Mapping[str, Matrix], labels: int) -> None:
-    missing = sorted(set(_SHAPES) - set(tensors))
+def _check(
+    path: Path, tensors: Mapping[str, Matrix], shapes: Mapping[str, tuple[str, ...]], sizes: dict[str, int]
+) -> None:
+    missing = sorted(set(shapes) - set(tensors))
     if missing:
         raise ModelError(f"{path}: lacks {', '.join(missing)}")
-    sizes = {"labels": labels}
-    for name, axes in _SHAPES.items():
+    for name, axes in shapes.items():
         shape = tensors[name].shape
         if len(shape) != len(axes) or any(
             size != sizes.setdefault(axis, size) or not (size or axis == "contrasts")

@@ -100,8 +100,17 @@ class Recognizer:
 
     def probabilities(self, waveforms: Sequence[Waveform]) -> Matrix:
         """Return ``float32[n, labels]`` as for strangers, in the order of the bundle's labels."""
+        return self.bundle.head.probabilities(self.embeddings(waveforms))
+
+    def values(self, waveforms: Sequence[Waveform]) -> Matrix:
+        """Return ``float32[n, values]`` in the same way; no columns where the bundle answers labels only."""
+        readout = self.bundle.head.values
+        return readout.estimate(self.embeddings(waveforms)) if readout else np.zeros((len(waveforms), 0), np.float32)
+
+    def embeddings(self, waveforms: Sequence[Waveform]) -> Matrix:
+        """Return ``float32[n, dim]``, free of anything personal."""
         embeddings = [encoding.embedding for encoding in self.encode(waveforms)]
-        return self.bundle.head.probabilities(np.array(embeddings, np.float32).reshape(-1, self.encoder.dim))
+        return np.array(embeddings, np.float32).reshape(-1, self.encoder.dim)
 
     def _split(self, waveform: Waveform) -> list[Waveform]:
         parts = -(-len(waveform) // self.buckets.longest)

@@ -24,6 +24,7 @@ def answer_event(
         confidence=recognition.confidence,
         scores=recognition.scores,
         relative=recognition.relative or None,
+        values=recognition.values or None,
         speaker=recognition.speaker,
         adapted=recognition.adapted,
         room=recognition.room,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.adapt import VoiceProfile, adapted_probabilities
+from edge.adapt import VoiceProfile, adapted_probabilities, adapted_values
 from edge.arrays import Matrix
 from edge.event import SpeakerMatch
 from edge.head import LEAST_SPEECH
@@ -17,6 +17,7 @@ from edge.people.usual import log_odds
 from edge.recognizer import Encoding
 from edge.room import Room
 from edge.speaker import Identification, Identifier
+from edge.values import Value
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Recognition:
     """Label to probability, in the bundle's order."""
     relative: dict[str, float]
     """Label to what its log-odds are above the person's usual; empty of strangers."""
+    values: dict[str, Value]
+    """Name to value, in the bundle's order; empty where the bundle has none."""
     encoding: Encoding
     speech: float | None
     """Probability that it is speech; None: the bundle cannot tell."""
@@ -137,10 +140,14 @@ class Conversation:
             share *= 1 - voice_profile.share
             share += voice_profile.share if moved else 0.0
         else:
+            applied, weight = offset, 1.0
             shares = bundle.head.probabilities(embedding - offset)
+        readout = bundle.head.values
+        values = readout.named(adapted_values(readout, embedding, applied, weight, offset)[0]) if readout else {}
         return Recognition(
             scores=dict(zip(bundle.manifest.labels, shares[0].tolist(), strict=True)),
             relative=self._relative(speaker, shares[0]),
+            values=values,
             encoding=encoding,
             speech=bundle.head.speech.probability(encoding.embedding) if bundle.head.speech else None,
             speaker=speaker,

@@ -109,7 +109,8 @@ def answer_of(event: Event) -> dict[str, Any]:
     """Return what a transcript's context has of an utterance."""
     found = event.to_dict()
     keys = ("speaker", "emotion", "confidence", "needs_review", "scores")
-    return {**{key: found[key] for key in keys}, "event": event.number}
+    answer = {key: found[key] for key in keys} | ({"values": found["values"]} if event.values else {})
+    return {**answer, "event": event.number}
 
 
 def own_info() -> Message:
