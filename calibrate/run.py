@@ -19,8 +19,10 @@ from calibrate.recipe import Recipe
 from calibrate.training.clip_mfcc import ClipVectors, speaker_mfcc
 from calibrate.training.heads import Classifier
 from calibrate.training.sources import FeatureSource, FrozenFeatures
+from edge.arrays import Matrix
 from edge.bundle import CorpusRecord
 from edge.errors import ModelError
+from edge.values import Readout, readout_of
 
 MODEL_NAME = "model.safetensors"
 RUN_NAME = "run.json"
@@ -42,11 +44,26 @@ class Run:
     """What was trained on."""
     speakers: list[str] = field(default_factory=list)
     """Who was trained on, so that an evaluation can say so."""
+    readout: Readout | None = None
+    """Of the recipe's values; None: it has none."""
 
     def probabilities(self, part: Part, source: FeatureSource) -> tuple[Part, Probabilities]:
         """Return the readable utterances of a part, and calibrated ``float32[n, labels]`` of what is spoken."""
         part, features = source.clean(part, spoken_only=True)
         return part, (self.logits(features, part) / self.temperature).softmax(1).numpy()
+
+    def estimates(self, part: Part, source: FeatureSource) -> tuple[Part, Matrix]:
+        """Return the same utterances, and ``float32[n, values]`` of what is spoken; no columns without values."""
+        part, features = source.clean(part, spoken_only=True)
+        found = self.readout.estimate(self.embed(features)) if self.readout else np.zeros((len(part.paths), 0))
+        return part, found.astype(np.float32)
+
+    def embed(self, features: torch.Tensor) -> Matrix:
+        """Return embeddings ``float32[n, dim]`` of ``float32[n, layers, width]``, all strangers."""
+        self.classifier.eval()
+        with torch.inference_mode():
+            embeddings = self.classifier.embed(features.to(next(self.classifier.parameters()).device))
+        return np.asarray(embeddings.cpu().numpy())
 
     @property
     def encoder_label(self) -> str:
@@ -88,6 +105,8 @@ class Run:
         state = {f"classifier.{name}": tensor for name, tensor in self.classifier.state_dict().items()}
         if self.recipe.encoder.finetune:
             state |= {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+        if self.readout:
+            state |= {name: torch.from_numpy(tensor) for name, tensor in self.readout.tensors.items()}
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / MODEL_NAME)
         described = {
             "recipe": self.recipe.model_dump(mode="json"),
@@ -112,6 +131,8 @@ def load_run(folder: Path, encoder_name: str | None = None) -> Run:
         corpora = [CorpusRecord.model_validate(corpus) for corpus in described["corpora"]]
         run = build_run(recipe, encoder_name or described["encoder_name"], described.get("speakers", []))
         run.temperature, run.corpora = described["temperature"], corpora
+        tensors = {name: tensor.numpy() for name, tensor in state.items() if name.startswith("values_")}
+        run.readout = readout_of(folder / MODEL_NAME, tensors, recipe.head.dim, recipe.value_records)
         for prefix, module in (("classifier.", run.classifier), ("encoder.", run.encoder)):
             own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
             if own:

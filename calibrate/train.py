@@ -21,6 +21,7 @@ from calibrate.run import FROZEN_NAME, Run, build_run, load_run
 from calibrate.splits import SPLITS, Split
 from calibrate.training.clip_mfcc import clip_mfcc
 from calibrate.training.convergence import find_undertrained
+from calibrate.training.readout import fit_readout
 from calibrate.training.regression import Examples, fit_logistic
 from calibrate.training.sources import LiveFeatures
 from calibrate.training.temperature import fit_temperature
@@ -126,6 +127,12 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
     if recipe.head.kind != "logistic":
         readable, features = run.source(cache).clean(validation, spoken_only=True)
         run.temperature = fit_temperature(run.logits(features, readable), readable)
+    if recipe.values:
+        if recipe.head.kind != "logistic":
+            examples = Examples(*run.source(cache).clean(train, spoken_only=True))
+        with stage("fitting the values"):
+            embeddings = [run.embed(each) for each in (examples.features, *examples.copies)]
+            run.readout = fit_readout(embeddings, examples.part, recipe)
     run.corpora = [
         CorpusRecord(
             name=name,

@@ -118,17 +118,17 @@ def readout_of(path: Path, tensors: Mapping[str, Matrix], dim: int, records: Seq
         ModelError: tensors and manifest do not agree, or hold what is not finite.
     """
     weight, bias = tensors.get("values_weight"), tensors.get("values_bias")
-    names = ", ".join(record.name for record in records) or "no values"
+    names = ", ".join(map(str, records)) or "a manifest without values"
     if weight is None and bias is None:
         if records:
-            raise ModelError(f"{path}: lacks values_weight and values_bias, but the manifest names {names}")
+            raise ModelError(f"{path}: lacks values_weight and values_bias, which {names} need")
         return None
     if weight is None or bias is None:
         raise ModelError(f"{path}: has one of values_weight and values_bias, which come together")
     if weight.shape != (len(records), dim) or bias.shape != (len(records),):
         raise ModelError(
             f"{path}: values_weight of shape {weight.shape} and values_bias of shape {bias.shape} do not fit "
-            f"{len(records)} values in the manifest ({names}) of {dim} dimensions"
+            f"{names} of an embedding of {dim}"
         )
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise ModelError(f"{path}: values_weight or values_bias holds values that are not finite")

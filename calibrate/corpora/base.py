@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple, TypeVar
 
@@ -17,6 +17,7 @@ Gender = Literal["f", "m"]
 GENDERS: dict[str, Gender] = {"f": "f", "m": "m", "female": "f", "male": "m"}
 
 T = TypeVar("T")
+Scale = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Utterance:
     """The corpus's own name, see :func:`calibrate.corpora.labels.to_label`."""
     gender: Gender | None = None
     intensity: float | None = None
-    """In the corpus's own scale: RAVDESS 1 normal, 2 strong; CREMA-D 0 low, 1 medium, 2 high."""
+    """In the corpus's own scale, see ``Corpus.scales``: RAVDESS 1 normal, 2 strong; CREMA-D 0 low, 1 medium, 2 high."""
     text: str | None = None
     valence: float | None = None
     """Valence, arousal and dominance are in the corpus's own scale: MSP-Podcast 1 to 7."""
@@ -81,6 +82,8 @@ class Corpus:
     """Reads the tables beside the recordings, if any, and returns what adds their facts to an utterance."""
     evaluation_only: bool = False
     """Its licence does not allow weights that ship to have learned from it."""
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    """Value to the scale that it is annotated on, lowest and highest."""
     halved: bool = False
     """Half of its speakers are only ever tested on, see ``calibrate.splits.half_of``."""
 

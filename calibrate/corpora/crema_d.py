@@ -107,4 +107,4 @@ def annotator(folder: Path) -> Callable[[Utterance], Utterance]:
     return annotate
 
 
-CREMA_D = Corpus("crema-d", LAYOUT, tuple(_EMOTIONS.values()), parse, annotator)
+CREMA_D = Corpus("crema-d", LAYOUT, tuple(_EMOTIONS.values()), parse, annotator, scales={"intensity": (0.0, 2.0)})

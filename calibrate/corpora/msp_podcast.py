@@ -12,6 +12,7 @@ LAYOUT = "Labels/labels_consensus.csv and Audios/MSP-PODCAST_0001_0008.wav"
 LABELS = "labels_consensus.csv"
 
 _REQUIRED = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender")
+_SCALES = dict.fromkeys(("arousal", "valence", "dominance"), (1.0, 7.0))
 _EMOTIONS = {
     "A": "anger",
     "S": "sadness",
@@ -49,4 +50,4 @@ def _locate(folder: Path) -> Source:
     return Source(table, audio if audio.is_dir() else folder, "msp-podcast")
 
 
-MSP_PODCAST = TableCorpus("msp-podcast", LAYOUT, tuple(_EMOTIONS.values()), _REQUIRED, _locate, plain_row)
+MSP_PODCAST = TableCorpus("msp-podcast", LAYOUT, tuple(_EMOTIONS.values()), _REQUIRED, _locate, plain_row, _SCALES)

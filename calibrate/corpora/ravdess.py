@@ -45,4 +45,4 @@ def parse(path: PurePath) -> Utterance:
     )
 
 
-RAVDESS = Corpus("ravdess", LAYOUT, tuple(_EMOTIONS.values()), parse)
+RAVDESS = Corpus("ravdess", LAYOUT, tuple(_EMOTIONS.values()), parse, scales={"intensity": (1.0, 2.0)})

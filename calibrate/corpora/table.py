@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from calibrate.corpora.base import GENDERS, CorpusListing, Refusal, Utterance, read_rows
+from calibrate.corpora.base import GENDERS, CorpusListing, Refusal, Scale, Utterance, read_rows
 from calibrate.corpora.labels import KNOWN_EMOTIONS, to_label
 from edge.decoding import AUDIO_EXTENSIONS
 from edge.errors import UsageError, nearest
@@ -42,6 +42,8 @@ class TableCorpus:
     locate: Callable[[Path], Source]
     plain: Callable[[Mapping[str, str]], dict[str, str]] = dict
     """A row of the table becomes a row of the plain CSV."""
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    """Value to the scale that it is annotated on, lowest and highest; of others the recipe has to say it."""
 
     def read(self, folder: Path) -> CorpusListing:
         """Parse every row of the table that ``folder`` is or holds."""

@@ -1,9 +1,9 @@
 """A training recipe: one TOML file says which corpora, encoder, head and schedule make a model."""
 
+from calibrate.recipe.material import CorpusRecipe, ValueRecipe
 from calibrate.recipe.recipe import Recipe, read_recipe, read_toml
 from calibrate.recipe.sections import (
     AugmentationRecipe,
-    CorpusRecipe,
     EncoderRecipe,
     FinetuneRecipe,
     HeadRecipe,
@@ -20,6 +20,7 @@ __all__ = [
     "Recipe",
     "ScheduleRecipe",
     "SplitRecipe",
+    "ValueRecipe",
     "read_recipe",
     "read_toml",
 ]

@@ -10,20 +10,20 @@ from typing import Annotated, Any, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from calibrate.corpora.labels import EMOTIONS, LABELS
+from calibrate.recipe.material import CorpusRecipe, SoundsRecipe, ValueRecipe
 from calibrate.recipe.sections import (
     AugmentationRecipe,
-    CorpusRecipe,
     EncoderRecipe,
     FinetuneRecipe,
     HeadRecipe,
     ScheduleRecipe,
-    SoundsRecipe,
     SplitRecipe,
     accepted,
 )
 from edge.errors import UsageError, nearest
 from edge.records import Record
 from edge.shipped import find_config
+from edge.values import ValueRecord
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -56,6 +56,8 @@ class Recipe(Record):
     """Of splits, augmentation and training: the same recipe makes the same model."""
     labels: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(known_labels)] = EMOTIONS
     """What the model tells apart, in the order of its answers; utterances of another emotion are left out."""
+    values: tuple[ValueRecipe, ...] = ()
+    """What the model estimates beside the labels."""
     corpora: tuple[CorpusRecipe, ...]
     sounds: SoundsRecipe | None = None
     """None: what is made of this takes whatever it hears for speech."""
@@ -71,11 +73,21 @@ class Recipe(Record):
         """Those that may be trained on."""
         return tuple(corpus for corpus in self.corpora if corpus.role == "train")
 
+    @property
+    def value_records(self) -> tuple[ValueRecord, ...]:
+        """The values as the manifest of a bundle names them."""
+        return tuple(value.record for value in self.values)
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         wrong, encoder, layers = [], self.encoder, self.encoder.layers
         if not self.training_corpora:
             wrong.append('at least one [[corpora]] is needed with role = "train"')
+        names = [value.name for value in self.values]
+        if len(set(names)) < len(names):
+            wrong.append(f"[[values]] {', '.join(names)} name one twice")
+        if names and self.head.speaker != "none":
+            wrong.append("[[values]] need a head that is not told who speaks, head.speaker = 'none'")
         if max(encoder.pooled) > layers:
             wrong.append(f"encoder.pooled {encoder.pooled} exceeds encoder.layers = {layers}")
         if encoder.finetune > layers:

@@ -6,17 +6,19 @@ from typing import get_args
 
 from pydantic import BaseModel
 
+from calibrate.recipe.material import CorpusRecipe, ValueRecipe
 from calibrate.recipe.recipe import Recipe
-from calibrate.recipe.sections import CorpusRecipe
 from edge.settings.reference import keys_table, meaning
 
 __all__ = ["meaning", "recipe_markdown"]
+LISTS: dict[str, type[BaseModel]] = {"corpora": CorpusRecipe, "values": ValueRecipe}
+"""Sections that come as often as one likes."""
 
 
 def recipe_markdown(kind: type[BaseModel] = Recipe) -> str:
     """Return a table for each section of a kind of recipe: key, type, default, allowed values and meaning."""
-    corpora = [keys_table("[[corpora]]", CorpusRecipe)] if "corpora" in kind.model_fields else []
-    return "\n\n".join([keys_table("above all sections", kind), *corpora, *_sections(kind, "")]) + "\n"
+    lists = [keys_table(f"[[{key}]]", section) for key, section in LISTS.items() if key in kind.model_fields]
+    return "\n\n".join([keys_table("above all sections", kind), *lists, *_sections(kind, "")]) + "\n"
 
 
 def _sections(kind: type[BaseModel], above: str) -> list[str]:
@@ -31,4 +33,4 @@ def _sections(kind: type[BaseModel], above: str) -> list[str]:
 
 
 def _is_section(annotation: object) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not CorpusRecipe
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in LISTS.values()

@@ -40,32 +40,6 @@ def _symmetric(limits: object) -> object:
     return (-limits, limits) if isinstance(limits, (int, float)) and not isinstance(limits, bool) else limits
 
 
-class CorpusRecipe(Record):
-    """One corpus."""
-
-    name: str
-    """Reader, see ``calibrate.corpora``."""
-    folder: str
-    """Relative to the data folder given on the command line."""
-    licence: str
-    """Goes into the model card: it binds the weights."""
-    licence_verified: bool = True
-    """Whether somebody has read it; the model card says so where not."""
-    role: Literal["train", "test"] = "train"
-    """``test``: it is only tested on, whatever the splits; nothing ever learns from it."""
-    weight: Positive = 1.0
-    """In training and calibration, beside the other corpora."""
-
-
-class SoundsRecipe(Record):
-    """Recordings without speech, by which a bundle tells it from other sounds."""
-
-    folder: str
-    """Relative to the data folder given on the command line; every audio file below it counts."""
-    origin: str
-    """Where they are from and under which licence, for the model card."""
-
-
 class SplitRecipe(Record):
     """Who trains, validates and tests; never the same speaker twice."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from calibrate.dataset import Part
 from calibrate.run import Run
+from calibrate.targets import value_targets
 from calibrate.training.factors import fit_factors
 from calibrate.training.sources import FeatureSource
-from edge.arrays import Doubles, Matrix
+from edge.arrays import Doubles, Integers, Matrix
 from edge.head import Head
 from edge.population import Population
 
@@ -18,20 +18,21 @@ STRAY = 0.24
 """How far one mood of one person in twenty may lie from their corpus, as with `default 5`, in the unit of
 ``Population.contrast``. Where they lie further the contrast is drawn in, and a person is not taken for another room."""
 LEAST_CLIPS = 4
-"""Of a mood of a person."""
+"""Of a mood of a person, and of a person with a value."""
 
 
 def population_of(run: Run, train: Part, source: FeatureSource) -> Population:
     """Fit a run's population on its training speakers."""
     train, embeddings = embed_part(run, train, source)
-    return fit_population(embeddings, train, run.recipe.labels, device_head(run, run.temperature))
+    head = device_head(run, run.temperature)
+    return fit_population(embeddings, train, run.recipe.labels, head, value_targets(train, run.recipe))
 
 
 def device_head(run: Run, temperature: float = 1.0) -> Head:
     """Return the head of a run as the device applies it."""
     output = run.classifier.output
     weight, bias = (each.detach().cpu().numpy().copy() for each in (output.weight, output.bias))
-    return Head(weight, bias, temperature)
+    return Head(weight, bias, temperature, values=run.readout)
 
 
 def embed_part(run: Run, part: Part, source: FeatureSource) -> tuple[Part, Matrix]:
@@ -40,13 +41,12 @@ def embed_part(run: Run, part: Part, source: FeatureSource) -> tuple[Part, Matri
     That is, of what its segmenter keeps: the room before and after would count as part of the voice.
     """
     part, features = source.clean(part, spoken_only=True)
-    run.classifier.eval()
-    with torch.inference_mode():
-        embeddings = run.classifier.embed(features.to(next(run.classifier.parameters()).device))
-    return part, embeddings.cpu().numpy()
+    return part, run.embed(features)
 
 
-def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head: Head) -> Population:
+def fit_population(
+    embeddings: Matrix, part: Part, labels: tuple[str, ...], head: Head, targets: Doubles | None = None
+) -> Population:
     """Fit ``z = mean + u_speaker + shift_label + noise`` to ``float32[n, dim]`` by alternating least squares.
 
     Corpora weigh as the recipe says, and every label within one the same; offsets are shrunk by one clip.
@@ -56,6 +56,7 @@ def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head
         part: the same utterances.
         labels: in the order of the head's outputs.
         head: the row space of its weight is what it looks at.
+        targets: ``float64[n, values]``, NaN where a clip has none; None, or without columns: there are no values.
     """
     z = embeddings.astype(np.float64)
     names, speaker = np.unique(part.speakers, return_inverse=True)
@@ -66,6 +67,7 @@ def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head
     kept = several if several.any() else ~several
     contrast = room_contrast(offsets[kept], corpus_of(part, names[kept]), principal_axes(head.weight))
     located = (z - head.probabilities(embeddings) @ shifts) @ contrast.T
+    by_speaker = None if targets is None or not targets.shape[1] else _by_speaker(targets, speaker)[:, kept]
     contrast *= np.float32(STRAY / max(STRAY, _strayed(located, part)))
     return Population(
         labels=labels,
@@ -74,7 +76,23 @@ def fit_population(embeddings: Matrix, part: Part, labels: tuple[str, ...], head
         offsets=offsets[kept].astype(np.float32),
         label_shares=(shown / shown.sum(axis=1, keepdims=True))[kept].astype(np.float32),
         contrast=contrast,
+        value_means=None if by_speaker is None else by_speaker[0],
+        value_deviations=None if by_speaker is None else by_speaker[1],
     )
+
+
+def _by_speaker(targets: Doubles, speaker: Integers) -> Matrix:
+    """Return means and deviations of each value, ``float32[2, speakers, values]``.
+
+    Of a speaker with fewer than ``LEAST_CLIPS`` that have a value they are those of all clips that have it.
+    """
+    everyone = np.stack([np.nanmean(targets, axis=0), np.nanstd(targets, axis=0)])
+    found = np.repeat(everyone[:, None], int(speaker.max()) + 1, axis=1)
+    for row in range(found.shape[1]):
+        mine = targets[speaker == row]
+        enough = (~np.isnan(mine)).sum(axis=0) >= LEAST_CLIPS
+        found[:, row, enough] = np.nanmean(mine[:, enough], axis=0), np.nanstd(mine[:, enough], axis=0)
+    return found.astype(np.float32)
 
 
 def _strayed(located: Doubles, part: Part) -> float:

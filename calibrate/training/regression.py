@@ -47,31 +47,44 @@ class Examples:
 
 
 def fit_logistic(classifier: Classifier, examples: Examples, recipe: Recipe) -> None:
-    """Fit a classifier with ``kind = "logistic"`` in place, the same for the same examples.
-
-    The head learns from embeddings without what does not differ between labels, label shifts taken out of it: without
-    the mean of their corpus (microphone, room, language), without a random share of it, as a room is known that has
-    just been entered, and without a part of the mean of their speaker. On corpora left out such a head is better than
-    one that learns from embeddings as they are, adapted or not.
-    """
+    """Fit a classifier with ``kind = "logistic"`` in place, the same for the same examples, on ``views_of`` them."""
     part = examples.part
     weights = part.balanced_weights()
     classifier.eval()
     classifier.fit(examples.features, torch.from_numpy(weights).float())
     with torch.inference_mode():
         embeddings = [classifier.embed(each).numpy() for each in (examples.features, *examples.copies)]
-    rng = np.random.default_rng(recipe.seed)
-    rooms, speakers = (_offsets(embeddings, part, names, len(recipe.labels)) for names in (part.corpora, part.speakers))
-    shares = rng.uniform(size=(len(part.labels), 1))
-    views = [each - without for each in embeddings for without in (rooms, shares * rooms, SPEAKER_SHARE * speakers)]
+    views = views_of(embeddings, part, len(recipe.labels), recipe.seed)
     count = len(views)
     weight, bias = softmax_regression(
-        np.concatenate(views, dtype=np.float32), np.tile(part.labels, count), np.tile(weights / count, count),
+        np.concatenate(views), np.tile(part.labels, count), np.tile(weights / count, count),
         len(recipe.labels), recipe.head.penalty, recipe.schedule.label_smoothing,
     )  # fmt: skip
     with torch.no_grad():
         classifier.output.weight.copy_(weight)
         classifier.output.bias.copy_(bias)
+
+
+def views_of(embeddings: Sequence[Matrix], part: Part, labels: int, seed: int) -> list[Matrix]:
+    """Return embeddings without what does not differ between labels, label shifts taken out of it.
+
+    Without the mean of their corpus (microphone, room, language), without a random share of it, as a room is known that
+    has just been entered, and without a part of the mean of their speaker. On corpora left out a head that learns from
+    these is better than one that learns from embeddings as they are, adapted or not.
+
+    Args:
+        embeddings: ``float32[n, dim]`` of the utterances, and of copies of them.
+        part: the utterances.
+        labels: how many there are.
+        seed: of the shares.
+
+    Returns:
+        Three views, ``float32[n, dim]`` each, of each of these, in that order.
+    """
+    rooms, speakers = (_offsets(embeddings, part, names, labels) for names in (part.corpora, part.speakers))
+    shares = np.random.default_rng(seed).uniform(size=(len(part.labels), 1))
+    taken = (rooms, shares * rooms, SPEAKER_SHARE * speakers)
+    return [(each - without).astype(np.float32) for each in embeddings for without in taken]
 
 
 def _offsets(embeddings: Sequence[Matrix], part: Part, names: npt.NDArray[np.str_], labels: int) -> Doubles:

@@ -15,6 +15,7 @@ TYPES = {
     "boolean": "true or false",
     "integer": "whole number",
     "number": "number",
+    "object": "table",
 }
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 HEAD = "| Key | Type | Default | Allowed | Meaning |\n| --- | --- | --- | --- | --- |"

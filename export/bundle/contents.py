@@ -80,6 +80,7 @@ def write_contents(model: Model, folder: Path, identity: Identity, metrics: dict
         name=identity.name,
         version=identity.version,
         labels=run.recipe.labels,
+        values=run.recipe.value_records,
         sample_rate_hz=SAMPLE_RATE_HZ,
         buckets_s=model.buckets_s,
         encoder=EncoderRecord(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,18 @@ def test_a_wrong_population_is_refused(path: Path, changes: dict[str, Any], reas
     save_file({name: np.float32(tensor) for name, tensor in tensors.items() if tensor is not None}, path)
     with pytest.raises(ModelError, match=reason):
         Population.load(path, LABELS)
+
+
+def test_values_of_the_speakers_are_read_as_they_were_written(path: Path) -> None:
+    means, deviations = np.ones((20, 2), np.float32), np.full((20, 2), 0.5, np.float32)
+    replace(World().population(), value_means=means, value_deviations=deviations).save(path)
+    read = Population.load(path, LABELS, values=2)
+    assert read.value_means is not None
+    assert np.array_equal(read.value_means, means)
+    assert read.value_deviations is not None
+    assert np.array_equal(read.value_deviations, deviations)
+    with pytest.raises(ModelError, match=r"value_means has shape \[20, 2\]"):
+        Population.load(path, LABELS, values=3)
 
 
 def test_what_earlier_versions_kept_besides_is_ignored(path: Path) -> None:

@@ -7,6 +7,7 @@ three people.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.bundle import ENCODER_NAME, HEAD_NAME, MANIFEST_NAME, SPEAKER_NAME, sha256_of
 from edge.head import Head
 from edge.population import POPULATION_NAME, Population
+from edge.values import ANNOTATED, DERIVED, Readout, ValueRecord
 
 LABELS = ("neutral", "happy", "angry")
 BUCKETS_S = (1.0, 2.0, 4.0)
@@ -37,6 +39,22 @@ def tiny_bundle(folder: Path) -> Path:
     head.save(folder / HEAD_NAME)
     tiny_population().save(folder / POPULATION_NAME)
     write_manifest(folder)
+    return folder
+
+
+VALUES: list[dict[str, object]] = [
+    {"name": "arousal", "low": -1.0, "high": 1.0, "origin": DERIVED},
+    {"name": "intensity", "low": 0.0, "high": 1.0, "origin": ANNOTATED},
+]
+
+
+def with_values(folder: Path) -> Path:
+    """Give a tiny bundle two values, which grow with how loud a voice is: arousal -1 in silence, intensity 0."""
+    records = tuple(ValueRecord.model_validate(value) for value in VALUES)
+    weight = np.array([[4, 0, 0], [2, 0, 0]], np.float32)
+    head = Head.load(folder / HEAD_NAME)
+    replace(head, values=Readout(records, weight, np.array([-1, 0], np.float32))).save(folder / HEAD_NAME)
+    write_manifest(folder, values=VALUES)
     return folder
 
 
