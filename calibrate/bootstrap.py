@@ -18,6 +18,8 @@ LEVEL = 0.95
 """Of every interval."""
 UNKNOWN: Interval = (math.nan, math.nan)
 """The interval over one speaker."""
+SCATTER = 1e-15
+"""Variance below which numbers are all the same."""
 MEAN_DRAWS = 20_000
 UA_DRAWS = 2_000
 
@@ -93,3 +95,58 @@ class Tally:
         """Return the interval of what UA gains over other answers of the same speakers."""
         drawn, base = self.draws(), over.draws()
         return None if drawn is None or base is None else percentile_interval(drawn - base, LEVEL)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Estimates of a value beside the truth, summed by speaker."""
+
+    sums: Doubles
+    """``float64[speakers, 6]``: clips, estimates, truths, squares of either, and products."""
+
+    @classmethod
+    def of(cls, estimated: Doubles, true: Doubles, speakers: Names) -> Agreement:
+        """Sum ``float64[clips]`` of either."""
+        names, speaker = np.unique(speakers, return_inverse=True)
+        # Around the mean, so that the squares do not drown what differs.
+        mean = float(true.mean())
+        p, t = estimated - mean, true - mean
+        sums = np.zeros((len(names), 6))
+        np.add.at(sums, speaker, np.stack([np.ones_like(p), p, t, p * p, t * t, p * t], axis=1))
+        return cls(sums)
+
+    @property
+    def ccc(self) -> float:
+        """Concordance of all clips, see ``concordance_and_correlation``."""
+        return float(concordance_and_correlation(self.sums.sum(axis=0, keepdims=True))[0][0])
+
+    @property
+    def r(self) -> float:
+        """Correlation of all clips."""
+        return float(concordance_and_correlation(self.sums.sum(axis=0, keepdims=True))[1][0])
+
+    def intervals(self, seed: int = 0) -> tuple[Interval, Interval] | None:
+        """Return the intervals of concordance and correlation over speakers; None for one speaker."""
+        count = len(self.sums)
+        if count < 2:
+            return None
+        ccc, r = concordance_and_correlation(drawn_counts(count, UA_DRAWS, seed) @ self.sums)
+        return percentile_interval(ccc, LEVEL), percentile_interval(r, LEVEL)
+
+
+def concordance_and_correlation(sums: Doubles) -> tuple[Doubles, Doubles]:
+    """Return concordance (Lin 1989) and correlation (Pearson), ``float64[n]`` each, for sums as in ``Agreement``.
+
+    ``CCC = 2 cov / (var + var' + (mean - mean')²)``. 0 where one of the two does not vary.
+    """
+    count, p, t, pp, tt, pt = sums.T
+    means = p / count, t / count
+    variances = np.maximum(pp / count - means[0] ** 2, 0), np.maximum(tt / count - means[1] ** 2, 0)
+    covariance = pt / count - means[0] * means[1]
+    apart = variances[0] + variances[1] + (means[0] - means[1]) ** 2
+    scatter = np.sqrt(variances[0] * variances[1])
+    zero = np.zeros_like(covariance)
+    return (
+        np.divide(2 * covariance, apart, out=zero.copy(), where=apart > SCATTER),
+        np.divide(covariance, scatter, out=zero.copy(), where=scatter > SCATTER),
+    )

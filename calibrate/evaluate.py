@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from calibrate.dataset import Part, read_parts, require_speakers
-from calibrate.metrics import Figures, Probabilities, figures
+from calibrate.metrics import Figures, Probabilities, ValueFigures, figures, value_figures
+from calibrate.recipe import ValueRecipe
 from calibrate.run import Run
 from calibrate.splits import split_named
-from calibrate.trained import TrainedBundle, open_trained, protocol_of
+from calibrate.targets import value_targets
+from calibrate.trained import Answers, TrainedBundle, open_trained, protocol_of
 from calibrate.workspace import Workspace
 from edge.recognizer import Recognizer
+
+TOGETHER = "all corpora"
+"""Of a value that several corpora have."""
+ValuesByCorpus = dict[str, dict[str, ValueFigures]]
+"""Corpus to value to its figures."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,7 @@ class Evaluation:
 
     figures: dict[str, Figures]
     """By corpus."""
+    values: ValuesByCorpus
     labels: tuple[str, ...]
     protocol: str
     """What was evaluated, on which speakers."""
@@ -46,7 +57,8 @@ def evaluate_model(
     part = require_speakers(read_parts(recipe, workspace.data), chosen)
     answers = model.answer(part)
     found = by_corpus(answers.part, answers.probabilities, model.labels)
-    return Evaluation(found, model.labels, protocol_of([model], recipe, part, chosen))
+    values = values_by_corpus(answers, model.labels, model.values)
+    return Evaluation(found, values, model.labels, protocol_of([model], recipe, part, chosen))
 
 
 def evaluate_run(run: Run, part: Part, cache: Path) -> dict[str, Figures]:
@@ -67,6 +79,26 @@ def by_corpus(part: Part, probabilities: Probabilities, labels: tuple[str, ...])
         for corpus in dict.fromkeys(part.corpora.tolist())
         if (rows := part.corpora == corpus).any()
     }
+
+
+def values_by_corpus(answers: Answers, labels: Sequence[str], values: Sequence[ValueRecipe]) -> ValuesByCorpus:
+    """Evaluate values on each corpus that has them, and where several have one on all together."""
+    if answers.values is None:
+        return {}
+    part = answers.part
+    targets = value_targets(part, labels, values)
+    rows = {str(corpus): part.corpora == corpus for corpus in dict.fromkeys(part.corpora.tolist())}
+    found: dict[str, dict[str, ValueFigures]] = {}
+    for column, value in enumerate(values):
+        known = ~np.isnan(targets[:, column])
+        having = {corpus: mine & known for corpus, mine in rows.items() if (mine & known).any()}
+        if len(having) > 1:
+            having[TOGETHER] = known
+        for corpus, mine in having.items():
+            estimated, true = answers.values[mine, column].astype(np.float64), targets[mine, column]
+            figures_ = value_figures(estimated, true, part.speakers[mine], value.record.origin)
+            found.setdefault(corpus, {})[value.name] = figures_
+    return found
 
 
 def figures_of(part: Part, probabilities: Probabilities, labels: tuple[str, ...]) -> Figures:

@@ -1,4 +1,4 @@
-"""Metrics of categorical emotion recognition, from predicted probabilities and true labels."""
+"""Metrics: of labels, from predicted probabilities and true ones; of values, from estimates and annotations."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from calibrate.bootstrap import Tally
+from calibrate.bootstrap import Agreement, Interval, Tally, mean_interval
+from edge.arrays import Doubles
 
 Probabilities = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
+ENOUGH_CLIPS = 10
+"""Of a speaker, for a concordance of their own."""
 
 
 @dataclass(frozen=True)
@@ -142,3 +145,62 @@ def ua_by(groups: Sequence[str] | npt.NDArray[np.str_], predicted: Indices, true
         for name in np.unique(names)
         if name
     }
+
+
+@dataclass(frozen=True)
+class ValueFigures:
+    """How well a value is estimated on one set of utterances, those whose true value is known."""
+
+    utterances: int
+    speakers: int
+    origin: str
+    """Where the true values come from, as the manifest of a bundle says it."""
+    ccc: float
+    """O-CCC: concordance over all utterances, -1 to 1."""
+    r: float
+    """Correlation (Pearson) over all utterances."""
+    speaker_ccc: dict[str, float]
+    """Of speakers with ``ENOUGH_CLIPS`` or more, and not all of the same true value."""
+    ccc_interval: Interval | None = None
+    """95 % interval over speakers; None for one speaker."""
+    r_interval: Interval | None = None
+
+    @property
+    def mean_speaker_ccc(self) -> float | None:
+        """A-CCC: mean over speakers of their concordance; None where nobody has enough clips."""
+        return float(np.mean(list(self.speaker_ccc.values()))) if self.speaker_ccc else None
+
+    @property
+    def mean_speaker_interval(self) -> Interval | None:
+        """95 % interval of that over speakers; None for fewer than two."""
+        return mean_interval(np.array(list(self.speaker_ccc.values()))) if len(self.speaker_ccc) > 1 else None
+
+
+def concordance(estimated: Doubles, true: Doubles) -> float:
+    """Return the concordance correlation coefficient of ``float64[n]`` with ``float64[n]`` (Lin 1989, equation 1).
+
+    1 is equality, 0 no agreement: unlike a correlation it falls with a wrong mean or a wrong spread. 0 where one of the
+    two does not vary.
+    """
+    return Agreement.of(estimated, true, np.zeros(len(true), np.str_)).ccc
+
+
+def value_figures(estimated: Doubles, true: Doubles, speakers: npt.NDArray[np.str_], origin: str) -> ValueFigures:
+    """Evaluate estimates ``float64[n]`` of a value against what is true, ``float64[n]``, both in its range."""
+    agreement = Agreement.of(estimated, true, speakers)
+    intervals = agreement.intervals()
+    own = {}
+    for name in np.unique(speakers).tolist():
+        mine = speakers == name
+        if mine.sum() >= ENOUGH_CLIPS and np.ptp(true[mine]) > 0:
+            own[name] = concordance(estimated[mine], true[mine])
+    return ValueFigures(
+        utterances=len(true),
+        speakers=len(agreement.sums),
+        origin=origin,
+        ccc=agreement.ccc,
+        r=agreement.r,
+        speaker_ccc=own,
+        ccc_interval=intervals and intervals[0],
+        r_interval=intervals and intervals[1],
+    )

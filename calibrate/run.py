@@ -52,12 +52,6 @@ class Run:
         part, features = source.clean(part, spoken_only=True)
         return part, (self.logits(features, part) / self.temperature).softmax(1).numpy()
 
-    def estimates(self, part: Part, source: FeatureSource) -> tuple[Part, Matrix]:
-        """Return the same utterances, and ``float32[n, values]`` of what is spoken; no columns without values."""
-        part, features = source.clean(part, spoken_only=True)
-        found = self.readout.estimate(self.embed(features)) if self.readout else np.zeros((len(part.paths), 0))
-        return part, found.astype(np.float32)
-
     def embed(self, features: torch.Tensor) -> Matrix:
         """Return embeddings ``float32[n, dim]`` of ``float32[n, layers, width]``, all strangers."""
         self.classifier.eval()

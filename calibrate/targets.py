@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from calibrate.corpora import CORPORA
@@ -9,22 +11,27 @@ from calibrate.corpora.base import Scale, Utterance
 from calibrate.corpora.circumplex import CIRCUMPLEX
 from calibrate.corpora.circumplex import SCALE as CIRCUMPLEX_SCALE
 from calibrate.dataset import Part
-from calibrate.recipe import Recipe, ValueRecipe
+from calibrate.recipe import ValueRecipe
 from edge.arrays import Doubles
 from edge.errors import UsageError
 
 
-def value_targets(part: Part, recipe: Recipe) -> Doubles:
-    """Return what is known of a recipe's values, ``float64[utterances, values]``, in its ranges; NaN where nothing is.
+def value_targets(part: Part, labels: Sequence[str], values: Sequence[ValueRecipe]) -> Doubles:
+    """Return what is known of values, ``float64[utterances, values]``, in their ranges; NaN where nothing is.
+
+    Args:
+        part: the utterances.
+        labels: what the indices of the part's labels stand for.
+        values: to look up.
 
     Raises:
         UsageError: an annotation lies outside of its scale.
     """
-    targets = np.full((len(part.utterances), len(recipe.values)), np.nan)
-    for column, value in enumerate(recipe.values):
+    targets = np.full((len(part.utterances), len(values)), np.nan)
+    for column, value in enumerate(values):
         for row, utterance in enumerate(part.utterances):
             if value.origin == "circumplex":
-                known = CIRCUMPLEX.get(recipe.labels[part.labels[row]], {}).get(value.name)
+                known = CIRCUMPLEX.get(labels[part.labels[row]], {}).get(value.name)
                 scale = CIRCUMPLEX_SCALE
             else:
                 known, scale = getattr(utterance, value.name), scale_of(part, utterance, value)
@@ -33,14 +40,14 @@ def value_targets(part: Part, recipe: Recipe) -> Doubles:
     return targets
 
 
-def require_targets(targets: Doubles, part: Part, recipe: Recipe) -> None:
-    """Make sure that every value of a recipe can be learned.
+def require_targets(targets: Doubles, part: Part, values: Sequence[ValueRecipe]) -> None:
+    """Make sure that every value can be learned.
 
     Raises:
         UsageError: no clip has a value, or all have the same.
     """
     corpora = ", ".join(dict.fromkeys(part.corpora.tolist()))
-    for column, value in enumerate(recipe.values):
+    for column, value in enumerate(values):
         known = targets[~np.isnan(targets[:, column]), column]
         what = "annotation" if value.origin == "annotations" else "label of the circumplex"
         if not len(known):

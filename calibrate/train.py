@@ -12,13 +12,14 @@ import torch
 from calibrate import processes
 from calibrate.corpora import require_trainable
 from calibrate.dataset import Part, read_parts, require_labels, require_speakers
-from calibrate.evaluate import evaluate_run
+from calibrate.evaluate import by_corpus, values_by_corpus
 from calibrate.left_out import fit_left_out_temperature
 from calibrate.progress import stage
 from calibrate.recipe import Recipe
 from calibrate.report import figures_report, training_picture
 from calibrate.run import FROZEN_NAME, Run, build_run, load_run
 from calibrate.splits import SPLITS, Split
+from calibrate.trained import answer_by
 from calibrate.training.clip_mfcc import clip_mfcc
 from calibrate.training.convergence import find_undertrained
 from calibrate.training.readout import fit_readout
@@ -73,7 +74,9 @@ def train_recipe(
 
 
 def _report_training(run: Run, validation: Part, folder: Path, cache: Path) -> None:
-    figures = evaluate_run(run, validation, cache)
+    answers = answer_by(run, validation, run.source(cache))
+    figures = by_corpus(answers.part, answers.probabilities, run.recipe.labels)
+    values = values_by_corpus(answers, run.recipe.labels, run.recipe.values)
     if not processes.is_main():
         return
     if run.recipe.head.kind != "logistic":
@@ -82,7 +85,7 @@ def _report_training(run: Run, validation: Part, folder: Path, cache: Path) -> N
     model = f"torch{run.recipe.head.stranger}"
     protocol = f"validation speakers of {splits}, never trained on; what is spoken in each file, {model}"
     stage = "validation speakers" if folder.name != FROZEN_NAME else "validation speakers, before fine-tuning"
-    report = figures_report(figures, run.recipe.labels, protocol, f"{run.recipe.name}: {stage}")
+    report = figures_report(figures, run.recipe.labels, protocol, f"{run.recipe.name}: {stage}", values)
     report.write(folder / "validation")
     report.show()
     print(f"run written to {folder}")

@@ -14,15 +14,18 @@ from calibrate.dataset import Part, Rows
 from calibrate.encoders.batches import central_part, encode
 from calibrate.metrics import Probabilities
 from calibrate.progress import progress_bar
-from calibrate.recipe import Recipe, read_recipe
+from calibrate.recipe import Recipe, ValueRecipe, read_recipe
 from calibrate.run import RUN_NAME, Run, load_run
+from calibrate.training.sources import FeatureSource
 from calibrate.workspace import Workspace
 from edge.analyze import whole_file_waveform
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.bundle import MANIFEST_NAME, Bundle
 from edge.errors import UsageError
 from edge.recognizer import Recognizer
 from edge.settings import EncoderSettings
+from edge.values import ValueRecord
 
 CHUNK = 64
 """Files read at a time."""
@@ -36,6 +39,8 @@ class Answers:
     part: Part
     probabilities: Probabilities
     """``float32[utterances, labels]``, calibrated by the model itself."""
+    values: Matrix | None = None
+    """``float32[utterances, values]``; None: the model has none."""
 
 
 class TrainedModel(ABC):
@@ -47,6 +52,7 @@ class TrainedModel(ABC):
         temperature: that its probabilities are scaled by.
         own_recipe: that it was trained by, where that is recorded.
         speakers: who was trained on; empty where that is not recorded.
+        values: that it estimates, in order.
     """
 
     def __init__(
@@ -56,12 +62,15 @@ class TrainedModel(ABC):
         temperature: float,
         own_recipe: Recipe | None = None,
         speakers: Iterable[str] = (),
+        values: Sequence[ValueRecord] = (),
     ) -> None:
+        self.values = tuple(map(ValueRecipe.of, values))
         self.name, self.labels, self.temperature = name, labels, temperature
         self.own_recipe, self.speakers = own_recipe, frozenset(speakers)
 
     def recipe(self, path: Path | None) -> Recipe:
-        """Return the corpora and splits to evaluate on, its own where no path is given, with this model's labels.
+        """Return the corpora and splits to evaluate on, its own where no path is given, with this model's labels and
+        values.
 
         Raises:
             UsageError: no path is given, and the model has no recipe.
@@ -69,7 +78,7 @@ class TrainedModel(ABC):
         recipe = read_recipe(path) if path else self.own_recipe
         if recipe is None:
             raise UsageError("a bundle is evaluated with --recipe, which names the corpora and the splits")
-        return recipe.model_copy(update={"labels": self.labels})
+        return recipe.model_copy(update={"labels": self.labels, "values": self.values})
 
     def unseen(self, split: str) -> str:
         """Return what a protocol may claim of the speakers of a split, none of whom is among ``speakers``."""
@@ -79,7 +88,7 @@ class TrainedModel(ABC):
 
     @abstractmethod
     def answer(self, part: Part) -> Answers:
-        """Return probabilities for what is spoken in each file of a part."""
+        """Return probabilities, and values if it has any, for what is spoken in each file of a part."""
 
     @abstractmethod
     def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
@@ -91,12 +100,12 @@ class TrainedRun(TrainedModel):
 
     def __init__(self, name: str, run: Run, cache: Path) -> None:
         name = f"run {name}, torch{run.recipe.head.stranger}"
-        super().__init__(name, run.recipe.labels, run.temperature, run.recipe, run.speakers)
+        super().__init__(name, run.recipe.labels, run.temperature, run.recipe, run.speakers, run.recipe.value_records)
         self._run, self._cache = run, cache
 
     def answer(self, part: Part) -> Answers:
         """See ``TrainedModel``."""
-        return Answers(*self._run.probabilities(part, self._run.source(self._cache)))
+        return answer_by(self._run, part, self._run.source(self._cache))
 
     def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
         """See ``TrainedModel``."""
@@ -118,22 +127,31 @@ class TrainedBundle(TrainedModel):
         bundle = recognizer.bundle
         precision, provider = bundle.manifest.encoder.precision, recognizer.encoder.provider
         name = f"bundle {bundle.folder.name}, {precision}, {provider}"
-        super().__init__(name, bundle.manifest.labels, bundle.head.temperature)
+        super().__init__(name, bundle.manifest.labels, bundle.head.temperature, values=bundle.manifest.values)
         self._recognizer = recognizer
 
     def answer(self, part: Part) -> Answers:
         """See ``TrainedModel``."""
-        answers = []
+        head = self._recognizer.bundle.head
+        embeddings = []
         with progress_bar() as progress:
             task = progress.add_task("evaluating", total=len(part.paths))
             for rows in chunks(len(part.paths)):
-                answers.append(self.probabilities([whole_file_waveform(part.paths[row]) for row in rows]))
+                embeddings.append(self._recognizer.embeddings([whole_file_waveform(part.paths[row]) for row in rows]))
                 progress.advance(task, len(rows))
-        return Answers(part, np.concatenate(answers))
+        found = np.concatenate(embeddings)
+        return Answers(part, head.probabilities(found), head.values.estimate(found) if head.values else None)
 
     def probabilities(self, waveforms: Sequence[Waveform]) -> Probabilities:
         """See ``TrainedModel``."""
         return self._recognizer.probabilities(waveforms)
+
+
+def answer_by(run: Run, part: Part, source: FeatureSource) -> Answers:
+    """Return a run's answers to the readable utterances of a part."""
+    part, features = source.clean(part, spoken_only=True)
+    shares = (run.logits(features, part) / run.temperature).softmax(1).numpy()
+    return Answers(part, shares, run.readout.estimate(run.embed(features)) if run.readout else None)
 
 
 def is_trained(folder: Path) -> bool:

@@ -45,6 +45,12 @@ class Recognizer:
         self.speaker_encoder: SpeakerEncoder | None = None
         self._loaded = False
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of labels and values, for the columns of a table."""
+        manifest = self.bundle.manifest
+        return (*manifest.labels, *(value.name for value in manifest.values))
+
     def load(self, voiceprints: bool = False, every_bucket: bool = False) -> None:
         """Open the encoder's session and warm it, see ``Encoder.load``; with ``voiceprints`` the speaker encoder's too.
 

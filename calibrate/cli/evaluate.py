@@ -44,6 +44,6 @@ def evaluate(
     from calibrate.workspace import Workspace
 
     found = evaluate_model(Workspace(data, cache, threads).open(), model, split, recipe, encoder)
-    report = figures_report(found.figures, found.labels, found.protocol)
+    report = figures_report(found.figures, found.labels, found.protocol, values=found.values)
     report.write(out)
     report.show(json, out)

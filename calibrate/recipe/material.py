@@ -20,6 +20,7 @@ def not_empty(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
+Origin = Literal["annotations", "circumplex"]
 Range = Annotated[tuple[float, float], AfterValidator(not_empty)]
 
 
@@ -62,10 +63,16 @@ class ValueRecipe(Record):
     """``arousal``, ``valence``, ``dominance`` or ``intensity``."""
     range: Range
     """Lowest and highest answer; the scale of every corpus is mapped to it, end to end."""
-    origin: Literal["annotations", "circumplex"] = "annotations"
+    origin: Origin = "annotations"
     """``annotations``: what the corpora say of each clip; ``circumplex``: derived from its label by Russell's
     circumplex (``calibrate.corpora.circumplex``), arousal and valence only: a demonstration, no ground truth, and
     marked as such wherever the value is named."""
+
+    @classmethod
+    def of(cls, record: ValueRecord) -> ValueRecipe:
+        """Return the section that a value of a bundle would come from."""
+        origin: Origin = "circumplex" if record.origin == DERIVED else "annotations"
+        return cls(name=record.name, range=(record.low, record.high), origin=origin)
 
     @property
     def record(self) -> ValueRecord:

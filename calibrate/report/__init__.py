@@ -5,6 +5,7 @@ from calibrate.report.cells import deviation, interval, points, rounded, span, s
 from calibrate.report.figures import confusion_picture, figures_report, headline, remarks, summary, training_picture
 from calibrate.report.legend import legend_below, legend_beside
 from calibrate.report.report import Report
+from calibrate.report.values import values_blocks, values_summary, values_table
 
 __all__ = [
     "Note",
@@ -25,4 +26,7 @@ __all__ = [
     "spread",
     "summary",
     "training_picture",
+    "values_blocks",
+    "values_summary",
+    "values_table",
 ]

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from calibrate.metrics import Figures
+from calibrate.metrics import Figures, ValueFigures
 from calibrate.report.blocks import Block, Note, Picture, Table
 from calibrate.report.cells import rounded, span
 from calibrate.report.legend import legend_below
 from calibrate.report.report import Report
+from calibrate.report.values import values_blocks, values_summary
 
 FEW = 5
 """Utterances behind a percentile, or speakers behind an interval, below which it says nothing."""
@@ -24,7 +25,11 @@ GENDERS = {"f": "female", "m": "male"}
 
 
 def figures_report(
-    corpora: Mapping[str, Figures], labels: Sequence[str], protocol: str, title: str | None = None
+    corpora: Mapping[str, Figures],
+    labels: Sequence[str],
+    protocol: str,
+    title: str | None = None,
+    values: Mapping[str, Mapping[str, ValueFigures]] | None = None,
 ) -> Report:
     """Return the report that is ``report.md``, ``metrics.json`` and one ``confusion-<corpus>.png`` each.
 
@@ -33,6 +38,7 @@ def figures_report(
         labels: in the order of the confusion matrices.
         protocol: how the figures came about.
         title: of the table on the terminal; None is the protocol.
+        values: figures by corpus and value, of a model that has any.
     """
     blocks: list[Block] = [headline(corpora), _short_headline(corpora, protocol if title is None else title)]
     for name, figure in corpora.items():
@@ -44,8 +50,10 @@ def figures_report(
             genders = [(GENDERS[gender], ua) for gender, ua in figure.gender_ua.items()]
             blocks.append(Table(("gender", "UA"), genders, medium="file"))
         blocks.append(confusion_picture(name, figure, labels))
-    blocks += remarks(corpora)
-    content = {"corpora": {name: summary(figure) for name, figure in corpora.items()}}
+    blocks += [*remarks(corpora), *values_blocks(values or {})]
+    content: dict[str, Any] = {"corpora": {name: summary(figure) for name, figure in corpora.items()}}
+    if values:
+        content["values"] = values_summary(values)
     return Report(("report.md", "metrics.json"), "", protocol, content, blocks)
 
 

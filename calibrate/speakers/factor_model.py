@@ -24,8 +24,9 @@ LEAST_CLIPS = 4
 def population_of(run: Run, train: Part, source: FeatureSource) -> Population:
     """Fit a run's population on its training speakers."""
     train, embeddings = embed_part(run, train, source)
-    head = device_head(run, run.temperature)
-    return fit_population(embeddings, train, run.recipe.labels, head, value_targets(train, run.recipe))
+    recipe, head = run.recipe, device_head(run, run.temperature)
+    targets = value_targets(train, recipe.labels, recipe.values)
+    return fit_population(embeddings, train, recipe.labels, head, targets)
 
 
 def device_head(run: Run, temperature: float = 1.0) -> Head:

@@ -51,8 +51,8 @@ def fit_readout(embeddings: Sequence[Matrix], part: Part, recipe: Recipe) -> Rea
     Raises:
         UsageError: no clip has a value, or all have the same.
     """
-    targets = value_targets(part, recipe)
-    require_targets(targets, part, recipe)
+    targets = value_targets(part, recipe.labels, recipe.values)
+    require_targets(targets, part, recipe.values)
     views = views_of(embeddings, part, len(recipe.labels), recipe.seed)
     lines = []
     for value, target in zip(recipe.values, targets.T, strict=True):

@@ -39,7 +39,9 @@ def analyze(
     ] = False,
     csv: Annotated[
         Path | None,
-        OutputOption(help="Also write a CSV file, one column per label; an earlier one is replaced.", metavar="FILE"),
+        OutputOption(
+            help="Also write a CSV file, one column per label and value; an earlier one is replaced.", metavar="FILE"
+        ),
     ] = None,
     loaded: LoadedSettings,
     json: Json = False,
@@ -69,7 +71,7 @@ def analyze(
         files, whole_file=whole_file, room=room, progress=lambda read: bar.update(task, completed=read)
     )
     counts = Counter[str]()
-    outputs: list[Output] = [shown, CsvTable(csv, model.labels)] if csv else [shown]
+    outputs: list[Output] = [shown, CsvTable(csv, model.recognizer.outputs)] if csv else [shown]
     with Outputs(outputs, wait=True) as running, bar:
         running.raise_failure()
         for event in events:

@@ -73,7 +73,7 @@ class Daemon:
         self._server = ControlServer(self.actions, self._recent)
         people = People(lambda: self._engine.workload.model, self._recent)
         inside = Inside(self.actions, self._recent, people)
-        outputs = open_wanted(settings, model.labels, json, inside)
+        outputs = open_wanted(settings, model.recognizer.outputs, json, inside)
         entries = settings.entries
         self._engine = Engine(
             open_sources(settings),
@@ -184,6 +184,7 @@ class Daemon:
         return {
             **self._facts(),
             "labels": list(engine.workload.model.recognizer.bundle.manifest.labels),
+            "values": [value.model_dump() for value in engine.workload.model.recognizer.bundle.manifest.values],
             "pid": os.getpid(),
             "started_at": self._started_at,
             "heartbeat_age_s": round(time.monotonic() - self._beat_at_s, 3),

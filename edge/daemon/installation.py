@@ -49,7 +49,7 @@ def unit_for(loaded: LoadedSettings, file: Path | None, key: Path | None) -> Uni
     check_for_service(settings)
     model = open_model(settings)
     open_sources(settings)
-    open_wanted(settings, model.labels, json=True, inside=Inside({}, RecentEvents()))
+    open_wanted(settings, model.recognizer.outputs, json=True, inside=Inside({}, RecentEvents()))
     _check_store(settings, key)
     encoder = model.recognizer.bundle.encoder_path
     return Unit(

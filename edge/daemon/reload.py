@@ -22,28 +22,28 @@ SOFT = {"speakers", "report_s", "hours"}
 Wanted = OutputSettings | DoorSettings
 
 
-def open_wanted(settings: Settings, labels: Sequence[str], json: bool, inside: Inside) -> list[Output]:
+def open_wanted(settings: Settings, columns: Sequence[str], json: bool, inside: Inside) -> list[Output]:
     """Return the outputs and doors that settings ask for, none of them open yet.
 
     Args:
         settings: all of them.
-        labels: of the bundle, for the columns of a table.
+        columns: of a table, for the labels and values of the bundle.
         json: JSON lines are on standard output, whatever the settings have there.
         inside: what a door leads to.
 
     Raises:
         UsageError: the file of one holds something else, or settings of a door contradict each other.
     """
-    return [_opened(entry, settings, labels, inside) for entry in _wanted(settings, json)]
+    return [_opened(entry, settings, columns, inside) for entry in _wanted(settings, json)]
 
 
 def _wanted(settings: Settings, json: bool) -> list[Wanted]:
     return [*wanted_outputs(settings.outputs, json), *wanted_doors(settings)]
 
 
-def _opened(entry: Wanted, settings: Settings, labels: Sequence[str], inside: Inside) -> Output:
+def _opened(entry: Wanted, settings: Settings, columns: Sequence[str], inside: Inside) -> Output:
     if isinstance(entry, OutputSettings):
-        return open_as(entry, labels, settings.speakers.store_folder)
+        return open_as(entry, columns, settings.speakers.store_folder)
     return open_door(entry, inside)
 
 
@@ -125,9 +125,9 @@ class Running:
             for entry, output in self._outputs
             if not (folder != before and _is_journal(entry)) and not self._is_closed_door(entry, output)
         }
-        labels = model.recognizer.bundle.manifest.labels
+        columns = model.recognizer.outputs
         return [
-            (entry, there.get(entry) or _opened(entry, settings, labels, self._inside))
+            (entry, there.get(entry) or _opened(entry, settings, columns, self._inside))
             for entry in _wanted(settings, self._json)
         ]
 

@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 class CsvTable(TextOutput):
-    """One line per utterance, error, or remark on a file, and one column per label after the others.
+    """One line per utterance, error, or remark on a file, and one column per label and value after the others.
 
     The columns mean what they do in events; ``note`` is the ``message`` of an utterance or a ``status``. Text that a
     spreadsheet would run is marked, see ``edge.spreadsheet``.
@@ -39,9 +39,9 @@ class CsvTable(TextOutput):
     kind = "CSV"
     marks = (",".join(COLUMNS[:3]).encode(),)
 
-    def __init__(self, target: Path | TextIO, labels: Sequence[str], append: bool = False) -> None:
+    def __init__(self, target: Path | TextIO, outputs: Sequence[str], append: bool = False) -> None:
         super().__init__(target, append)
-        self._columns = (*COLUMNS, *labels)
+        self._columns = (*COLUMNS, *outputs)
 
     def open(self) -> None:
         """Open, and write the heading; see ``TextOutput``. A file with other columns is a UsageError."""
@@ -68,6 +68,7 @@ class CsvTable(TextOutput):
             values = event.to_dict()
             row |= {column: values[column] for column in COLUMNS if column in values}
             row["note"] = event.message
+            row |= {name: each["value"] for name, each in values.get("values", {}).items()}
             self._write_row(row | {"speaker": event.speaker.name if event.speaker else None} | values["scores"])
 
     def _write_row(self, row: Mapping[str, object]) -> None:

@@ -21,6 +21,8 @@ BAR_CELLS = 6
 BAR_WIDTH, WHOLE_WIDTH = 50, 80
 """Columns of a terminal that the bar and what follows the confidence need; on fewer they are left out, and a file is
 named above its rows."""
+LEAST_PATH = 12
+"""Columns that a path has beside values."""
 UNFINISHED = frozenset({"speech_start", "partial", "provisional", "resumed"})
 UNREPORTED = {"too_slow": "too slow", "other_voice": "by others"}
 EMOTION_STYLES = {
@@ -149,7 +151,7 @@ def _utterance_row(event: Event, width: int) -> Text:
         return row
     if event.path:
         row.append("  ")
-        row.append(_end_of(event.path, width - row.cell_len), style="dim")
+        row.append(_end_of(event.path, max(LEAST_PATH, width - row.cell_len - len(_values(event)))), style="dim")
     else:
         (label, score), *_ = sorted(event.scores.items(), key=lambda item: -item[1])[1:] or [("", 0.0)]
         row.append(
@@ -158,6 +160,7 @@ def _utterance_row(event: Event, width: int) -> Text:
     if event.relative:
         change = than_usual(event.relative)
         row.append(f"  {change}", style="dim" if change == AS_USUAL else "bold")
+    row.append(_values(event), style="dim")
     if _is_no_speech(event):
         row.append(" not speech?", style="yellow")
     if event.truncated:
@@ -165,6 +168,10 @@ def _utterance_row(event: Event, width: int) -> Text:
     if event.dropped_s:
         row.append(f" {event.dropped_s:.1f} s lost", style="yellow")
     return row
+
+
+def _values(event: Event) -> str:
+    return "".join(f"  {name} {each.value:.2f}" for name, each in (event.values or {}).items())
 
 
 def _message_row(event: Event) -> Text:

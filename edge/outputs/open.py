@@ -36,11 +36,11 @@ def wanted_outputs(settings: Sequence[OutputSettings], json: bool) -> list[Outpu
     return list(settings)
 
 
-def open_as(output: OutputSettings, labels: Sequence[str], store_folder: Path | None = None) -> Output:
+def open_as(output: OutputSettings, columns: Sequence[str], store_folder: Path | None = None) -> Output:
     """Return an output; raises UsageError where its file holds something else, which would be lost."""
     if output.is_shown:
-        return _on_standard_output(output.type, labels)
-    return _journal(output, store_folder) if output.type == "journal" else _in_file(output, labels)
+        return _on_standard_output(output.type, columns)
+    return _journal(output, store_folder) if output.type == "journal" else _in_file(output, columns)
 
 
 def _journal(output: OutputSettings, store_folder: Path | None) -> Output:
@@ -49,18 +49,18 @@ def _journal(output: OutputSettings, store_folder: Path | None) -> Output:
     return JournalOutput(path, store_folder, output.days)
 
 
-def _in_file(output: OutputSettings, labels: Sequence[str]) -> Output:
+def _in_file(output: OutputSettings, columns: Sequence[str]) -> Output:
     path = expanded(output.path)
-    opened = CsvTable(path, labels, output.append) if output.type == "csv" else JsonLines(path, output.append)
+    opened = CsvTable(path, columns, output.append) if output.type == "csv" else JsonLines(path, output.append)
     opened.check(path)
     return opened
 
 
-def _on_standard_output(kind: str, labels: Sequence[str]) -> Output:
+def _on_standard_output(kind: str, columns: Sequence[str]) -> Output:
     stream = _unbuffered(sys.stdout)
     if kind == "table":
         return LiveTable(Console(file=stream))
-    return CsvTable(stream, labels) if kind == "csv" else JsonLines(stream)
+    return CsvTable(stream, columns) if kind == "csv" else JsonLines(stream)
 
 
 class _Descriptor(io.FileIO):

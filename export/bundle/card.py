@@ -10,12 +10,14 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from calibrate.evaluate import ValuesByCorpus
 from calibrate.metrics import Figures
-from calibrate.report import headline
+from calibrate.report import headline, values_table
 from calibrate.run import Run
 from calibrate.speakers.verifier import SpeakerModel
 from edge.bundle import Manifest
 from edge.errors import UsageError
+from edge.values import DERIVED
 from export.bundle.check import Check
 from export.bundle.who_speaks import who_speaks
 
@@ -29,6 +31,7 @@ def model_card(
     run: Run,
     speaker: SpeakerModel | None,
     figures: Mapping[str, Figures],
+    values: ValuesByCorpus,
     checks: Sequence[Check],
     left_out: Mapping[str, Any] | None = None,
 ) -> str:
@@ -54,6 +57,8 @@ def model_card(
         free=any(corpus.name not in unbound for corpus in corpora),
         who_speaks=who_speaks(speaker),
         figures=headline(figures).markdown(),
+        values=values_table(values).markdown() if values else [],
+        derived=[value.name for value in manifest.values if value.origin == DERIVED],
         checks=checks,
         left_out=left_out,
     )

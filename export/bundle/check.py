@@ -36,6 +36,7 @@ MOST_DYNAMIC_BATCH_ERROR = 0.15
 MOST_UA_DROP = 0.01
 LEAST_CHANCE = 0.05
 """A larger drop is refused where chance explains it less often: of 40 answers a single one is 2.5 points."""
+MOST_VALUE_MOVE = 0.05
 AT_BUCKET = " at "
 TIMED_S = 3.0
 """Audio that latencies and operations are for, where a bucket holds it."""
@@ -151,6 +152,17 @@ def check_drop(floating: Answers, found: Answers) -> list[Check]:
             check = replace(check, limit=limit, passed=drop.chance >= LEAST_CHANCE)
         checks.append(check)
     return checks
+
+
+def check_values(floating: Answers, found: Answers, bundle: Bundle) -> list[Check]:
+    """Return how far the final precision moves each value from the float version's, on average over utterances."""
+    if floating.values is None or found.values is None:
+        return []
+    moved = np.abs(found.values - floating.values).mean(axis=0)
+    return [
+        at_most(f"{value.name} moves by, share of its range", float(each) / (value.high - value.low), MOST_VALUE_MOVE)
+        for value, each in zip(bundle.manifest.values, moved, strict=True)
+    ]
 
 
 def check_size(folder: Path, max_mb: float) -> Check:

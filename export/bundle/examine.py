@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from calibrate.dataset import Part, read_parts
-from calibrate.evaluate import by_corpus
+from calibrate.evaluate import ValuesByCorpus, by_corpus, values_by_corpus
 from calibrate.metrics import Figures
 from calibrate.recipe import read_recipe
 from calibrate.run import Run
@@ -28,6 +29,7 @@ from export.bundle.check import (
     check_invariance,
     check_parity,
     check_size,
+    check_values,
     check_voiceprints,
     opened,
     skipped,
@@ -40,6 +42,8 @@ from export.graph.parity import bucketed_embeddings, torch_embeddings
 
 MOST_UA_DIFFERENCE = 0.01
 """From the figures in the manifest, or one answer where that is more: other CPUs round otherwise."""
+MOST_CCC_DIFFERENCE = 0.02
+"""The same of a value's concordance."""
 LEAST_SHARE = 0.5
 """Of the operations behind the front end, for a graph to be what its manifest calls it."""
 NO_DATA = "--data not given"
@@ -196,8 +200,9 @@ def _parity(recognizer: Recognizer, waveforms: Sequence[Waveform], reference: Re
 def _figures(recognizer: Recognizer, evidence: Evidence) -> list[Check]:
     if evidence.test is None:
         return [skipped("UA", NO_DATA), skipped("UA drop", NO_DATA)]
-    answers = TrainedBundle(recognizer).answer(evidence.test)
-    found = by_corpus(answers.part, answers.probabilities, recognizer.bundle.manifest.labels)
+    trained = TrainedBundle(recognizer)
+    answers = trained.answer(evidence.test)
+    found = by_corpus(answers.part, answers.probabilities, trained.labels)
     published = recognizer.bundle.manifest.metrics.get("corpora", {})
     checks = []
     for corpus, row in found.items():
@@ -209,9 +214,26 @@ def _figures(recognizer: Recognizer, evidence: Evidence) -> list[Check]:
             checks.append(Check(name, row.ua, limit, bool(abs(row.ua - ua) < most + 1e-4)))
         else:
             checks.append(Check(name, row.ua, "any: the manifest has no figure", None))
+    values = values_by_corpus(answers, trained.labels, trained.values)
+    checks += _concordances(values, recognizer.bundle.manifest.metrics.get("values", {}))
     if evidence.reference is None:
         return [*checks, skipped("UA drop", NO_REFERENCE)]
-    return checks + check_drop(evidence.reference.answer(evidence.test), answers)
+    floating = evidence.reference.answer(evidence.test)
+    return [*checks, *check_drop(floating, answers), *check_values(floating, answers, recognizer.bundle)]
+
+
+def _concordances(values: ValuesByCorpus, published: Mapping[str, Any]) -> list[Check]:
+    """Compare the concordance of every value with that in the manifest."""
+    checks = []
+    for corpus, rows in values.items():
+        for name, row in rows.items():
+            ccc = published.get(corpus, {}).get(name, {}).get("ccc")
+            limit = "any: the manifest has no figure"
+            if ccc is not None:
+                limit = f"{ccc:.4f} ± {MOST_CCC_DIFFERENCE:.2g}, as in the manifest"
+            near = None if ccc is None else bool(abs(row.ccc - ccc) < MOST_CCC_DIFFERENCE + 1e-4)
+            checks.append(Check(f"CCC of {name} on {corpus}", row.ccc, limit, near))
+    return checks
 
 
 def _one_answer(figures: Figures) -> float:

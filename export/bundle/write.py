@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from calibrate.dataset import Part
-from calibrate.evaluate import by_corpus
+from calibrate.evaluate import ValuesByCorpus, by_corpus, values_by_corpus
 from calibrate.metrics import Figures
-from calibrate.report import summary
+from calibrate.report import summary, values_summary
 from calibrate.speakers.verifier import SpeakerModel
 from calibrate.splits import Split
 from calibrate.trained import Answers, TrainedBundle
@@ -29,6 +29,7 @@ from export.bundle.check import (
     check_drop,
     check_invariance,
     check_parity,
+    check_values,
     check_voiceprints,
     failures,
     in_brief,
@@ -45,6 +46,8 @@ PARITY_UTTERANCES = 48
 CALIBRATION_UTTERANCES = 192
 HEADLINE = ("utterances", "speakers", "ua", "wa", "macro_f1", "ece", "mean_speaker_ua", "worst_decile")
 """Figures of a corpus that go into the manifest."""
+VALUE_HEADLINE = ("utterances", "speakers", "ccc", "mean_speaker_ccc", "r")
+"""The same of a value."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Export:
     bundle: Bundle
     checks: list[Check]
     figures: dict[str, Figures]
+    values: ValuesByCorpus
+    """Figures of the values, empty where the model has none."""
     trials: list[Trial]
     """Both ways to quantise, the one kept first; empty where there was no choice."""
 
@@ -106,18 +111,18 @@ def export_bundle(
             identity, trials = _reduce(model, float_folder / ENCODER_NAME, folder / ENCODER_NAME, identity, parts)
             write_contents(model, folder, identity)
         limit_size(folder, max_mb)
-        checks, figures = _check(graph, parts["test"], float_folder, folder)
+        checks, figures, values = _check(graph, parts["test"], float_folder, folder)
         failed = failures(checks)
         if failed:
             tried = f" (int8 was {identity.quantisation}, the better of --quantisation's two)" if trials else ""
             raise ModelError(f"the export fails its checks: {failed}{tried}")
-        metrics = _metrics(protocol, figures, trials, model.speaker)
+        metrics = _metrics(protocol, figures, values, trials, model.speaker)
         manifest = write_contents(model, folder, identity, metrics)
-        (folder / CARD_NAME).write_text(model_card(manifest, run, model.speaker, figures, checks, left_out))
+        (folder / CARD_NAME).write_text(model_card(manifest, run, model.speaker, figures, values, checks, left_out))
         write_contents(model, folder, identity, metrics)
         limit_size(folder, max_mb)
         install(folder, target)
-    return Export(Bundle.load(target), checks, figures, trials)
+    return Export(Bundle.load(target), checks, figures, values, trials)
 
 
 def _reduce(
@@ -145,7 +150,7 @@ def _reduce(
 
 def _check(
     graph: EmbeddingGraph, test: Part, float_folder: Path, folder: Path
-) -> tuple[list[Check], dict[str, Figures]]:
+) -> tuple[list[Check], dict[str, Figures], ValuesByCorpus]:
     """Compare torch, the float graph and the final one, and evaluate both on the test speakers."""
     waveforms = some_speech(test, PARITY_UTTERANCES, Buckets(Bundle.load(folder).manifest.buckets_s).longest)
     expected = torch_embeddings(graph, waveforms)
@@ -155,20 +160,32 @@ def _check(
         recognizer = opened(Bundle.load(path), torch.get_num_threads())
         checks += [*check_parity(recognizer, waveforms, expected, "torch"), *check_invariance(recognizer, waveforms)]
         answers[path.name] = TrainedBundle(recognizer).answer(test)
-    final = answers[folder.name]
-    checks += [*check_drop(answers[float_folder.name], final), *check_voiceprints(recognizer, waveforms)]
-    return in_brief(checks), by_corpus(final.part, final.probabilities, recognizer.bundle.manifest.labels)
+    trained = TrainedBundle(recognizer)
+    floating, final = answers[float_folder.name], answers[folder.name]
+    checks += [*check_drop(floating, final), *check_values(floating, final, recognizer.bundle)]
+    checks += check_voiceprints(recognizer, waveforms)
+    figures = by_corpus(final.part, final.probabilities, trained.labels)
+    return in_brief(checks), figures, values_by_corpus(final, trained.labels, trained.values)
 
 
 def _metrics(
-    protocol: str, figures: Mapping[str, Figures], trials: Sequence[Trial], speaker: SpeakerModel | None
+    protocol: str,
+    figures: Mapping[str, Figures],
+    values: ValuesByCorpus,
+    trials: Sequence[Trial],
+    speaker: SpeakerModel | None,
 ) -> dict[str, Any]:
-    """Return the figures for the manifest: emotions, who speaks, and the choice of a quantisation if there was one."""
+    """Return the figures for the manifest: of emotions, values, who speaks, and the choice of a quantisation."""
     corpora = {
         corpus: {key: value for key, value in summary(row).items() if key in HEADLINE}
         for corpus, row in figures.items()
     }
     metrics: dict[str, Any] = {"protocol": protocol, "corpora": corpora}
+    if values:
+        metrics["values"] = {
+            corpus: {name: {key: row[key] for key in VALUE_HEADLINE} for name, row in rows.items()}
+            for corpus, rows in values_summary(values).items()
+        }
     if speaker and speaker.figures:
         metrics["speaker"] = speaker.figures
     if trials:

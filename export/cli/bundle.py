@@ -105,7 +105,7 @@ def bundle(
     show_checks(written.checks, "checks of the export")
     for trial in written.trials:
         print(f"{trial.quantisation} int8: mean cosine {trial.cosine:.4f}, {trial.latency_ms:.1f} ms for 3 s")
-    figures_report(written.figures, recipe.labels, protocol, "test speakers").show()
+    figures_report(written.figures, recipe.labels, protocol, "test speakers", written.values).show()
     print(f"bundle written to {out}, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
     if verifier is None:
         print("it recognises nobody: affectd-calibrate verification makes what --speakers takes")

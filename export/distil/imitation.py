@@ -108,7 +108,7 @@ class Imitation(nn.Module):
         del mine["standardise.seen"]
         heads = {name: tensor for name, tensor in teacher.classifier.state_dict().items() if name not in mine}
         run.classifier.load_state_dict({name: heads.get(name, mine.get(name)) for name in run.classifier.state_dict()})
-        run.corpora, run.speakers = teacher.corpora, teacher.speakers
+        run.corpora, run.speakers, run.readout = teacher.corpora, teacher.speakers, teacher.readout
         return run
 
 

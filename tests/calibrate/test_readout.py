@@ -90,7 +90,7 @@ def test_values_of_a_recipe_are_fitted_each_to_the_clips_that_have_it() -> None:
     found = fit_readout([embeddings], part, recipe)
     assert found.names == ("intensity", "valence")
     assert found.records[1].origin == DERIVED
-    estimates, targets = found.estimate(embeddings), value_targets(part, recipe)
+    estimates, targets = found.estimate(embeddings), value_targets(part, recipe.labels, recipe.values)
     assert np.isnan(targets[::2, 0]).all()
     assert not np.isnan(targets[:, 1]).any()
     for column in range(2):

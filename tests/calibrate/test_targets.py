@@ -13,7 +13,7 @@ from calibrate.corpora import CORPORA, Utterance
 from calibrate.corpora.circumplex import CIRCUMPLEX, DERIVABLE
 from calibrate.corpora.labels import LABELS
 from calibrate.dataset import Part
-from calibrate.recipe import CorpusRecipe, Recipe
+from calibrate.recipe import CorpusRecipe, Recipe, ValueRecipe
 from calibrate.targets import require_targets, value_targets
 from edge.errors import UsageError
 from edge.values import VALUES
@@ -24,6 +24,10 @@ WORDS = ("neutral", "happy", "angry")
 
 def recipe_with(*values: dict[str, Any], **changes: Any) -> Recipe:
     return Recipe.model_validate(merged(RECIPE, {"values": list(values), **changes}))
+
+
+def values_of(*values: dict[str, Any]) -> tuple[ValueRecipe, ...]:
+    return recipe_with(*values).values
 
 
 def part_of(corpus: str, annotations: list[dict[str, float]], **origin: Any) -> Part:
@@ -47,25 +51,25 @@ def part_of(corpus: str, annotations: list[dict[str, float]], **origin: Any) -> 
 def test_the_scale_of_a_reader_is_mapped_to_the_range(
     corpus: str, known: list[dict[str, float]], value: str, expected: list[float]
 ) -> None:
-    found = value_targets(part_of(corpus, known), recipe_with({"name": value, "range": [0, 10]}))
+    found = value_targets(part_of(corpus, known), WORDS, values_of({"name": value, "range": [0, 10]}))
     np.testing.assert_allclose(found[:, 0], expected)
 
 
 def test_a_recipe_states_the_scale_of_a_table() -> None:
     part = part_of("office", [{"arousal": 1.0}, {"arousal": 5.0}], name="csv", scales={"arousal": (1, 5)})
-    found = value_targets(part, recipe_with({"name": "arousal", "range": [-1, 1]}))
+    found = value_targets(part, WORDS, values_of({"name": "arousal", "range": [-1, 1]}))
     assert found.tolist() == [[-1.0], [1.0]]
 
 
 def test_an_annotation_outside_of_its_scale_is_an_error() -> None:
     part = part_of("msp-podcast", [{"arousal": 7.5}])
     with pytest.raises(UsageError, match=r"0.wav: arousal 7.5 lies outside of its scale, 1 to 7; scales = .*\[\[corp"):
-        value_targets(part, recipe_with({"name": "arousal", "range": [-1, 1]}))
+        value_targets(part, WORDS, values_of({"name": "arousal", "range": [-1, 1]}))
 
 
 def test_the_circumplex_derives_arousal_and_valence_from_labels() -> None:
     values = [{"name": name, "range": [-1, 1], "origin": "circumplex"} for name in ("arousal", "valence")]
-    found = value_targets(part_of("any", [{"arousal": 9.0}] * 3), recipe_with(*values))
+    found = value_targets(part_of("any", [{"arousal": 9.0}] * 3), WORDS, values_of(*values))
     assert found[0].tolist() == [0.0, 0.0], "neutral is in the middle"
     assert found[1:].round(2).tolist() == [[0.14, 0.99], [0.99, -0.16]], "happy is pleasant, angry excited"
     assert set(CIRCUMPLEX) <= set(LABELS)
@@ -89,9 +93,9 @@ def test_scales_are_of_values_that_there_are() -> None:
     ],
 )
 def test_what_cannot_be_learned_is_an_error(value: dict[str, Any], known: list[dict[str, float]], reason: str) -> None:
-    part, recipe = part_of("csv", known), recipe_with({"range": [0, 2], **value})
+    part, values = part_of("csv", known), values_of({"range": [0, 2], **value})
     with pytest.raises(UsageError, match=reason):
-        require_targets(value_targets(part, recipe), part, recipe)
+        require_targets(value_targets(part, WORDS, values), part, values)
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,13 @@ REQUIRED = {
 """What Home Assistant's documentation says each platform needs, besides `p` and `unique_id`."""
 OPTIONAL = {"p", "unique_id", "name", "icon", "value_template", "device_class", "entity_category"}
 ALLOWED = {
-    "sensor": {"options", "unit_of_measurement", "state_class"},
+    "sensor": {
+        "options",
+        "unit_of_measurement",
+        "state_class",
+        "json_attributes_topic",
+        "json_attributes_template",
+    },
     "binary_sensor": {"payload_on", "payload_off"},
     "switch": {"state_topic"},
     "event": set[str](),

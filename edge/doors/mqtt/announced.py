@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from edge.doors.mqtt.connection import Connection, News
 from edge.doors.mqtt.discovery import machine_config, source_config
@@ -51,12 +52,12 @@ class Announced:
         """Publish what the broker keeps at a topic once more."""
         self._kept.pop(topic, None)
 
-    def look(self, state: str, labels: Sequence[str], sources: Mapping[str, str], is_all: bool) -> None:
+    def look(self, state: str, status: Mapping[str, Any], sources: Mapping[str, str], is_all: bool) -> None:
         """Take what there is now.
 
         Args:
             state: of the machine.
-            labels: that an answer may have.
+            status: of ``Daemon.status``, with the ``labels`` and ``values`` that an answer may have.
             sources: id of each source to its name.
             is_all: no other source has still to get its name.
         """
@@ -65,7 +66,7 @@ class Announced:
         if topics.discovery:
             self._wanted[topics.config(topics.device())] = machine_config(topics)
             for source, name in sources.items():
-                config = source_config(topics, source, name, labels)
+                config = source_config(topics, source, name, status["labels"], status["values"])
                 self._wanted[topics.config(topics.device(source))] = config
         self._is_all = is_all
 

@@ -42,7 +42,9 @@ def machine_config(topics: Topics) -> str:
     return _config(topics, device, components, topics.state)
 
 
-def source_config(topics: Topics, source: str, name: str, labels: Sequence[str]) -> str:
+def source_config(
+    topics: Topics, source: str, name: str, labels: Sequence[str], values: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """Return the device of a source.
 
     Args:
@@ -50,11 +52,13 @@ def source_config(topics: Topics, source: str, name: str, labels: Sequence[str])
         source: its id.
         name: its name.
         labels: that an answer may have.
+        values: that an answer has, as in a manifest: ``name``, ``low``, ``high`` and ``origin``.
     """
     components = {
         "emotion": _sensor("Emotion", "emotion", device_class="enum", options=list(labels), icon="mdi:emoticon"),
         "confidence": _percent("Confidence", "confidence", state_class="measurement", icon="mdi:check-decagram"),
         "speaker": _sensor("Speaker", "speaker", icon="mdi:account-voice"),
+        **{value["name"]: _value(value, topics.source_state(source)) for value in values},
         "utterance": {
             "p": "event",
             "name": "Utterance",
@@ -133,6 +137,22 @@ def _device_id(topics: Topics, source: str = "") -> str:
 
 def _sensor(name: str, field: str, **more: Any) -> Component:
     return {"p": "sensor", "name": name, "value_template": f"{{{{ value_json.{field} }}}}", **more}
+
+
+def _value(value: Mapping[str, Any], state_topic: str) -> Component:
+    """Return a sensor without a unit, with its range as attributes; it is unknown before the first answer."""
+    name = value["name"]
+    # A mapping's own ``values`` would hide the key from ``value_json.values``.
+    found = f'(value_json["values"].get("{name}") or {{}}).get("value")'
+    return {
+        "p": "sensor",
+        "name": name.capitalize(),
+        "icon": "mdi:tune-variant",
+        "state_class": "measurement",
+        "value_template": f"{{{{ {found} }}}}",
+        "json_attributes_topic": state_topic,
+        "json_attributes_template": json.dumps({key: value[key] for key in ("low", "high", "origin")}),
+    }
 
 
 def _percent(name: str, field: str, **more: Any) -> Component:

@@ -159,9 +159,7 @@ class MqttDoor:
         self._sources = {name: state for name, state in self._sources.items() if name in names}
         self._present = {id_of(source["name"]): source["name"] for source in present}
         is_all = len(present) == len(status["sources"])
-        self._announced.look(
-            machine_state(status, self._recent.run, self.lost), status["labels"], self._present, is_all
-        )
+        self._announced.look(machine_state(status, self._recent.run, self.lost), status, self._present, is_all)
 
     def _source(self, name: str) -> SourceState:
         return self._sources.setdefault(name, SourceState(name))

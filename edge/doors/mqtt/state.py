@@ -21,6 +21,7 @@ NO_ANSWER: Mapping[str, Any] = {
     "speaker": None,
     "needs_review": None,
     "scores": {},
+    "values": {},
     "time": None,
 }
 
@@ -51,6 +52,7 @@ class SourceState:
                 "speaker": encodable(event.speaker.name) if event.speaker else None,
                 "needs_review": event.needs_review,
                 "scores": {label: round(score, 4) for label, score in event.scores.items()},
+                "values": event.to_dict().get("values", {}),
                 "time": event.time,
             }
 

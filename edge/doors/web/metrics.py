@@ -10,7 +10,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -55,6 +55,12 @@ class Figures:
             ["source", "emotion", *(["speaker"] if with_people else [])],
             registry=registry,
         )
+        self._values = Gauge(
+            "affectd_value",
+            "Of the latest utterance, such as its arousal, from 0 at the lower end of its range to 1 at the upper.",
+            ["source", "value"],
+            registry=registry,
+        )
         self._skipped = Counter("affectd_skipped", "Utterances without an answer.", ["reason"], registry=registry)
         for reason in get_args(SkipReason):
             self._skipped.labels(reason)
@@ -71,6 +77,8 @@ class Figures:
         if self._with_people:
             labels.append(self._people[event.speaker.name] if event.speaker else "")
         self._utterances.labels(*labels).inc()
+        for name, value in (event.values or {}).items():
+            self._values.labels(self._sources[event.source], name).set(value.share)
         for stage, latency_ms in event.latency_ms.items():
             self._latency.labels(stage).observe(latency_ms / 1e3)
 

@@ -1,7 +1,7 @@
 /** Utterances in the lanes. */
 
 import { el, setAttribute, setText } from "./dom.js";
-import { clock, colour, percent, sentence, thanUsual } from "./words.js";
+import { clock, colour, percent, ranged, sentence, thanUsual } from "./words.js";
 
 const LETTER_PX = 6.7;
 const LONGEST_MS = 60_000; // of an utterance whose end was missed
@@ -38,7 +38,9 @@ export class Block {
       name: utterance.isNoSpeech ? "not speech?" : (answer?.speaker?.name ?? ""),
       than: than === "as usual" ? "" : than,
     };
-    this.element.title = answer ? `${sentence(utterance)}, ${percent(answer.confidence)}` : (utterance.message ?? "");
+    const values = Object.entries(answer?.values ?? {}).map(([name, value]) => `\n${ranged(name, value)}`);
+    const said = answer ? `${sentence(utterance)}, ${percent(answer.confidence)}${values.join("")}` : "";
+    this.element.title = said || (utterance.message ?? "");
     const what = answer ? sentence(utterance) : (utterance.message ?? "speaking");
     setAttribute(this.element, "aria-label", `${clock(utterance.start_ms)}, ${what}`);
     for (; this.ghosts < utterance.withdrawn.length; this.ghosts++) this.#ghost(utterance.withdrawn[this.ghosts]);

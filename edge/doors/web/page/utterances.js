@@ -1,9 +1,25 @@
 /** The table of utterances, the latest first: all that the lanes show, for those who read. */
 
 import { byId, el } from "./dom.js";
-import { clock, colour, milliseconds, percent, REASONS, thanUsual } from "./words.js";
+import { clock, colour, figure, milliseconds, percent, ranged, REASONS, thanUsual } from "./words.js";
 
 const MOST_ROWS = 100;
+
+/** Return a value, and where it lies within its range. */
+function scale([name, { value, low, high }]) {
+  const knob = el("span", { class: "knob" });
+  knob.style.left = `${((value - low) / (high - low)) * 100}%`;
+  const zero = low < 0 && high > 0 ? el("span", { class: "zero" }) : "";
+  if (zero) zero.style.left = `${(-low / (high - low)) * 100}%`;
+  return el(
+    "span",
+    { class: "value", title: ranged(name, { value, low, high }) },
+    el("span", { class: "faint" }, name),
+    el("span", { class: "scale", "aria-hidden": "true" }, zero, knob),
+    el("span", { class: "figure" }, figure(value)),
+    el("span", { class: "unseen" }, `of ${low} to ${high}`),
+  );
+}
 
 export class Utterances {
   constructor(state) {
@@ -32,6 +48,7 @@ export class Utterances {
       this.rows.delete(id);
     }
     byId("no-rows").hidden = true;
+    if (utterance.answer?.values) byId("values-head").hidden = false;
   }
 
   #row(utterance) {
@@ -57,6 +74,7 @@ export class Utterances {
       el("td", { role: "cell" }, answer ? this.#confidence(answer) : ""),
       el("td", { role: "cell" }, thanUsual(answer?.relative)),
       el("td", { role: "cell", class: "number" }, state === "final" ? milliseconds(answer.latency_ms.total) : ""),
+      answer?.values ? el("td", { role: "cell", class: "values" }, ...Object.entries(answer.values).map(scale)) : "",
     );
   }
 

@@ -41,6 +41,12 @@ export function milliseconds(value) {
   return value === undefined ? "—" : `${Math.round(value)} ms`;
 }
 
+/** Return a number within a range, with a true minus. */
+export const figure = (value) => value.toFixed(2).replace("-", "−");
+
+/** Return a value with its range, in words. */
+export const ranged = (name, { value, low, high }) => `${name} ${figure(value)}, from ${low} to ${high}`;
+
 export function count(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;
 }
