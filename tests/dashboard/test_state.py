@@ -103,3 +103,26 @@ def test_times_are_those_of_the_wall_clock(still: Page) -> None:
     noon_ms = still.evaluate(f"Date.parse('{TIME}')")
     assert (start_ms - noon_ms, end_ms - noon_ms) == (-1500, -500)
     assert later_ms - noon_ms == 600_000 - 1500
+
+
+ROW = """async (answer) => {
+  const { Utterances } = await import("/page/utterances.js");
+  const utterance = { id: 1, source: "hall", state: "final", start_ms: 0, end_ms: 900, withdrawn: [], answer };
+  new Utterances({}).update(utterance);
+}"""
+
+
+def test_values_stand_in_the_row_with_their_ranges(still: Page) -> None:
+    still.evaluate(ROW, answer(1))
+    assert not still.locator("#values-head").is_visible()
+    values = {
+        "arousal": {"value": 0.5, "low": -1, "high": 1},
+        "intensity": {"value": 2.25, "low": 1, "high": 6},
+    }
+    still.evaluate(ROW, answer(1, values=values))
+    assert still.locator("#values-head").is_visible()
+    cell = still.locator("#rows tr").first.locator("td.values")
+    assert cell.locator(".figure").all_inner_texts() == ["0.50", "2.25"]
+    assert cell.locator(".knob").evaluate_all("all => all.map(each => each.style.left)") == ["75%", "25%"]
+    assert cell.locator(".zero").count() == 1
+    assert cell.locator(".value").first.get_attribute("title") == "arousal 0.50, from -1 to 1"

@@ -81,7 +81,7 @@ def test_it_has_every_source_without_a_setting(
     outputs = Outputs([open_mqtt(MqttSettings(id="desk", broker=broker.address), house.inside)], meters=[])
     outputs.open()
     try:
-        found = home.wait_for(lambda found: len(found["entities"]) == 26)
+        found = home.wait_for(lambda found: len(found["entities"]) == 28)
         assert found["devices"] == {"affectd desk": None, ODD: "affectd desk", "yard": "affectd desk"}
         time.sleep(3)  # it subscribes some time after it has made the entities, and no event is kept
         outputs.write(answer(1, ODD, speaker=SpeakerMatch("Ann", 0.9)))

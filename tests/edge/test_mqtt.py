@@ -15,11 +15,14 @@ from edge.doors.mqtt.broker import broker_of
 from edge.doors.mqtt.commands import answer_to
 from edge.doors.mqtt.connection import Connection, News
 from edge.doors.mqtt.discovery import machine_config, source_config, utterance_template
+from edge.doors.mqtt.state import SourceState
 from edge.doors.mqtt.topics import Topics, id_of, topics_of
 from edge.doors.mqtt.waiting import WaitingEvents
 from edge.errors import UsageError, encodable
 from edge.event import Event, SpeakerMatch
 from edge.settings import MqttSettings
+from edge.values import DERIVED, Value
+from helpers.houses import answer
 
 TOPICS = Topics("affectd/desk", "desk", "homeassistant")
 SAFE = set(string.ascii_letters + string.digits + "_-")
@@ -294,6 +297,20 @@ def test_home_assistant_is_told_of_the_machine_and_of_each_source() -> None:
     assert parts["listening"]["command_topic"] == "affectd/desk/hall/set"
     assert {part["p"] for part in parts.values()} == set(REQUIRED)
     assert TOPICS.config(TOPICS.device("hall")) == "homeassistant/device/desk/affectd-hall/config"
+
+
+def test_home_assistant_has_a_sensor_for_each_value_with_its_range() -> None:
+    records = [{"name": "arousal", "low": -1.0, "high": 1.0, "origin": DERIVED}]
+    sensor = check_device(source_config(TOPICS, "hall", "hall", LABELS, records))["cmps"]["arousal"]
+    assert "unit_of_measurement" not in sensor
+    assert json.loads(sensor["json_attributes_template"]) == {"low": -1.0, "high": 1.0, "origin": DERIVED}
+    assert sensor["json_attributes_topic"] == TOPICS.source_state("hall")
+    template = jinja2.Environment().from_string(sensor["value_template"])
+    state = SourceState("hall")
+    assert template.render(value_json=json.loads(state.to_json())) == "None", "unknown"
+    state.follow(answer(1, values={"arousal": Value(0.25, -1.0, 1.0)}))
+    assert template.render(value_json=json.loads(state.to_json())) == "0.25"
+    assert json.loads(state.to_json())["values"]["arousal"] == {"value": 0.25, "low": -1.0, "high": 1.0}
 
 
 @given(st.text(), st.text())

@@ -118,6 +118,7 @@ def test_the_last_state_of_each_source_is_kept(broker: Mosquitto, opened: Open) 
         "speaker": "Ann",
         "needs_review": False,
         "scores": {"neutral": 0.1, "happy": 0.2, "sad": 0.7},
+        "values": {},
         "time": "",
     }
     late.wait_for(lambda: (late.last(kitchen) or {}).get("voice") == "ON")

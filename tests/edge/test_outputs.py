@@ -13,6 +13,7 @@ from edge.errors import UsageError
 from edge.event import Event, SpeakerMatch
 from edge.outputs import CsvTable, JsonLines, LiveTable, open_as, open_output, wanted_outputs
 from edge.settings import OutputSettings
+from edge.values import Value
 
 LABELS = ["sad", "angry", "fear"]
 NOW = "2026-01-02T03:04:05.678+01:00"
@@ -283,3 +284,30 @@ def test_the_answer_fits_any_terminal(width: int, path: str | None) -> None:
 def test_a_file_is_named_once_above_its_rows_on_a_narrow_terminal() -> None:
     text = printed(*(utterance(path=path) for path in ("a.wav", "a.wav", "b.wav")), width=40)
     assert [line for line in text.splitlines() if line.endswith(".wav")] == ["a.wav", "b.wav"]
+
+
+VALUES = {"arousal": Value(0.421, -1.0, 1.0), "valence": Value(-0.25, -1.0, 1.0)}
+
+
+def test_csv_has_a_column_per_value_after_those_of_the_labels() -> None:
+    stream = io.StringIO()
+    table = CsvTable(stream, [*LABELS, "arousal", "valence"])
+    table.open()
+    table.write(utterance(values=VALUES))
+    table.write(utterance())
+    valued, plain = csv.DictReader(io.StringIO(stream.getvalue()))
+    assert list(valued)[-3:] == ["fear", "arousal", "valence"]
+    assert (float(valued["arousal"]), float(valued["valence"])) == (0.421, -0.25)
+    assert plain["arousal"] == "", "another bundle answered"
+
+
+def test_a_row_ends_in_the_values_and_leaves_a_path_what_it_can() -> None:
+    assert printed(utterance(values=VALUES), width=120).rstrip().endswith("535 ms  arousal 0.42  valence -0.25")
+    row = printed(utterance(values=VALUES, path="/a/long/folder/clip-17.wav"), width=120).splitlines()[1]
+    assert row.endswith("/a/long/folder/clip-17.wav  arousal 0.42  valence -0.25")
+
+
+def test_json_has_values_with_their_range_or_none() -> None:
+    event = utterance(values=VALUES).to_dict()
+    assert event["values"]["arousal"] == {"value": 0.421, "low": -1.0, "high": 1.0}
+    assert "values" not in utterance().to_dict()

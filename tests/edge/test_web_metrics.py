@@ -1,6 +1,7 @@
 """Figures for monitors, read by Prometheus' own parsers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge.doors.web import metrics
 from edge.event import Event, SpeakerMatch
+from edge.values import Value
 from helpers.web import Serving, ask, serving
 
 UTTERANCES = "affectd_utterances_total"
@@ -41,6 +43,14 @@ def samples(there: Serving, accept: str = "") -> dict[tuple[str, tuple[tuple[str
     ]
     assert len({sample[:2] for sample in found}) == len(found), "no sample is there twice"
     return {(name, labels): value for name, labels, value in found}
+
+
+def test_a_value_is_where_the_latest_lies_in_its_range() -> None:
+    values = ({"arousal": Value(-0.5, -1.0, 1.0)}, {"arousal": Value(0.5, -1.0, 1.0)}, None)
+    with serving() as there:
+        there.publish(*(replace(utterance(number), values=each) for number, each in enumerate(values, start=1)))
+        found = samples(there)
+    assert found["affectd_value", (("source", "hall"), ("value", "arousal"))] == 0.75
 
 
 @pytest.mark.parametrize("accept", ["", "text/plain", OPENMETRICS])

@@ -39,6 +39,22 @@ def crema_d(folder: Path) -> Path:
     return folder / "AudioWAV"
 
 
+def msp_podcast(folder: Path) -> Path:
+    """Write six speakers, three emotions and two segments each, with the listeners' consensus: louder is more."""
+    rows = ["FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"]
+    ratings = {"neutral": ("N", 3.0, 4.0, 3.5), "happy": ("H", 4.5, 5.8, 4.4), "angry": ("A", 6.2, 2.1, 5.9)}
+    for speaker in range(101, 107):
+        for emotion, (letter, *rated) in ratings.items():
+            for segment in range(2):
+                name = f"MSP-PODCAST_{speaker:04d}_{10 * ord(letter) + segment:04d}.wav"
+                write_clip(folder / "Audios" / name, emotional(emotion, f"{speaker}{segment}"))
+                shown = ",".join(f"{rating + 0.2 * segment:.1f}" for rating in rated)
+                rows.append(f"{name},{letter},{shown},{speaker},{'Female' if speaker % 2 else 'Male'},Train")
+    (folder / "Labels").mkdir()
+    (folder / "Labels" / "labels_consensus.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
 def esd(folder: Path) -> Path:
     """Write two Mandarin and two English speakers, three emotions, two parallel sentences each, with transcripts."""
     for speaker in ESD_SPEAKERS:

@@ -188,11 +188,11 @@ def recipe_file(tmp_path: Path) -> Callable[..., Path]:
 def toml(recipe: Mapping[str, Any]) -> str:
     """Return a recipe as TOML; its strings, numbers and lists are written as in JSON."""
     tables = {key: value for key, value in recipe.items() if isinstance(value, dict)}
-    lines = _pairs(
-        {key: value for key, value in recipe.items() if key not in tables and (key != "corpora" or not value)}
-    )
-    for corpus in recipe.get("corpora", ()):
-        lines += ["[[corpora]]", *_pairs(corpus)]
+    lists = {key: recipe[key] for key in ("values", "corpora") if recipe.get(key)}
+    lines = _pairs({key: value for key, value in recipe.items() if key not in {*tables, *lists}})
+    for section, entries in lists.items():
+        for entry in entries:
+            lines += [f"[[{section}]]", *_pairs(entry)]
     for section, table in tables.items():
         lines += [f"[{section}]", *_pairs(table)]
     return "\n".join(lines) + "\n"
