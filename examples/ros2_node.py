@@ -94,9 +94,10 @@ def expression(event: edge.Event, voice: str) -> list[Message]:
     if event.emotion not in EXPRESSIONS or (event.speech is not None and event.speech < LEAST_SPEECH):
         return []
     fields = {"expression": EXPRESSIONS[event.emotion], "confidence": event.confidence}
-    # affectd estimates neither of these, and 0 would be the middle of both.
-    unknown = {"valence": math.nan, "arousal": math.nan}
-    return [Message(f"/humans/voices/{voice}/expression", "hri_msgs/Expression", fields | unknown)]
+    # From -1 to 1; most bundles estimate neither, and 0 would be the middle of both.
+    found = {name: event.values.get(name) if event.values else None for name in ("valence", "arousal")}
+    values = {name: 2 * value.share - 1 if value else math.nan for name, value in found.items()}
+    return [Message(f"/humans/voices/{voice}/expression", "hri_msgs/Expression", fields | values)]
 
 
 def tracked(voices: Voices) -> Message:

@@ -17,6 +17,7 @@ from ros2_node import EXPRESSIONS, GONE, Message, Voices, messages_of, ros_id
 import edge
 from edge.bundle import Bundle
 from edge.event import FIELDS, SpeakerMatch
+from edge.values import Value
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW = "2026-01-02T03:04:05.678+01:00"
@@ -42,8 +43,9 @@ def answer(
     speaker: SpeakerMatch | None = None,
     emotion: str = "fear",
     speech: float | None = 0.99,
+    values: dict[str, Value] | None = None,
 ) -> edge.Event:
-    return plain(kind, id=1, speaker=speaker, emotion=emotion, confidence=0.81, speech=speech)
+    return plain(kind, id=1, speaker=speaker, emotion=emotion, confidence=0.81, speech=speech, values=values)
 
 
 def published(events: Iterable[edge.Event]) -> list[Message]:
@@ -99,6 +101,9 @@ def test_how_somebody_sounded_is_said_in_the_words_of_hri_msgs() -> None:
     (said,) = of("hri_msgs/Expression", published([answer(emotion="fear")]))
     assert (said["expression"], said["confidence"]) == ("scared", 0.81)
     assert all(math.isnan(float(str(said[unknown]))) for unknown in ("valence", "arousal"))
+    (valued,) = of("hri_msgs/Expression", published([answer(values={"arousal": Value(0.75, 0.0, 1.0)})]))
+    assert valued["arousal"] == 0.5, "from -1 to 1"
+    assert math.isnan(float(str(valued["valence"])))
     assert not of("hri_msgs/Expression", published([answer(emotion="bored"), answer(speech=0.2)]))
 
 

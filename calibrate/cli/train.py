@@ -57,6 +57,10 @@ def train(
     By --head another head takes the place of the recipe's, with its own schedule. The splits share no speaker, so a
     head that takes the speaker as an input is validated on strangers: in folds --split random it knows everyone.
 
+    By \[[values]] in the recipe the model estimates arousal, valence, dominance or intensity beside its labels: as the
+    corpora annotate them, or, with origin = "circumplex", derived from labels by Russell's circle, which is a
+    demonstration. See configs/values-train.toml.
+
     The run folder gets the model, the training log with its picture, and a report with confusion matrices.
     """
     from calibrate.finished import keep_finished

@@ -31,13 +31,13 @@ def model_card(
     run: Run,
     speaker: SpeakerModel | None,
     figures: Mapping[str, Figures],
-    values: ValuesByCorpus,
     checks: Sequence[Check],
     left_out: Mapping[str, Any] | None = None,
+    values: ValuesByCorpus | None = None,
 ) -> str:
     """Return the card as Markdown: what it is, on what it was trained, its figures, its limits.
 
-    ``left_out`` is what ``affectd-calibrate generalise`` found of the run's recipe.
+    ``left_out`` is what ``affectd-calibrate generalise`` found of the run's recipe, ``values`` the figures of the values.
     """
     corpora = run.recipe.training_corpora
     unbound = list(dict.fromkeys(corpus.name for corpus in corpora if NON_COMMERCIAL.search(corpus.licence)))

@@ -118,7 +118,7 @@ def export_bundle(
             raise ModelError(f"the export fails its checks: {failed}{tried}")
         metrics = _metrics(protocol, figures, values, trials, model.speaker)
         manifest = write_contents(model, folder, identity, metrics)
-        (folder / CARD_NAME).write_text(model_card(manifest, run, model.speaker, figures, values, checks, left_out))
+        (folder / CARD_NAME).write_text(model_card(manifest, run, model.speaker, figures, checks, left_out, values))
         write_contents(model, folder, identity, metrics)
         limit_size(folder, max_mb)
         install(folder, target)

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
 
-from calibrate.metrics import calibration_error, figures, gini_coefficient, unweighted_accuracy
+from calibrate.metrics import (
+    calibration_error,
+    concordance,
+    figures,
+    gini_coefficient,
+    unweighted_accuracy,
+    value_figures,
+)
 
 LABELS = ("neutral", "happy", "sad", "angry", "fear")
 
@@ -93,3 +100,42 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(probabilities, true, bins=1) == pytest.approx(abs(0.75 - 0.7975), abs=1e-6)
     assert calibration_error(np.eye(2, dtype=np.float32), np.array([0, 1])) == 0
     assert calibration_error(np.eye(2, dtype=np.float32), np.array([1, 0])) == 1
+
+
+numbers = st.lists(st.tuples(st.floats(-5, 5, width=32), st.floats(-5, 5, width=32)), min_size=2, max_size=40)
+
+
+@given(numbers)
+def test_concordance_is_that_of_lin(rows: list[tuple[float, float]]) -> None:
+    estimated, true = (np.array(column, np.float64) for column in zip(*rows, strict=True))
+    apart = estimated.var() + true.var() + (estimated.mean() - true.mean()) ** 2
+    covariance = ((estimated - estimated.mean()) * (true - true.mean())).mean()
+    found = concordance(estimated, true)
+    assert -1 - 1e-9 <= found <= 1 + 1e-9
+    assert found == pytest.approx(2 * covariance / apart if apart > 1e-9 else found, abs=1e-5)
+    assert found == pytest.approx(concordance(true, estimated), abs=1e-6)
+
+
+def test_concordance_falls_with_a_wrong_mean_or_spread_and_correlation_does_not() -> None:
+    true = np.linspace(-1, 1, 20)
+    assert concordance(true, true) == pytest.approx(1)
+    for wrong in (true + 1, 3 * true, true / 3):
+        found = value_figures(wrong, true, np.array(["a", "b"] * 10), "annotated")
+        assert found.r == pytest.approx(1)
+        assert found.ccc < 0.8
+    assert concordance(true, np.zeros(20)) == 0
+
+
+def test_a_speaker_has_a_concordance_with_enough_clips_that_differ() -> None:
+    rng = np.random.default_rng(0)
+    speakers = np.array(["many"] * 30 + ["more"] * 12 + ["few"] * 9 + ["flat"] * 20)
+    true = np.where(speakers == "flat", 0.5, rng.uniform(size=len(speakers)))
+    found = value_figures(true + 0.1 * rng.standard_normal(len(true)), true, speakers, "annotated")
+    assert set(found.speaker_ccc) == {"many", "more"}
+    assert found.mean_speaker_ccc == pytest.approx(np.mean(list(found.speaker_ccc.values())))
+    assert found.ccc_interval
+    assert found.r_interval
+    assert found.mean_speaker_interval
+    assert found.ccc_interval[0] <= found.ccc <= found.ccc_interval[1]
+    alone = value_figures(true[:30], true[:30], speakers[:30], "annotated")
+    assert (alone.ccc_interval, alone.mean_speaker_interval) == (None, None)
