@@ -37,7 +37,7 @@ def model_card(
 ) -> str:
     """Return the card as Markdown: what it is, on what it was trained, its figures, its limits.
 
-    ``left_out`` is what ``affectd-calibrate generalise`` found of the run's recipe, ``values`` the figures of its values.
+    ``left_out`` is what ``affectd-calibrate generalise`` found of its recipe, ``values`` how good its values are.
     """
     corpora = run.recipe.training_corpora
     unbound = list(dict.fromkeys(corpus.name for corpus in corpora if NON_COMMERCIAL.search(corpus.licence)))
