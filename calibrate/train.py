@@ -133,9 +133,7 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
     if recipe.values:
         if recipe.head.kind != "logistic":
             examples = Examples(*run.source(cache).clean(train, spoken_only=True))
-        with stage("fitting the values"):
-            embeddings = [run.embed(each) for each in (examples.features, *examples.copies)]
-            run.readout = fit_readout(embeddings, examples.part, recipe)
+        fit_values(run, examples)
     run.corpora = [
         CorpusRecord(
             name=name,
@@ -151,6 +149,17 @@ def train_run(run: Run, parts: dict[Split, Part], folder: Path, cache: Path, res
     if processes.is_main():
         run.save(folder)
     processes.meet()
+
+
+def fit_values(run: Run, examples: Examples) -> None:
+    """Fit the values of a run's recipe on embeddings of what is spoken, once its head has learned.
+
+    Raises:
+        UsageError: no example has a value, or all have the same.
+    """
+    with stage("fitting the values"):
+        embeddings = [run.embed(each) for each in (examples.features, *examples.copies)]
+        run.readout = fit_readout(embeddings, examples.part, run.recipe)
 
 
 def finetune_run(run: Run, parts: tuple[Part, Part], folder: Path, *, seed: int = 0, resume: bool = False) -> None:

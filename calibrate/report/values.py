@@ -21,7 +21,10 @@ Values = Mapping[str, Mapping[str, ValueFigures]]
 """Corpus to value to its figures."""
 
 
-def values_table(corpora: Values, title: str = "Values") -> Table:
+SHORT_COLUMNS = ("corpus", "value", "clips", "speakers", "O-CCC", "95 %", "A-CCC", "r")
+
+
+def values_table(corpora: Values) -> Table:
     """Return the figures, a row for each value of each corpus that has it."""
     rows = [
         (
@@ -31,7 +34,16 @@ def values_table(corpora: Values, title: str = "Values") -> Table:
         for corpus, values in corpora.items()
         for name, row in values.items()
     ]  # fmt: skip
-    return Table(COLUMNS, rows, title, CAPTION)
+    return Table(COLUMNS, rows, "Values", CAPTION, medium="file")
+
+
+def _short_table(corpora: Values) -> Table:
+    rows = [
+        (corpus, name, row.utterances, row.speakers, row.ccc, span(row.ccc_interval), row.mean_speaker_ccc, row.r)
+        for corpus, values in corpora.items()
+        for name, row in values.items()
+    ]
+    return Table(SHORT_COLUMNS, rows, "values", CAPTION, medium="terminal")
 
 
 def values_blocks(corpora: Values) -> list[Table | Note]:
@@ -45,7 +57,7 @@ def values_blocks(corpora: Values) -> list[Table | Note]:
         f"{' and '.join(derived)}: {DERIVED}, a demonstration. Nobody rated these clips: the figures say how well the "
         "place of the label on the circle is met, and nothing about how a listener would rate them."
     )
-    return [values_table(corpora), *([Note(remark)] if derived else [])]
+    return [values_table(corpora), _short_table(corpora), *([Note(remark)] if derived else [])]
 
 
 def values_summary(corpora: Values) -> dict[str, Any]:

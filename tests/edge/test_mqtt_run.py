@@ -15,6 +15,7 @@ import pytest
 from helpers.brokers import Listener, Mosquitto, until
 from helpers.conversation import Conversation
 from helpers.pipes import feed
+from helpers.tiny import tiny_bundle, with_values
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,25 @@ def test_a_file_is_published_to_its_end(start: Start, tmp_path: Path, listener: 
     (source,) = listener.last("affectd/desk/state")["sources"]
     state = listener.last(f"affectd/desk/{source}/state")
     assert (state["state"], state["listening"], state["emotion"]) == ("ended", "OFF", lines[-2]["emotion"])
+
+
+def test_values_reach_the_broker_and_home_assistant_with_their_ranges(
+    start: Start, tmp_path: Path, listener: Listener, conversation: Conversation
+) -> None:
+    bundle = with_values(tiny_bundle(tmp_path / "valued"))
+    config = write_config(tmp_path / "affectd.toml", listener, f'[encoder]\nbundle = "{bundle}"\n')
+    process = start("run", "--config", config, "--source", conversation.path, "--fast", "--json")
+    output, said = process.communicate()
+    assert process.returncode == 0, said
+    answers = [line for line in map(json.loads, output.splitlines()) if line["type"] == "utterance"]
+    values = answers[-1]["values"]
+    assert set(values) == {"arousal", "intensity"}
+    assert values["arousal"].keys() == {"value", "low", "high"}
+    listener.wait_for(lambda: listener.last("affectd/desk/availability") == "offline")
+    (source,) = listener.last("affectd/desk/state")["sources"]
+    assert listener.last(f"affectd/desk/{source}/state")["values"] == values
+    parts = listener.last(f"homeassistant/device/desk/affectd-{source}/config")["cmps"]
+    assert json.loads(parts["arousal"]["json_attributes_template"])["low"] == -1
 
 
 def test_sources_are_paused_taken_back_and_missed(
