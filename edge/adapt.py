@@ -10,6 +10,7 @@ import numpy as np
 from edge.arrays import Integers, Matrix
 from edge.errors import UsageError, nearest
 from edge.head import Head
+from edge.label_prior import fit_label_prior, similar_prior, with_label_prior
 from edge.population import Population
 from edge.room import Room
 from edge.values import Readout
@@ -21,10 +22,6 @@ LABEL_SHIFT = 0.7
 emotion, 1 believes the head: on speakers left out, mixed clips gain the most near 0, clips of one emotion near 1."""
 PASSES = 2
 """Over the clips: the head answers better without an offset that is nearly right."""
-SIMILAR_SPEAKERS = 15
-"""Training speakers whose labels stand in for those of a new one (k of PLDC)."""
-PRIOR_CLIPS = 10.0
-"""Clips that the similar speakers count for in the label prior."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,8 @@ class VoiceProfile:
     centre: Matrix
     """``float32[dim]``: mean of the clips less the population's mean and their label shifts; the room is still in."""
     label_prior: Matrix
-    """``float32[labels]``: how often the person shows each label, as far as known; sums to one."""
+    """``float32[labels]``: how often the person shows each label, as far as known, see ``edge.label_prior``. Clips
+    whose label is known say nothing about it: it was asked for."""
     clips: int
     """Enrolled."""
     room: Matrix | None = None
@@ -72,14 +70,16 @@ class VoiceProfile:
         clips = np.asarray(embeddings, np.float32).reshape(len(embeddings), len(population.mean))
         elsewhere = np.zeros_like(population.mean) if room is None else room
         if not len(clips):
-            return cls(elsewhere, label_prior(population, elsewhere), 0)
+            return cls(elsewhere, similar_prior(population, elsewhere), 0)
         shifts = population.shifts[known]
         share, offset = _share(len(clips)), elsewhere
         for _ in range(PASSES):
             expected = np.float32(LABEL_SHIFT) * (head.probabilities(clips - offset) @ population.shifts)
             centre = (clips - population.mean - np.where(known[:, None] < 0, expected, shifts)).mean(axis=0)
             offset = np.float32(share) * centre + np.float32(1 - share) * elsewhere
-        return cls(centre, label_prior(population, offset), len(clips))
+        answers = head.probabilities(clips[known < 0] - offset)
+        prior = fit_label_prior(answers, population.head_prior, similar_prior(population, offset))
+        return cls(centre, prior, len(clips))
 
     @property
     def share(self) -> float:
@@ -118,7 +118,12 @@ def _share(clips: int) -> float:
 
 
 def adapted_probabilities(
-    head: Head, embeddings: Matrix, offset: Matrix, weight: float = 1.0, otherwise: Matrix | None = None
+    head: Head,
+    embeddings: Matrix,
+    offset: Matrix,
+    weight: float = 1.0,
+    otherwise: Matrix | None = None,
+    ratio: Matrix | None = None,
 ) -> Matrix:
     """Return ``float32[batch, labels]`` for embeddings ``float32[batch, dim]`` of someone who is probably enrolled.
 
@@ -128,41 +133,35 @@ def adapted_probabilities(
         offset: of the person, ``float32[dim]``, see ``VoiceProfile.offset``.
         weight: posterior probability that it is this person: the result is the mixture of both cases.
         otherwise: offset ``float32[dim]`` in the other case, the room's; None: zero.
+        ratio: ``float32[labels]`` of the person's label prior, see ``edge.label_prior``; None: the head's own.
     """
-    return _mixture(head.probabilities, embeddings, offset, weight, otherwise)
+
+    def known(clips: Matrix) -> Matrix:
+        answers = head.probabilities(clips)
+        return answers if ratio is None else with_label_prior(answers, ratio)
+
+    return _mixture(known, head.probabilities, embeddings, offset, weight, otherwise)
 
 
 def adapted_values(
     readout: Readout, embeddings: Matrix, offset: Matrix, weight: float = 1.0, otherwise: Matrix | None = None
 ) -> Matrix:
     """Return ``float32[batch, values]`` in the same way: the expectation over both cases."""
-    return _mixture(readout.estimate, embeddings, offset, weight, otherwise)
+    return _mixture(readout.estimate, readout.estimate, embeddings, offset, weight, otherwise)
 
 
 def _mixture(
-    answer: Callable[[Matrix], Matrix], embeddings: Matrix, offset: Matrix, weight: float, otherwise: Matrix | None
+    known: Callable[[Matrix], Matrix],
+    unknown: Callable[[Matrix], Matrix],
+    embeddings: Matrix,
+    offset: Matrix,
+    weight: float,
+    otherwise: Matrix | None,
 ) -> Matrix:
-    known = answer(embeddings - offset)
-    unknown = answer(embeddings if otherwise is None else embeddings - otherwise)
-    mixture: Matrix = (weight * known + (1 - weight) * unknown).astype(np.float32)
+    ours = known(embeddings - offset)
+    others = unknown(embeddings if otherwise is None else embeddings - otherwise)
+    mixture: Matrix = (weight * ours + (1 - weight) * others).astype(np.float32)
     return mixture
-
-
-def label_prior(population: Population, offset: Matrix) -> Matrix:
-    """Return how often someone shows each label, ``float32[labels]``: PLDC (Tran et al. 2023) in categorical form.
-
-    The mean of a Dirichlet posterior. Its prior counts as much as ``PRIOR_CLIPS`` clips: the shares of the training
-    speakers nearest by the cosine of their offsets, plus one clip spread as in the whole population. What was asked for
-    at enrolment says nothing about a person. Kept with the profile, but not applied: with emotions acted in equal
-    numbers a prior can only learn which corpus someone sounds like.
-    """
-    lengths = np.linalg.norm(population.offsets, axis=1) * np.linalg.norm(offset)
-    likeness = population.offsets @ offset / np.maximum(lengths, 1e-12)
-    similar = np.argsort(-likeness, kind="stable")[:SIMILAR_SPEAKERS]
-    average = np.maximum(population.label_shares.mean(axis=0), np.float32(1e-3))
-    total = PRIOR_CLIPS * population.label_shares[similar].mean(axis=0) + average
-    prior: Matrix = (total / total.sum()).astype(np.float32)
-    return prior
 
 
 def _label_indices(population: Population, labels: Sequence[str | None] | None, clips: int) -> Integers:

@@ -21,6 +21,7 @@ _SHAPES = {
     "offsets": ("speakers", "dim"),
     "label_shares": ("speakers", "labels"),
     "contrast": ("contrasts", "dim"),
+    "head_prior": ("labels",),
 }
 
 
@@ -42,6 +43,9 @@ class Population:
     """``float32[contrasts, dim]``: what rooms differ in, and neither labels nor voices. The training corpora are the
     rooms; their root mean square distance from all of them together is 1, or less where their own people stray far. No
     rows where there is one corpus only."""
+    head_prior: Matrix
+    """``float32[labels]``: how often the head takes each label to be shown, its mean answer to the training utterances
+    as they weigh; sums to one."""
     value_means: Matrix | None = None
     """``float32[speakers, values]``: mean of each value over the clips of each of them, in its range; of a speaker
     without that value the mean over everyone's. None where the bundle answers no values."""
@@ -61,6 +65,8 @@ class Population:
             raise ModelError(f"{path}: cannot be read: {error}") from None
         # Bundles of schema 1 that were made before it know of no other room.
         tensors.setdefault("contrast", np.zeros((0, tensors["mean"].size if "mean" in tensors else 0), np.float32))
+        if "label_shares" in tensors:  # nor do some know what their head takes for usual
+            tensors.setdefault("head_prior", tensors["label_shares"].mean(axis=0))
         shapes = _SHAPES | {name: axes for name, axes in _OPTIONAL_SHAPES.items() if name in tensors}
         _check(path, tensors, shapes, {"labels": len(labels), "values": values})
         return cls(tuple(labels), **{name: tensors[name].astype(np.float32) for name in shapes})

@@ -14,6 +14,7 @@ from calibrate.cli import (
     household,
     init,
     mfcc,
+    pldc,
     report,
     robustness,
     sounds,
@@ -53,7 +54,7 @@ def describe() -> None:
 
 for module in (
     init, corpus, table, embed, batching, train, evaluate, report, calibrated, compare, crossvalidate, folds,
-    generalise, transfer, sweep, robustness, sounds, text_control, strangers, adaptation, verification, household,
+    generalise, transfer, sweep, robustness, sounds, text_control, strangers, adaptation, pldc, verification, household,
 ):  # fmt: skip
     name = module.__name__.rpartition(".")[2]
     command = getattr(module, name)

@@ -132,7 +132,7 @@ def measure(
     neutral = neutral_of(model.population.labels)
     for corpus in np.unique(part.corpora):
         mine = np.flatnonzero(part.corpora == corpus)
-        rooms = [_room(model, embeddings[mine], draw) for draw in range(draws)]
+        rooms = [room_of(model, embeddings[mine], draw) for draw in range(draws)]
         for condition in CONDITIONS:
             for count in clips:
                 answers: list[Answer] = []
@@ -217,7 +217,7 @@ def enrolments(
             yield Enrolment((draw, emotion), enrolled, np.setdiff1d(np.arange(len(labels)), enrolled))
 
 
-def _room(model: DeviceModel, embeddings: Matrix, seed: int) -> Matrix:
+def room_of(model: DeviceModel, embeddings: Matrix, seed: int) -> Matrix:
     """Return the offset ``float32[dim]`` of a room in which some of ``float32[n, dim]`` have been said."""
     room = model.room()
     model.answer(np.random.default_rng(seed).permutation(embeddings)[:ROOM_UTTERANCES], room)

@@ -67,7 +67,8 @@ def fit_population(
     several = (shown > 0).sum(axis=1) > 1
     kept = several if several.any() else ~several
     contrast = room_contrast(offsets[kept], corpus_of(part, names[kept]), principal_axes(head.weight))
-    located = (z - head.probabilities(embeddings) @ shifts) @ contrast.T
+    answers = head.probabilities(embeddings)
+    located = (z - answers @ shifts) @ contrast.T
     by_speaker = None if targets is None or not targets.shape[1] else _by_speaker(targets, speaker)[:, kept]
     contrast *= np.float32(STRAY / max(STRAY, _strayed(located, part)))
     return Population(
@@ -77,6 +78,7 @@ def fit_population(
         offsets=offsets[kept].astype(np.float32),
         label_shares=(shown / shown.sum(axis=1, keepdims=True))[kept].astype(np.float32),
         contrast=contrast,
+        head_prior=(part.balanced_weights() @ answers).astype(np.float32),
         value_means=None if by_speaker is None else by_speaker[0],
         value_deviations=None if by_speaker is None else by_speaker[1],
     )

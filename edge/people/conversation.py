@@ -136,7 +136,8 @@ class Conversation:
             without_person = without_person if own is None else without_person - own
             weight = speaker.score if speaker else 1.0
             applied = (moved or voice_profile).offset(offset)
-            shares = adapted_probabilities(bundle.head, embedding, applied, weight, offset)
+            ratio = self.household.label_ratio(speaker.name) if speaker else None
+            shares = adapted_probabilities(bundle.head, embedding, applied, weight, offset, ratio)
             share *= 1 - voice_profile.share
             share += voice_profile.share if moved else 0.0
         else:

@@ -11,6 +11,7 @@ from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
 from edge.bundle import Bundle
 from edge.errors import ModelError
+from edge.label_prior import label_ratio
 from edge.people.store import SpeakerStore
 from edge.people.store.person import Person, fold_name
 from edge.people.usual import usual_log_odds
@@ -33,6 +34,8 @@ class Member:
     """``float32[n, voiceprint_dim]``; none that another speaker encoder made."""
     usual: Matrix | None = None
     """``float32[labels]``, see ``usual_log_odds``; None where there are no clips of this encoder."""
+    label_ratio: Matrix | None = None
+    """``float32[labels]`` of their label prior, see ``edge.label_prior``; None where it is not to be believed."""
 
 
 class Household:
@@ -108,6 +111,10 @@ class Household:
         """Return how a member sounds on the whole, see ``Member``."""
         return self.members[name].usual
 
+    def label_ratio(self, name: str) -> Matrix | None:
+        """Return what a member's label prior does to answers, see ``Member``."""
+        return self.members[name].label_ratio
+
     def identifier(self) -> Identifier:
         """Return a fresh identifier of those who have voiceprints; raises ModelError if the bundle makes none."""
         calibration, settings = self.bundle.calibration, self.settings
@@ -163,4 +170,7 @@ class Household:
         if voice_profile is None:
             return Member(person, None, prints)
         embeddings = np.array([clip.embedding for clip in clips], np.float32)
-        return Member(person, voice_profile, prints, usual_log_odds(self.bundle.head, voice_profile, embeddings))
+        power = self.settings.label_prior
+        ratio = label_ratio(voice_profile.label_prior, self.bundle.population.head_prior, power) if power else None
+        usual = usual_log_odds(self.bundle.head, voice_profile, embeddings, ratio)
+        return Member(person, voice_profile, prints, usual, ratio)

@@ -18,7 +18,7 @@ from edge.people.voice_profiles import clips_for, estimate_voice_profile, to_sto
 UTTERANCES = 16
 """From one revision to the next."""
 RATE = 0.25
-"""How far one revision moves the centre towards that of the latest utterances."""
+"""How far one revision moves the centre, and the label prior, towards those of the latest utterances."""
 BOUND = 0.5
 """How far refinement may ever move a centre from the enrolled one, in typical lengths of an offset."""
 SURE = 0.95
@@ -68,8 +68,9 @@ def refine(bundle: Bundle, anchor: VoiceProfile, voice_profile: VoiceProfile, em
 
     ``embeddings`` are ``float32[n, dim]``, of the latest utterances.
     """
-    target = VoiceProfile.estimate(bundle.population, bundle.head, embeddings).centre
-    moved = voice_profile.centre + np.float32(RATE) * (target - voice_profile.centre) - anchor.centre
+    target, rate = VoiceProfile.estimate(bundle.population, bundle.head, embeddings), np.float32(RATE)
+    moved = voice_profile.centre + rate * (target.centre - voice_profile.centre) - anchor.centre
     most = BOUND * float(np.median(np.linalg.norm(bundle.population.offsets, axis=1)))
     moved *= np.float32(min(1.0, most / max(float(np.linalg.norm(moved)), 1e-12)))
-    return replace(voice_profile, centre=anchor.centre + moved)
+    prior = voice_profile.label_prior + rate * (target.label_prior - voice_profile.label_prior)
+    return replace(voice_profile, centre=anchor.centre + moved, label_prior=prior)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edge.adapt import VoiceProfile
+from edge.adapt import VoiceProfile, adapted_probabilities
 from edge.arrays import Matrix
 from edge.head import Head
 
@@ -26,17 +26,21 @@ def log_odds(probabilities: Matrix) -> Matrix:
     return odds
 
 
-def usual_log_odds(head: Head, voice_profile: VoiceProfile, clips: Matrix) -> Matrix | None:
+def usual_log_odds(
+    head: Head, voice_profile: VoiceProfile, clips: Matrix, ratio: Matrix | None = None
+) -> Matrix | None:
     """Return how someone sounds on the whole: the mean log-odds ``float32[labels]`` of their enrolment clips.
 
     Args:
         head: of the bundle.
         voice_profile: the person's, which is applied to the clips.
         clips: embeddings ``float32[n, dim]``; None is returned without any.
+        ratio: ``float32[labels]`` of the person's label prior, which is applied too; None: none is.
     """
     if not len(clips):
         return None
-    mean: Matrix = log_odds(head.probabilities(clips - voice_profile.offset(voice_profile.room))).mean(axis=0)
+    shares = adapted_probabilities(head, clips, voice_profile.offset(voice_profile.room), ratio=ratio)
+    mean: Matrix = log_odds(shares).mean(axis=0)
     return mean
 
 

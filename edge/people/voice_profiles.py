@@ -59,7 +59,7 @@ def voice_profile_of(store: SpeakerStore, person: Person, bundle: Bundle) -> Voi
             return estimate_voice_profile(bundle, clips) if clips else None
     voice_profile = from_stored(stored)
     shapes = {tensor.shape for tensor in (voice_profile.centre, voice_profile.room) if tensor is not None}
-    if shapes != {bundle.population.mean.shape}:
+    if shapes != {bundle.population.mean.shape} or voice_profile.label_prior.shape != bundle.head.bias.shape:
         raise ModelError(f"the profile of {person.name!r} does not fit the bundle; enrol again")
     return voice_profile
 

@@ -217,6 +217,9 @@ class SpeakerSettings(Section):
     """Pause after which that has fallen to a third."""
     refine: bool = True
     """Slowly refine the profiles of those who agreed to it, see `affectd speakers refine`."""
+    label_prior: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How far it is believed how often someone enrolled shows each emotion, as their clips and daily speech suggest; 0
+    takes everyone to show all as often as the model expects."""
     adapt_strangers: bool = False
     """Adapt to a stranger from their earlier utterances in the same conversation; nothing of it is kept."""
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from calibrate.experiments.generalisation.figures import Estimate, Outcome
+from calibrate.bootstrap import Estimate
+from calibrate.experiments.generalisation.figures import Outcome
 from calibrate.metrics import unweighted_accuracy
 from calibrate.streams import DeviceModel, answer_files, answer_streams, cold_start, draw_streams
 from edge.arrays import Matrix

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edge.adapt import LABEL_SHIFT, PSEUDO_CLIPS, VoiceProfile, adapted_probabilities, label_prior
+from edge.adapt import LABEL_SHIFT, PSEUDO_CLIPS, VoiceProfile, adapted_probabilities
 from edge.arrays import Matrix
 from edge.errors import UsageError
+from edge.label_prior import with_label_prior
 from helpers.factors import DIM, LABELS, NOISE_DEVIATION, SPEAKER_DEVIATION, World
 
 MIXED = [0, 1, 2, 3, 0, 1, 2, 3]
@@ -181,15 +182,21 @@ def test_the_weight_mixes_the_person_with_a_stranger(world: World) -> None:
     assert unknown == pytest.approx(head.probabilities(utterances), abs=1e-6)
 
 
-def test_the_label_prior_follows_similar_speakers(world: World) -> None:
-    population = world.population()
-    offset = population.offsets[0]
-    likeness = population.offsets @ offset / np.linalg.norm(population.offsets, axis=1)
-    population.label_shares[likeness >= np.sort(likeness)[-15]] = [1, 0, 0, 0]
-    prior = label_prior(population, offset)
-    assert prior.sum() == pytest.approx(1)
-    assert prior[0] > 0.8
-    assert label_prior(population, 0 * offset).sum() == pytest.approx(1)
+def test_a_label_prior_changes_the_answers_to_the_person_alone(world: World) -> None:
+    head, utterances = world.head(), world.clips(world.speaker(), MIXED)
+    offset, ratio = world.speaker(), np.array([4, 1, 1, 1], np.float32)
+    expected = with_label_prior(head.probabilities(utterances - offset), ratio)
+    assert adapted_probabilities(head, utterances, offset, ratio=ratio) == pytest.approx(expected, abs=1e-6)
+    stranger = adapted_probabilities(head, utterances, offset, 0.0, ratio=ratio)
+    assert stranger == pytest.approx(head.probabilities(utterances), abs=1e-6)
+
+
+def test_clips_teach_how_often_a_label_is_shown_unless_it_was_asked_for(world: World) -> None:
+    clips = world.clips(world.speaker(), [1] * 12)
+    asked, mixed = (estimate(world, clips, each) for each in (names([1] * 12), [None] * 12))
+    assert asked.label_prior == pytest.approx(estimate(world, clips[:0]).label_prior, abs=2e-3)
+    assert mixed.label_prior.argmax() == 1
+    assert mixed.label_prior[1] > asked.label_prior[1] + 0.1
 
 
 @given(

@@ -92,6 +92,29 @@ def test_someone_with_a_profile_but_no_clips_has_no_usual(recognizer: Recognizer
     assert heard.relative == {}
 
 
+def test_how_often_someone_shows_a_label_counts_as_far_as_it_is_believed(recognizer: Recognizer, folder: Path) -> None:
+    bundle = recognizer.bundle
+    with SpeakerStore.open(folder) as store:
+        person = store.person("Anna")
+        found = voice_profile_of(store, person, bundle)
+        assert found is not None
+        calm = replace(found, label_prior=np.array([0.8, 0.1, 0.1], np.float32))
+        store.save_voice_profile(person, to_stored(calm, bundle, "test"))
+    scores = [Room(recognizer, folder, label_prior=power).hear(anna, 0, LOUD).scores for power in (0, 0.5, 1)]
+    assert scores[0]["neutral"] < scores[1]["neutral"] < scores[2]["neutral"]
+    odds = [each["neutral"] / each["happy"] for each in scores]
+    head_prior = bundle.population.head_prior
+    assert odds[2] / odds[0] == pytest.approx(8 * head_prior[1] / head_prior[0], rel=0.1)
+    stranger = [Room(recognizer, folder, label_prior=power).hear(cem).scores for power in (0, 1)]
+    assert stranger[0] == stranger[1]
+
+
+def test_a_change_is_against_the_usual_whatever_the_label_prior(recognizer: Recognizer, folder: Path) -> None:
+    changes = [Room(recognizer, folder, label_prior=power).hear(anna, 0, LOUD).relative for power in (0, 1)]
+    for label, change in changes[0].items():
+        assert changes[1][label] == pytest.approx(change, abs=0.3)
+
+
 def deaf_to_speech(recognizer: Recognizer) -> Recognizer:
     """Return a recogniser whose bundle takes loud sounds for no speech: the embedding starts with the mean of |x|."""
     speech = SpeechCheck(np.array([-1e4, 0, 0], np.float32), 1e3)

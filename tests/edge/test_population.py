@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_population_is_read_as_it_was_written(path: Path) -> None:
     read, written = Population.load(path, LABELS), World().population()
     assert read.labels == LABELS
-    for name in ("mean", "shifts", "offsets", "label_shares", "contrast"):
+    for name in ("mean", "shifts", "offsets", "label_shares", "contrast", "head_prior"):
         assert np.array_equal(getattr(read, name), getattr(written, name))
 
 
@@ -60,6 +60,14 @@ def test_what_earlier_versions_kept_besides_is_ignored(path: Path) -> None:
     more = {"between": np.eye(3, dtype=np.float32), "regulars_bias": np.zeros(4, np.float32)}
     save_file(load_file(path) | more, path)
     assert np.array_equal(Population.load(path, LABELS).mean, World().population().mean)
+
+
+def test_a_head_of_an_earlier_version_takes_the_mean_of_the_speakers_for_usual(path: Path) -> None:
+    tensors = load_file(path)
+    del tensors["head_prior"]
+    tensors["label_shares"][:] = [0.7, 0.1, 0.1, 0.1]
+    save_file(tensors, path)
+    assert Population.load(path, LABELS).head_prior == pytest.approx([0.7, 0.1, 0.1, 0.1])
 
 
 @pytest.mark.parametrize("content", [b"", b"not tensors", None])

@@ -37,6 +37,8 @@ def test_a_profile_follows_how_someone_speaks(household: Household) -> None:
     assert before is not None
     assert after is not None
     assert after.centre[0] > before.centre[0]
+    assert after.label_prior[2] > before.label_prior[2], "what is loud sounds angry"
+    assert after.label_prior.sum() == pytest.approx(1)
     with SpeakerStore.open(household.settings.store_folder) as store:
         revisions = store.revisions(store.person("Anna"), household.bundle.encoder_hash)
     assert [profile.reason for profile in revisions.values()] == [f"refined by {UTTERANCES} utterances"] * 2

@@ -97,6 +97,7 @@ def test_of_few_labels_one_is_often_the_commonest(labels: int) -> None:
         labels=LABELS[:labels],
         shifts=POPULATION.shifts[:labels],
         label_shares=np.full((20, labels), 1 / labels, np.float32),
+        head_prior=np.full(labels, 1 / labels, np.float32),
     )
     room = Room(population, RoomSettings(pseudo_utterances=10, window=10_000))
     for number in range(60):

@@ -28,3 +28,6 @@ def test_the_usual_is_the_mean_over_the_clips_with_the_profile_applied(bundle: B
     each = [log_odds(bundle.head.probabilities(clip[None] - profile.offset()))[0] for clip in clips]
     np.testing.assert_allclose(usual, np.mean(each, axis=0), atol=1e-5)
     assert usual_log_odds(bundle.head, profile, clips[:0]) is None
+    calmer = usual_log_odds(bundle.head, profile, clips, np.array([9, 1, 1], np.float32))
+    assert calmer is not None
+    assert calmer[0] > usual[0]

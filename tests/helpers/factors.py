@@ -56,6 +56,7 @@ class World:
             offsets=offsets,
             label_shares=np.full((20, len(LABELS)), 1 / len(LABELS), np.float32),
             contrast=np.zeros((0, DIM), np.float32),
+            head_prior=np.full(len(LABELS), 1 / len(LABELS), np.float32),
         )
 
     def part(self, speakers: int, takes: int, corpus: str = "world") -> tuple[Part, Matrix, Matrix]:

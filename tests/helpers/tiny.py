@@ -89,6 +89,7 @@ def tiny_population() -> Population:
         offsets=np.array([[0.02, 0, 0], [-0.02, 0, 0]], np.float32),
         label_shares=np.full((2, 3), 1 / 3, np.float32),
         contrast=np.zeros((0, 3), np.float32),
+        head_prior=np.full(3, 1 / 3, np.float32),
     )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from calibrate.dataset import Part, Rows, read_whole
+from calibrate.experiments.corpus_trainer import CorpusTrainer
 from calibrate.experiments.enrolment import DRAWS, Gain, mean_gains, measure
 from calibrate.experiments.generalisation.figures import Everyday, Outcome, Row, Side
-from calibrate.experiments.generalisation.left_out import CorpusTrainer
 from calibrate.experiments.generalisation.report import COUNTS, ENROLLED, Findings, generalisation_report
 from calibrate.experiments.retraining import Retrained, Retrainer
 from calibrate.experiments.selection import held_out_folds

@@ -8,45 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from calibrate.bootstrap import LEVEL, Tally
+from calibrate.bootstrap import Estimate, Tally
 from calibrate.dataset import Part, Rows
 from calibrate.metrics import Probabilities, calibration_error
 from calibrate.streams import Answers
-from edge.arrays import Doubles, percentile_interval
 
 DRAWS = 1_000
 """Of speakers, for an interval."""
 SURE = 0.8
 """Probability from which on the device asks for no review."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A share and the bootstrap draws of it; one speaker has none."""
-
-    value: float
-    draws: Doubles | None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The interval over speakers."""
-        return None if self.draws is None else percentile_interval(self.draws, LEVEL)
-
-    def values(self) -> dict[str, Any]:
-        """Return the estimate as JSON values."""
-        return {"value": self.value, "interval": self.interval}
-
-    def __sub__(self, other: Estimate) -> Estimate:
-        """Return the difference, draw by draw."""
-        draws = None if self.draws is None or other.draws is None else self.draws - other.draws
-        return Estimate(self.value - other.value, draws)
-
-    @classmethod
-    def mean(cls, estimates: Sequence[Estimate]) -> Estimate:
-        """Return the mean of estimates on different corpora, whose speakers are drawn independently."""
-        draws = [each.draws for each in estimates if each.draws is not None]
-        complete = draws and len(draws) == len(estimates)
-        return cls(float(np.mean([each.value for each in estimates])), np.mean(draws, axis=0) if complete else None)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from calibrate.bootstrap import Estimate
 from calibrate.experiments.enrolment import LEAST_CLIPS, Gain, Method
 from calibrate.experiments.enrolment_report import MUCH
-from calibrate.experiments.generalisation.figures import SURE, Estimate, Everyday, Row
+from calibrate.experiments.generalisation.figures import SURE, Everyday, Row
 from calibrate.recipe import Recipe
 from calibrate.report import Note, Picture, Report, Table, interval, legend_below, points, rounded, spread
 from calibrate.report.blocks import Block

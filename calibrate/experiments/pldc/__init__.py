@@ -1,0 +1,5 @@
+"""Personalised label distribution calibration: what a prior of a person's labels is worth, learnt without labels."""
+
+from calibrate.experiments.pldc.experiment import Effort, measure_pldc
+
+__all__ = ["Effort", "measure_pldc"]

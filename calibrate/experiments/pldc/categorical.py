@@ -1,0 +1,115 @@
+"""One enrolment, answered with every offset and every label prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibrate.dataset import Rows
+from calibrate.experiments.pldc.skew import Draw, weights_of
+from calibrate.metrics import Probabilities
+from calibrate.streams import DeviceModel
+from edge.adapt import VoiceProfile
+from edge.arrays import Matrix
+from edge.head import Head
+from edge.label_prior import fit_label_prior, label_ratio, similar_prior, with_label_prior
+
+OFFSETS = {
+    "none": "the embeddings as they are",
+    "room": "without the room",
+    "person": "enrolled, in a room of which nothing is known",
+    "person, room": "enrolled, in the room",
+}
+"""What is taken out of the embeddings before the head answers."""
+PRIORS = {
+    "none": "the head's own",
+    "similar": "from the labels of similar training speakers",
+    "EM": "by expectation and maximisation over the enrolment's clips, without their labels",
+    "both": "the same, from where the similar speakers are, as on the device",
+    "true": "the shares that the speaker was drawn with",
+}
+"""Of the labels."""
+Condition = tuple[str, str]
+"""An offset and a prior."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Answers to one speaker's test clips, weighed by how often they show each label."""
+
+    wa: float
+    """Share of right answers."""
+    ua: float
+    """Mean recall over the speaker's labels."""
+    loss: float
+    """Mean negative log-likelihood of the true label, in nats."""
+
+
+def restricted(model: DeviceModel, labels: Rows) -> DeviceModel:
+    """Return a model that knows some of its labels only, ``int64[n]``, so that no prior can gain by the others."""
+    head, population = model.head, model.population
+    shares = population.label_shares[:, labels] + np.float32(1e-6)
+    return replace(
+        model,
+        head=Head(head.weight[labels], head.bias[labels], head.temperature),
+        population=replace(
+            population,
+            labels=tuple(population.labels[label] for label in labels),
+            shifts=population.shifts[labels],
+            label_shares=shares / shares.sum(axis=1, keepdims=True),
+            head_prior=population.head_prior[labels] / population.head_prior[labels].sum(),
+        ),
+    )
+
+
+def score_conditions(
+    model: DeviceModel, embeddings: Matrix, labels: Rows, draw: Draw, room: Matrix, power: float
+) -> dict[Condition, Score]:
+    """Score every condition on one draw of a speaker.
+
+    Args:
+        model: what answers.
+        embeddings: ``float32[clips, dim]``, all of the speaker's.
+        labels: ``int64[clips]``.
+        draw: which of them enrol, and which are tested.
+        room: offset ``float32[dim]`` of the room.
+        power: how far a prior that was learnt is believed.
+    """
+    population, head = model.population, model.head
+    enrolled, tested = embeddings[draw.enrolled], embeddings[draw.tested]
+    profiles = {name: VoiceProfile.estimate(population, head, enrolled, room=known) for name, known in (
+        ("person", None), ("person, room", room)
+    )}  # fmt: skip
+    offsets = {
+        "none": np.zeros_like(room),
+        "room": room,
+        "person": profiles["person"].offset(),
+        "person, room": profiles["person, room"].offset(room),
+    }
+    weights = weights_of(draw, labels)
+    found = {}
+    for name, offset in offsets.items():
+        answers, heard = head.probabilities(tested - offset), head.probabilities(enrolled - offset)
+        similar = similar_prior(population, offset)
+        priors = {
+            "similar": similar,
+            "EM": fit_label_prior(heard, population.head_prior, population.head_prior),
+            "both": profiles[name].label_prior
+            if name in profiles
+            else fit_label_prior(heard, population.head_prior, similar),
+        }
+        found[name, "none"] = _score(answers, labels[draw.tested], weights)
+        for prior, learnt in priors.items():
+            ratio = label_ratio(learnt, population.head_prior, power)
+            found[name, prior] = _score(with_label_prior(answers, ratio), labels[draw.tested], weights)
+        ratio = label_ratio(draw.shares.astype(np.float32), population.head_prior)
+        found[name, "true"] = _score(with_label_prior(answers, ratio), labels[draw.tested], weights)
+    return found
+
+
+def _score(answers: Probabilities, true: Rows, weights: np.ndarray) -> Score:
+    right = answers.argmax(axis=1) == true
+    loss = -np.log(np.maximum(answers[np.arange(len(true)), true], 1e-6))
+    recalls = [float(right[true == label].mean()) for label in np.unique(true)]
+    return Score(float(weights @ right), float(np.mean(recalls)), float(weights @ loss))
