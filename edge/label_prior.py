@@ -16,7 +16,7 @@ SIMILAR_SPEAKERS = 15
 """Training speakers whose labels stand in for those of a new one (k of PLDC)."""
 PRIOR_CLIPS = 10.0
 """Clips that what is known before any was heard counts for."""
-STEPS = 50
+STEPS = 30
 """Of expectation and maximisation; more change nothing that matters."""
 LEAST_SHARE = 1e-3
 """Of any label, so that none is ever impossible."""

@@ -61,6 +61,10 @@ def measure_pldc(
     recipe = read_recipe(recipe_path).leave_out(without)
     trainer = Retrainer(recipe, encoder, workspace.cache, read_whole(recipe, workspace.data))
     corpora = CorpusTrainer(trainer, recipe.seed)
+    if len(corpora.names) < 2 and not effort.folds:
+        raise UsageError(
+            f"nobody is left out: the recipe trains on {len(corpora.names)} corpus, and there are no folds"
+        )
     collected = Collected()
     with progress_bar() as progress:
         rounds = list(_left_out(trainer, corpora)) if len(corpora.names) > 1 else []
@@ -68,7 +72,9 @@ def measure_pldc(
         for setting, trained, part in progress.track([*rounds, *folds], description="models"):
             _score_part(collected, setting, trained, part, effort.seeds, power)
     if not collected.scores:
-        raise UsageError(f"no speaker has {LEAST_CLIPS} clips of each of two labels")
+        raise UsageError(
+            f"no speaker has {LEAST_CLIPS} clips of each of two labels: one to enrol with and one to be tested on"
+        )
     return pldc_report(recipe, collected, effort.seeds, effort.folds, power)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from calibrate.bootstrap import Estimate, drawn_counts
 from calibrate.experiments.pldc.categorical import Condition, Score
 from calibrate.streams import Kind
+from edge.arrays import Doubles
 
 Setting = Literal["left out", "folds"]
 Answering = Literal["own labels", "any label"]
@@ -69,9 +71,9 @@ class Collected:
             cases = [Case(case.setting, case.answering, corpus, case.kind) for corpus in self.corpora(case.setting)]
             return Estimate.mean([self.estimate(each, condition, measure) for each in cases])
         values = np.array([
-            np.mean([asdict(score)[measure] for score in scores[condition]]) for scores in self.scores[case].values()
+            np.mean([getattr(score, measure) for score in scores[condition]]) for scores in self.scores[case].values()
         ])  # fmt: skip
-        drawn = drawn_counts(len(values), DRAWS) @ values / len(values) if len(values) > 1 else None
+        drawn = _counts(len(values)) @ values / len(values) if len(values) > 1 else None
         return Estimate(float(values.mean()), drawn)
 
     def gain(self, case: Case, condition: Condition, measure: Measure, over: Condition) -> Estimate:
@@ -81,6 +83,12 @@ class Collected:
     def clips(self, case: Case) -> float:
         """Return how many clips enrol, in the mean."""
         return float(np.mean(self.enrolled[case]))
+
+
+@functools.cache
+def _counts(speakers: int) -> Doubles:
+    """Return how often each speaker is drawn, ``float64[DRAWS, speakers]``: the same in every condition."""
+    return drawn_counts(speakers, DRAWS).astype(np.float64)
 
 
 def cases_of(setting: Setting, answering: Answering, corpora: Sequence[str], kind: Kind) -> list[Case]:

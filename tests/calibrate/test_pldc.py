@@ -1,0 +1,164 @@
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibrate.cli.app import main
+from calibrate.experiments.pldc.categorical import OFFSETS, PRIORS, restricted, score_conditions
+from calibrate.experiments.pldc.skew import LEAST_TESTED, MOST_ENROLLED, draws, weights_of
+from calibrate.streams import KINDS, SHARES, DeviceModel
+from helpers import layouts
+from helpers.calling import exit_code
+from helpers.factors import DIM, LABELS, World
+
+pytestmark = pytest.mark.slow
+
+Call = Callable[..., int]
+Write = Callable[..., Path]
+
+RAVDESS = {"name": "ravdess", "folder": "ravdess", "licence": "CC BY-NC-SA 4.0"}
+CREMA_D = {"name": "crema-d", "folder": "crema-d/AudioWAV", "licence": "ODbL"}
+MSP_PODCAST = {"name": "msp-podcast", "folder": "msp-podcast", "licence": "academic"}
+LIBRISPEECH = {"name": "librispeech", "folder": "librispeech", "licence": "CC BY 4.0"}
+
+
+@given(st.lists(st.integers(2, 12), min_size=2, max_size=4), st.integers(0, 9))
+def test_enrolment_and_test_share_no_clip_and_weigh_alike(counts: list[int], speaker: int) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    found = list(draws(labels, len(LABELS), str(speaker), seeds=2))
+    assert len(found) == 2 + 2 * 2 * len(counts)
+    for draw in found:
+        assert not set(draw.enrolled) & set(draw.tested)
+        assert len(draw.enrolled) + len(draw.tested) == len(labels)
+        assert 0 < len(draw.enrolled) <= MOST_ENROLLED
+        left = np.bincount(labels[draw.tested], minlength=len(LABELS))
+        assert left[: len(counts)].min() >= LEAST_TESTED
+        weights = weights_of(draw, labels)
+        tested = labels[draw.tested]
+        shares = [weights[tested == label].sum() for label in range(len(LABELS))]
+        assert shares == pytest.approx(draw.shares)
+        if draw.kind != "balanced":
+            assert shares[draw.raised] == pytest.approx(SHARES[draw.kind])
+
+
+def test_enrolments_have_the_shares_they_are_said_to_have() -> None:
+    labels = np.repeat(np.arange(4), 60)
+    for draw in draws(labels, 4, "anna", seeds=3):
+        shown = np.bincount(labels[draw.enrolled], minlength=4)
+        assert len(draw.enrolled) == MOST_ENROLLED
+        assert shown == pytest.approx(draw.shares * MOST_ENROLLED, abs=1)
+
+
+def test_on_skewed_labels_a_prior_gains_and_the_true_one_most() -> None:
+    world = World(5, speaker=0.7, noise=1.2)
+    labels = np.tile(np.arange(len(LABELS)), 30)
+    model = DeviceModel(world.head(), world.population())
+    wa: dict[tuple[str, str], list[float]] = {}
+    for name in range(6):
+        clips = world.clips(world.speaker(), labels.tolist())
+        for draw in draws(labels, len(LABELS), str(name), seeds=2):
+            if draw.kind == "four fifths":
+                scored = score_conditions(model, clips, labels, draw, np.zeros(DIM, np.float32), 1.0)
+                for condition, score in scored.items():
+                    wa.setdefault(condition, []).append(score.wa)
+    assert set(wa) == {(offset, prior) for offset in OFFSETS for prior in PRIORS}
+    for offset in OFFSETS:
+        none, learnt, true = (float(np.mean(wa[offset, prior])) for prior in ("none", "both", "true"))
+        assert none + 0.03 < learnt < true
+
+
+def test_a_power_of_0_is_no_prior_at_all() -> None:
+    world, labels = World(), np.tile(np.arange(len(LABELS)), 4)
+    clips = world.clips(world.speaker(), labels.tolist())
+    model = restricted(DeviceModel(world.head(), world.population()), np.arange(3))
+    mine = labels < 3
+    for draw in draws(labels[mine], 3, "anna", seeds=1):
+        scored = score_conditions(model, clips[mine], labels[mine], draw, np.zeros(DIM, np.float32), 0.0)
+        for offset in OFFSETS:
+            for prior in ("similar", "EM", "both"):
+                assert scored[offset, prior].wa == scored[offset, "none"].wa
+                assert scored[offset, prior].loss == pytest.approx(scored[offset, "none"].loss, abs=1e-4)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run ``affectd-calibrate`` inside the test's process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "240")
+    return lambda *arguments: exit_code(main, monkeypatch, "affectd-calibrate", *arguments, "--threads", 1)
+
+
+@pytest.fixture(scope="module")
+def corpora(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the data folder, with corpora in their official layouts."""
+    folder = shutil.copytree(data, tmp_path_factory.mktemp("corpora") / "data")
+    layouts.crema_d(folder / "crema-d")
+    layouts.msp_podcast(folder / "msp-podcast")
+    layouts.librispeech(folder / "librispeech")
+    return folder
+
+
+@pytest.fixture
+def measured(call: Call, recipe_file: Write, corpora: Path, encoders: dict[str, Path]) -> Callable[..., dict[str, Any]]:
+    """Measure the tiny recipe with these changes; returns the report's JSON."""
+
+    def measure(*options: object, **changes: Any) -> dict[str, Any]:
+        changes = {"head": {"kind": "logistic"}, "splits": {"file": ""}} | changes
+        where = ("--data", corpora, "--encoder", encoders["whisper"], "--out", "report", "--force", "--seeds", 1)
+        assert call("pldc", recipe_file(**changes), *where, *options) == 0
+        report: dict[str, Any] = json.loads(Path("report/pldc.json").read_text())
+        return report
+
+    return measure
+
+
+def test_speakers_left_out_enrol_with_labels_in_balance_or_not(
+    measured: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = measured("--folds", 2, corpora=[CREMA_D, MSP_PODCAST, LIBRISPEECH])
+    assert "WA, left out, own labels" in capsys.readouterr().out
+    assert "1 draws of each kind and label, 2 folds, power 1; speakers: crema-d 4, msp-podcast 4" in report["protocol"]
+    rows = report["categorical"]
+    assert {row["setting"] for row in rows} == {"left out", "folds"}
+    assert {row["answers"] for row in rows} == {"own labels", "any label"}
+    assert {row["labels"] for row in rows} == set(KINDS)
+    assert len(rows) == 2 * 2 * len(KINDS) * len(OFFSETS) * len(PRIORS)
+    for row in rows:
+        assert 0 <= row["wa"]["value"] <= 1
+        assert row["loss"]["value"] >= 0
+        if row["labels"] == "balanced":
+            assert row["wa"]["value"] == pytest.approx(row["ua"]["value"], abs=2e-4)
+        if row["prior"] == "none":
+            assert row["wa"]["gain"]["value"] == 0
+    with open("report/pldc.csv", newline="") as file:
+        sheet = list(csv.DictReader(file))
+    assert {row["corpus"] for row in sheet} == {"crema-d", "msp-podcast", "mean"}
+    text = Path("report/pldc.md").read_text()
+    assert "## WA, left out, own labels" in text
+    assert "| crema-d | four fifths |" in text
+
+
+def test_of_one_corpus_there_are_folds(measured: Callable[..., dict[str, Any]]) -> None:
+    report = measured("--folds", 2, "--power", 0, corpora=[RAVDESS])
+    first = Path("report/pldc.json").read_bytes()
+    measured("--folds", 2, "--power", 0, corpora=[RAVDESS])
+    assert Path("report/pldc.json").read_bytes() == first
+    assert {row["setting"] for row in report["categorical"]} == {"folds"}
+    for row in report["categorical"]:
+        if row["prior"] != "true":
+            assert row["wa"]["gain"]["value"] == 0
+
+
+def test_without_folds_or_another_corpus_nobody_is_left_out(
+    call: Call, recipe_file: Write, corpora: Path, encoders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("--data", corpora, "--encoder", encoders["whisper"], "--out", "report", "--folds", 0)
+    assert call("pldc", recipe_file(corpora=[RAVDESS]), *where) == 2
+    assert "nobody is left out" in capsys.readouterr().err
