@@ -108,10 +108,10 @@ def read_whole(recipe: Recipe, data: Path) -> list[Part]:
 
     A halved corpus makes a part of those who are only tested on, and, where its role is to train, one of the others.
     """
-    found = {corpus: _read_labelled(recipe, corpus, data) for corpus in recipe.corpora}
-    origins = {utterance.corpus: corpus for corpus, utterances in found.items() for utterance in utterances}
+    found = [(corpus, _read_labelled(recipe, corpus, data)) for corpus in recipe.corpora]
+    origins = {utterance.corpus: corpus for corpus, utterances in found for utterance in utterances}
     parts = []
-    for corpus, utterances in found.items():
+    for corpus, utterances in found:
         groups = [utterances]
         if is_halved(corpus):
             halves = SPLITS if corpus.role == "train" else SPLITS[2:]

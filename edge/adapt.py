@@ -10,9 +10,10 @@ import numpy as np
 from edge.arrays import Integers, Matrix
 from edge.errors import UsageError, nearest
 from edge.head import Head
-from edge.label_prior import fit_label_prior, similar_prior, with_label_prior
+from edge.label_prior import fit_label_prior, with_label_prior
 from edge.population import Population
 from edge.room import Room
+from edge.value_shift import PersonalShift, ValueStatistics
 from edge.values import Readout
 
 PSEUDO_CLIPS = 12.0
@@ -34,13 +35,15 @@ class VoiceProfile:
 
     centre: Matrix
     """``float32[dim]``: mean of the clips less the population's mean and their label shifts; the room is still in."""
-    label_prior: Matrix
-    """``float32[labels]``: how often the person shows each label, as far as known, see ``edge.label_prior``. Clips
-    whose label is known say nothing about it: it was asked for."""
+    label_prior: Matrix | None
+    """``float32[labels]``: how often the person shows each label, see ``edge.label_prior``; None: earlier versions did
+    not learn it. Clips whose label is known say nothing about it: it was asked for."""
     clips: int
     """Enrolled."""
     room: Matrix | None = None
     """``float32[dim]``: the mean of the room that the person was enrolled in; None where it is not known."""
+    values: ValueStatistics | None = None
+    """How the values estimated of their clips lie; None where the bundle estimates none, or did not then."""
 
     @classmethod
     def estimate(
@@ -70,7 +73,7 @@ class VoiceProfile:
         clips = np.asarray(embeddings, np.float32).reshape(len(embeddings), len(population.mean))
         elsewhere = np.zeros_like(population.mean) if room is None else room
         if not len(clips):
-            return cls(elsewhere, similar_prior(population, elsewhere), 0)
+            return cls(elsewhere, population.head_prior, 0)
         shifts = population.shifts[known]
         share, offset = _share(len(clips)), elsewhere
         for _ in range(PASSES):
@@ -78,8 +81,9 @@ class VoiceProfile:
             centre = (clips - population.mean - np.where(known[:, None] < 0, expected, shifts)).mean(axis=0)
             offset = np.float32(share) * centre + np.float32(1 - share) * elsewhere
         answers = head.probabilities(clips[known < 0] - offset)
-        prior = fit_label_prior(answers, population.head_prior, similar_prior(population, offset))
-        return cls(centre, prior, len(clips))
+        prior = fit_label_prior(answers, population.head_prior, population.head_prior)
+        values = ValueStatistics.of(head.values.estimate(clips - offset)) if head.values else None
+        return cls(centre, prior, len(clips), values=values)
 
     @property
     def share(self) -> float:
@@ -144,10 +148,20 @@ def adapted_probabilities(
 
 
 def adapted_values(
-    readout: Readout, embeddings: Matrix, offset: Matrix, weight: float = 1.0, otherwise: Matrix | None = None
+    readout: Readout,
+    embeddings: Matrix,
+    offset: Matrix,
+    weight: float = 1.0,
+    otherwise: Matrix | None = None,
+    shift: PersonalShift | None = None,
 ) -> Matrix:
-    """Return ``float32[batch, values]`` in the same way: the expectation over both cases."""
-    return _mixture(readout.estimate, readout.estimate, embeddings, offset, weight, otherwise)
+    """Return ``float32[batch, values]`` in the same way: the expectation over both cases, the person's own shifted."""
+
+    def known(clips: Matrix) -> Matrix:
+        values = readout.estimate(clips)
+        return values if shift is None else shift.apply(values)
+
+    return _mixture(known, readout.estimate, embeddings, offset, weight, otherwise)
 
 
 def _mixture(

@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 
 from edge.arrays import Matrix
-from edge.label_prior import SIMILAR_SPEAKERS, cosines, similar_speakers
+from edge.population import Population
+from edge.similar import SIMILAR_SPEAKERS, cosines, similar_speakers
+from edge.values import Readout
 
 ShiftMode = Literal["full", "mu", "sigma"]
 Pooling = Literal["averaged", "pooled"]
@@ -110,3 +112,38 @@ class ValueShift:
         share = own.clips / (own.clips + self.shrinkage)
         moved = values + np.float32(share) * (shifted - values)
         return np.asarray(moved if bounds is None else np.clip(moved, *bounds), np.float32)
+
+
+@dataclass(frozen=True)
+class PersonalShift:
+    """A shift, and all that it needs to know of one person."""
+
+    shift: ValueShift
+    own: ValueStatistics
+    expected: ValueStatistics
+    likeness: float
+    bounds: tuple[Matrix, Matrix]
+
+    @classmethod
+    def of(
+        cls, shift: ValueShift, population: Population, readout: Readout, own: ValueStatistics, offset: Matrix
+    ) -> PersonalShift | None:
+        """Return the shift of someone with that offset, ``float32[dim]``; None where the population has no values.
+
+        Args:
+            shift: what is done.
+            population: whose speakers stand in for the person.
+            readout: of the values, which are clamped to its ranges.
+            own: statistics of what is estimated for the person.
+            offset: of the person, without that of a room where it is known.
+        """
+        if population.value_means is None or population.value_deviations is None:
+            return None
+        expected, likeness = shift.expected(
+            population.value_means, population.value_deviations, population.offsets, offset
+        )
+        return cls(shift, own, expected, likeness, readout.bounds)
+
+    def apply(self, values: Matrix) -> Matrix:
+        """Return shifted values ``float32[n, values]``."""
+        return self.shift.apply(values, self.own, self.expected, self.likeness, self.bounds)

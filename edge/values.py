@@ -96,9 +96,14 @@ class Readout:
 
     def estimate(self, embeddings: Matrix) -> Matrix:
         """Return ``float32[batch, values]`` for ``float32[batch, dim]``, each within its range."""
-        low, high = (np.array([getattr(each, end) for each in self.records], np.float32) for end in ("low", "high"))
-        estimates: Matrix = np.clip(embeddings @ self.weight.T + self.bias, low, high).astype(np.float32)
+        estimates: Matrix = np.clip(embeddings @ self.weight.T + self.bias, *self.bounds).astype(np.float32)
         return estimates
+
+    @property
+    def bounds(self) -> tuple[Matrix, Matrix]:
+        """Lower and upper ends of the ranges, ``float32[values]`` each."""
+        low, high = (np.array([getattr(each, end) for each in self.records], np.float32) for end in ("low", "high"))
+        return low, high
 
     def named(self, estimates: Matrix) -> dict[str, Value]:
         """Return one row of estimates, ``float32[values]``, by name and with their ranges."""

@@ -21,7 +21,8 @@ def pldc(
     out: Annotated[Path, finished_out("pldc.md")],
     seeds: Annotated[int, typer.Option(min=1, help="Enrolments of each kind, and of each label raised.")] = 5,
     folds: Annotated[int, typer.Option(min=0, help="Over the speakers; each is held out once. 0: none.")] = 5,
-    power: Annotated[float, typer.Option(min=0, max=1, help="How far a label prior is believed.")] = 1.0,
+    power: Annotated[float, typer.Option(min=0, max=1, help="How far a label prior is believed.")] = 0.5,
+    prior_clips: Annotated[float, typer.Option(min=0.01, help="Clips that the head's own prior counts for.")] = 40.0,
     without: Annotated[
         list[str] | None, typer.Option(help="Corpus of the recipe that takes no part. Repeatable.")
     ] = None,
@@ -38,12 +39,12 @@ def pldc(
     labels in balance or one in excess, and are tested on others of the same shares. Against no prior, the room alone,
     and the true prior. UA, weighted accuracy and log loss, with intervals over speakers.
     """
-    from calibrate.experiments.pldc import Effort, measure_pldc
+    from calibrate.experiments.pldc import Belief, Effort, measure_pldc
     from calibrate.workspace import Workspace
 
     report = measure_pldc(
-        Workspace(data, cache, threads).open(), recipe, effort=Effort(seeds, folds), power=power,
-        without=without or [], encoder=encoder,
+        Workspace(data, cache, threads).open(), recipe, effort=Effort(seeds, folds),
+        belief=Belief(power, prior_clips), without=without or [], encoder=encoder,
     )  # fmt: skip
     report.write(out)
     report.show(json, out)

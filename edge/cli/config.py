@@ -31,7 +31,7 @@ def show(*, loaded: LoadedSettings, json: Json = False, debug: Debug = False) ->
     Passwords and tokens are not shown.
     """
     from edge.docstrings import field_docstrings
-    from edge.settings.sections import is_secret
+    from edge.settings.section import is_secret
 
     rows: dict[str, dict[str, Any]] = {}
     for key, origin in loaded.origins.items():

@@ -129,6 +129,8 @@ class Conversation:
         found = self._identify(encoding, pause_s)
         speaker, voice_profile, is_stranger = self._speaker(encoding, found, pause_s, offset)
         moved = voice_profile.moved_to(room) if speaker and voice_profile and room else None
+        member = self.household.members[speaker.name] if speaker else None
+        ratio, shift = (member.label_ratio, member.value_shift) if member else (None, None)
         adapted_s = time.perf_counter()
         embedding, without_person = encoding.embedding[None], encoding.embedding
         if voice_profile:
@@ -136,15 +138,16 @@ class Conversation:
             without_person = without_person if own is None else without_person - own
             weight = speaker.score if speaker else 1.0
             applied = (moved or voice_profile).offset(offset)
-            ratio = self.household.label_ratio(speaker.name) if speaker else None
-            shares = adapted_probabilities(bundle.head, embedding, applied, weight, offset, ratio)
+            shares = adapted_probabilities(
+                bundle.head, embedding, applied, weight, offset, member and member.label_ratio
+            )
             share *= 1 - voice_profile.share
             share += voice_profile.share if moved else 0.0
         else:
             applied, weight = offset, 1.0
             shares = bundle.head.probabilities(embedding - offset)
         readout = bundle.head.values
-        values = readout.named(adapted_values(readout, embedding, applied, weight, offset)[0]) if readout else {}
+        values = readout.named(adapted_values(readout, embedding, applied, weight, offset, shift)[0]) if readout else {}
         return Recognition(
             scores=dict(zip(bundle.manifest.labels, shares[0].tolist(), strict=True)),
             relative=self._relative(speaker, shares[0]),

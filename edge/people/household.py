@@ -18,6 +18,7 @@ from edge.people.usual import usual_log_odds
 from edge.people.voice_profiles import clips_for, comparable, voice_profile_of
 from edge.settings import SpeakerSettings
 from edge.speaker import Identifier
+from edge.value_shift import PersonalShift, ValueShift
 
 MOST_NAMES = 8
 """In a line about the household."""
@@ -35,7 +36,9 @@ class Member:
     usual: Matrix | None = None
     """``float32[labels]``, see ``usual_log_odds``; None where there are no clips of this encoder."""
     label_ratio: Matrix | None = None
-    """``float32[labels]`` of their label prior, see ``edge.label_prior``; None where it is not to be believed."""
+    """``float32[labels]`` of their label prior, see ``edge.label_prior``; None where it is not known."""
+    value_shift: PersonalShift | None = None
+    """Of the values estimated of them; None: they stay as they are."""
 
 
 class Household:
@@ -111,10 +114,6 @@ class Household:
         """Return how a member sounds on the whole, see ``Member``."""
         return self.members[name].usual
 
-    def label_ratio(self, name: str) -> Matrix | None:
-        """Return what a member's label prior does to answers, see ``Member``."""
-        return self.members[name].label_ratio
-
     def identifier(self) -> Identifier:
         """Return a fresh identifier of those who have voiceprints; raises ModelError if the bundle makes none."""
         calibration, settings = self.bundle.calibration, self.settings
@@ -170,7 +169,14 @@ class Household:
         if voice_profile is None:
             return Member(person, None, prints)
         embeddings = np.array([clip.embedding for clip in clips], np.float32)
-        power = self.settings.label_prior
-        ratio = label_ratio(voice_profile.label_prior, self.bundle.population.head_prior, power) if power else None
+        prior, power = voice_profile.label_prior, self.settings.label_prior
+        ratio = None if prior is None else label_ratio(prior, self.bundle.population.head_prior, power)
         usual = usual_log_odds(self.bundle.head, voice_profile, embeddings, ratio)
-        return Member(person, voice_profile, prints, usual, ratio)
+        return Member(person, voice_profile, prints, usual, ratio, self._value_shift(voice_profile))
+
+    def _value_shift(self, voice_profile: VoiceProfile) -> PersonalShift | None:
+        mode, readout, own = self.settings.value_shift, self.bundle.head.values, voice_profile.values
+        if mode == "off" or readout is None or own is None:
+            return None
+        offset = voice_profile.offset(voice_profile.room)
+        return PersonalShift.of(ValueShift(mode), self.bundle.population, readout, own, offset)

@@ -72,5 +72,6 @@ def refine(bundle: Bundle, anchor: VoiceProfile, voice_profile: VoiceProfile, em
     moved = voice_profile.centre + rate * (target.centre - voice_profile.centre) - anchor.centre
     most = BOUND * float(np.median(np.linalg.norm(bundle.population.offsets, axis=1)))
     moved *= np.float32(min(1.0, most / max(float(np.linalg.norm(moved)), 1e-12)))
-    prior = voice_profile.label_prior + rate * (target.label_prior - voice_profile.label_prior)
+    known, heard = voice_profile.label_prior, target.label_prior
+    prior = heard if known is None or heard is None else known + rate * (heard - known)
     return replace(voice_profile, centre=anchor.centre + moved, label_prior=prior)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from edge.bundle import Bundle
 from edge.errors import ModelError
 from edge.people.store import SpeakerStore
 from edge.people.store.person import EnrolledClip, Person, StoredProfile
+from edge.value_shift import ValueStatistics
 
 
 def clips_for(store: SpeakerStore, person: Person, bundle: Bundle) -> list[EnrolledClip]:
@@ -59,25 +61,43 @@ def voice_profile_of(store: SpeakerStore, person: Person, bundle: Bundle) -> Voi
             return estimate_voice_profile(bundle, clips) if clips else None
     voice_profile = from_stored(stored)
     shapes = {tensor.shape for tensor in (voice_profile.centre, voice_profile.room) if tensor is not None}
-    if shapes != {bundle.population.mean.shape} or voice_profile.label_prior.shape != bundle.head.bias.shape:
+    if shapes != {bundle.population.mean.shape}:
         raise ModelError(f"the profile of {person.name!r} does not fit the bundle; enrol again")
-    return voice_profile
+    return _of_the_same_outputs(voice_profile, bundle)
+
+
+def _of_the_same_outputs(voice_profile: VoiceProfile, bundle: Bundle) -> VoiceProfile:
+    """Return the profile without what is of other labels and values, which a bundle of the same encoder may have."""
+    head, prior, values = bundle.head, voice_profile.label_prior, voice_profile.values
+    shape = head.values.bias.shape if head.values else ()
+    return replace(
+        voice_profile,
+        label_prior=None if prior is None or prior.shape != head.bias.shape else prior,
+        values=None if values is None or {values.mean.shape, values.deviation.shape} != {shape} else values,
+    )
 
 
 def to_stored(voice_profile: VoiceProfile, bundle: Bundle, reason: str) -> StoredProfile:
     """Return the record of a voice profile; ``reason`` is why this revision of it was made."""
+    values = voice_profile.values
+    tensors = {
+        "centre": voice_profile.centre,
+        "label_shares": voice_profile.label_prior,
+        "room": voice_profile.room,
+        "value_means": values.mean if values else None,
+        "value_deviations": values.deviation if values else None,
+    }
     return StoredProfile(
         encoder_hash=bundle.encoder_hash,
         speaker_hash=bundle.speaker_hash,
-        tensors={"centre": voice_profile.centre, "label_prior": voice_profile.label_prior}
-        | ({} if voice_profile.room is None else {"room": voice_profile.room}),
+        tensors={name: tensor for name, tensor in tensors.items() if tensor is not None},
         facts={"clips": voice_profile.clips},
         reason=reason,
     )
 
 
 def from_stored(stored: StoredProfile) -> VoiceProfile:
-    """Rebuild a voice profile from its record.
+    """Rebuild a voice profile from its record; the ``label_prior`` of earlier versions was none of the person's own.
 
     Raises:
         ModelError: something is missing or has the wrong kind.
@@ -85,6 +105,8 @@ def from_stored(stored: StoredProfile) -> VoiceProfile:
     tensors, facts = stored.tensors, stored.facts
     try:
         clips = int(facts["clips"])  # type: ignore[arg-type]  # TypeError is caught
-        return VoiceProfile(tensors["centre"], tensors["label_prior"], clips, tensors.get("room"))
+        means, deviations = tensors.get("value_means"), tensors.get("value_deviations")
+        values = None if means is None or deviations is None else ValueStatistics(means, deviations, clips)
+        return VoiceProfile(tensors["centre"], tensors.get("label_shares"), clips, tensors.get("room"), values)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the stored profile is not one of this version: {error!r}; enrol again") from None

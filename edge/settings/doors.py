@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edge.settings.sections import Names, Secret, Section
+from edge.settings.section import Names, Secret, Section
 
 DASHBOARD_ADDRESS = "127.0.0.1:8377"
 

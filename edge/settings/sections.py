@@ -5,39 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, field_validator
 
 from edge.folders import expanded
 from edge.settings.hours import Hours
-
-
-def _names(value: object) -> object:
-    """Split what comes from the environment or ``--set``."""
-    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Secret = Annotated[str, Field(json_schema_extra={"format": "password"})]
-"""What nobody is shown."""
-
-
-def is_secret(field: FieldInfo) -> bool:
-    """Return whether the value of a setting is not to be shown to anybody."""
-    return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("format") == "password"
-
-
-class Section(BaseModel):
-    """Settings of one stage; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*")
-    @classmethod
-    def _without_null(cls, value: object) -> object:
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("holds a null character, which no name and no path can")
-        return value
+from edge.settings.section import Names, Secret, Section
 
 
 class CaptureSettings(Section):
@@ -217,9 +189,12 @@ class SpeakerSettings(Section):
     """Pause after which that has fallen to a third."""
     refine: bool = True
     """Slowly refine the profiles of those who agreed to it, see `affectd speakers refine`."""
-    label_prior: Annotated[float, Field(ge=0, le=1)] = 0.0
+    label_prior: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How far it is believed how often someone enrolled shows each emotion, as their clips and daily speech suggest; 0
     takes everyone to show all as often as the model expects."""
+    value_shift: Literal["off", "full", "mu", "sigma"] = "off"
+    """Bring values of someone enrolled, such as arousal, to the mean and deviation of the training speakers who sound
+    most like them: ``full``; ``mu`` moves the mean alone, and ``sigma`` scales around their own."""
     adapt_strangers: bool = False
     """Adapt to a stranger from their earlier utterances in the same conversation; nothing of it is kept."""
 

@@ -10,16 +10,15 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from edge.folders import expanded
 from edge.settings.doors import MqttSettings, WebSettings
+from edge.settings.section import Names, Section
 from edge.settings.sections import (
     CaptureSettings,
     DecisionSettings,
     EncoderSettings,
     EventSettings,
-    Names,
     OverloadSettings,
     PartialSettings,
     RoomSettings,
-    Section,
     SegmenterSettings,
     SpeakerSettings,
     VadSettings,

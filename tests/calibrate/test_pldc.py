@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibrate.cli.app import main
-from calibrate.experiments.pldc.categorical import OFFSETS, PRIORS, restricted, score_conditions
+from calibrate.experiments.pldc.categorical import OFFSETS, PRIORS, Belief, restricted, score_conditions, similar_prior
 from calibrate.experiments.pldc.skew import LEAST_TESTED, MOST_ENROLLED, draws, weights_of
 from calibrate.streams import KINDS, SHARES, DeviceModel
+from edge.similar import similar_speakers
 from helpers import layouts
 from helpers.calling import exit_code
 from helpers.factors import DIM, LABELS, World
@@ -65,7 +66,7 @@ def test_on_skewed_labels_a_prior_gains_and_the_true_one_most() -> None:
         clips = world.clips(world.speaker(), labels.tolist())
         for draw in draws(labels, len(LABELS), str(name), seeds=2):
             if draw.kind == "four fifths":
-                scored = score_conditions(model, clips, labels, draw, np.zeros(DIM, np.float32), 1.0)
+                scored = score_conditions(model, clips, labels, draw, np.zeros(DIM, np.float32), Belief(1.0, 10))
                 for condition, score in scored.items():
                     wa.setdefault(condition, []).append(score.wa)
     assert set(wa) == {(offset, prior) for offset in OFFSETS for prior in PRIORS}
@@ -80,11 +81,23 @@ def test_a_power_of_0_is_no_prior_at_all() -> None:
     model = restricted(DeviceModel(world.head(), world.population()), np.arange(3))
     mine = labels < 3
     for draw in draws(labels[mine], 3, "anna", seeds=1):
-        scored = score_conditions(model, clips[mine], labels[mine], draw, np.zeros(DIM, np.float32), 0.0)
+        scored = score_conditions(model, clips[mine], labels[mine], draw, np.zeros(DIM, np.float32), Belief(0.0))
         for offset in OFFSETS:
             for prior in ("similar", "EM", "both"):
                 assert scored[offset, prior].wa == scored[offset, "none"].wa
                 assert scored[offset, prior].loss == pytest.approx(scored[offset, "none"].loss, abs=1e-4)
+
+
+def test_the_prior_of_similar_speakers_is_what_they_showed_more_often_than_others() -> None:
+    population = World().population()
+    offset = population.offsets[0]
+    population.label_shares[:] = [0.7, 0.1, 0.1, 0.1]
+    assert similar_prior(population, offset) == pytest.approx(population.head_prior), "as everyone"
+    population.label_shares[similar_speakers(population.offsets, offset)] = [1, 0, 0, 0]
+    population.label_shares[similar_speakers(population.offsets, -offset, 5)] = [0, 0, 0, 1]
+    prior = similar_prior(population, offset)
+    assert prior.sum() == pytest.approx(1)
+    assert prior[0] > 0.8
 
 
 @pytest.fixture
@@ -124,7 +137,10 @@ def test_speakers_left_out_enrol_with_labels_in_balance_or_not(
 ) -> None:
     report = measured("--folds", 2, corpora=[CREMA_D, MSP_PODCAST, LIBRISPEECH])
     assert "WA, left out, own labels" in capsys.readouterr().out
-    assert "1 draws of each kind and label, 2 folds, power 1; speakers: crema-d 4, msp-podcast 4" in report["protocol"]
+    assert (
+        "1 draws of each kind and label, 2 folds, power 0.5, prior clips 40; speakers: crema-d 4, msp-podcast 6"
+        in report["protocol"]
+    )
     rows = report["categorical"]
     assert {row["setting"] for row in rows} == {"left out", "folds"}
     assert {row["answers"] for row in rows} == {"own labels", "any label"}

@@ -82,7 +82,7 @@ def test_files_become_clips_and_a_profile(
         profile = opened.voice_profile(person, bundle.encoder_hash)
         assert profile is not None
         assert (profile.reason, profile.facts["clips"]) == ("enrolled 6 clips", 6)
-        assert set(profile.tensors) == {"centre", "label_prior"}
+        assert set(profile.tensors) == {"centre", "label_shares"}
 
 
 def test_a_terminal_gets_a_table(enroll: Call, clips: Path, capsys: Capture) -> None:

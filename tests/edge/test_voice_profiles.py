@@ -149,3 +149,10 @@ def test_a_foreign_profile_is_refused(voice_profile: VoiceProfile, bundle: Bundl
         from_stored(stored.model_copy(update={"facts": stored.facts | damage}))
     with pytest.raises(ModelError, match="'centre'"):
         from_stored(stored.model_copy(update={"tensors": {}}))
+
+
+def test_what_earlier_versions_took_for_a_label_prior_is_none(voice_profile: VoiceProfile, bundle: Bundle) -> None:
+    stored = to_stored(voice_profile, bundle, "test")
+    prior = np.array([0.8, 0.1, 0.1], np.float32)
+    earlier = stored.model_copy(update={"tensors": {"centre": voice_profile.centre, "label_prior": prior}})
+    assert from_stored(earlier).label_prior is None

@@ -90,21 +90,3 @@ def librispeech(folder: Path) -> Path:
             waveform = emotional("angry", f"reader {speaker} {number}") / 4
             write_clip(folder / f"{speaker}-100-{number:04d}.wav", waveform)
     return folder
-
-
-def msp_podcast(folder: Path) -> Path:
-    """Write four speakers of a podcast, three emotions, two turns each, with the attributes of their listeners."""
-    rows = ["FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"]
-    classes = {"neutral": ("N", 3.0, 4.0), "happy": ("H", 5.0, 6.0), "angry": ("A", 6.0, 2.0)}
-    for speaker in range(1, 5):
-        for emotion, (code, arousal, valence) in classes.items():
-            for turn in range(2):
-                name = f"MSP-PODCAST_{speaker:04d}_{len(rows):04d}.wav"
-                waveform = emotional(emotion, f"speaker {speaker} {turn}")
-                write_clip(folder / "Audios" / name, waveform)
-                act, val = (value + (speaker - 2.5) / 5 for value in (arousal, valence))
-                gender = "Female" if speaker % 2 else "Male"
-                rows.append(f"{name},{code},{act},{val},4.0,{speaker},{gender},Train")
-    (folder / "Labels").mkdir()
-    (folder / "Labels" / "labels_consensus.csv").write_text("\n".join(rows) + "\n")
-    return folder

@@ -13,7 +13,10 @@ from calibrate.streams import DeviceModel
 from edge.adapt import VoiceProfile
 from edge.arrays import Matrix
 from edge.head import Head
-from edge.label_prior import fit_label_prior, label_ratio, similar_prior, with_label_prior
+from edge.label_prior import LEAST_SHARE, PRIOR_CLIPS, fit_label_prior, label_ratio, with_label_prior
+from edge.population import Population
+from edge.settings import SpeakerSettings
+from edge.similar import similar_speakers
 
 OFFSETS = {
     "none": "the embeddings as they are",
@@ -25,13 +28,23 @@ OFFSETS = {
 PRIORS = {
     "none": "the head's own",
     "similar": "from the labels of similar training speakers",
-    "EM": "by expectation and maximisation over the enrolment's clips, without their labels",
-    "both": "the same, from where the similar speakers are, as on the device",
+    "EM": "by expectation and maximisation over the enrolment's clips, without their labels, as on the device",
+    "both": "the same, from where the similar speakers are",
     "true": "the shares that the speaker was drawn with",
 }
 """Of the labels."""
 Condition = tuple[str, str]
 """An offset and a prior."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """How far a prior that was learnt is believed."""
+
+    power: float = SpeakerSettings().label_prior
+    """See ``edge.label_prior.label_ratio``."""
+    prior_clips: float = PRIOR_CLIPS
+    """See ``edge.label_prior.fit_label_prior``."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,12 @@ def restricted(model: DeviceModel, labels: Rows) -> DeviceModel:
 
 
 def score_conditions(
-    model: DeviceModel, embeddings: Matrix, labels: Rows, draw: Draw, room: Matrix, power: float
+    model: DeviceModel,
+    embeddings: Matrix,
+    labels: Rows,
+    draw: Draw,
+    room: Matrix,
+    belief: Belief,
 ) -> dict[Condition, Score]:
     """Score every condition on one draw of a speaker.
 
@@ -74,7 +92,7 @@ def score_conditions(
         labels: ``int64[clips]``.
         draw: which of them enrol, and which are tested.
         room: offset ``float32[dim]`` of the room.
-        power: how far a prior that was learnt is believed.
+        belief: how far a prior that was learnt is believed.
     """
     population, head = model.population, model.head
     enrolled, tested = embeddings[draw.enrolled], embeddings[draw.tested]
@@ -92,20 +110,33 @@ def score_conditions(
     for name, offset in offsets.items():
         answers, heard = head.probabilities(tested - offset), head.probabilities(enrolled - offset)
         similar = similar_prior(population, offset)
+        own, clips = population.head_prior, belief.prior_clips
         priors = {
-            "similar": similar,
-            "EM": fit_label_prior(heard, population.head_prior, population.head_prior),
-            "both": profiles[name].label_prior
-            if name in profiles
-            else fit_label_prior(heard, population.head_prior, similar),
+            "similar": (similar, belief.power),
+            "EM": (fit_label_prior(heard, own, own, clips), belief.power),
+            "both": (fit_label_prior(heard, own, similar, clips), belief.power),
+            "true": (draw.shares.astype(np.float32), 1.0),
         }
         found[name, "none"] = _score(answers, labels[draw.tested], weights)
-        for prior, learnt in priors.items():
-            ratio = label_ratio(learnt, population.head_prior, power)
-            found[name, prior] = _score(with_label_prior(answers, ratio), labels[draw.tested], weights)
-        ratio = label_ratio(draw.shares.astype(np.float32), population.head_prior)
-        found[name, "true"] = _score(with_label_prior(answers, ratio), labels[draw.tested], weights)
+        for prior, (shares, power) in priors.items():
+            changed = with_label_prior(answers, label_ratio(shares, own, power))
+            found[name, prior] = _score(changed, labels[draw.tested], weights)
     return found
+
+
+def similar_prior(population: Population, offset: Matrix) -> Matrix:
+    """Return how often someone with that offset is expected to show each label, ``float32[labels]``.
+
+    The head's own prior, times the shares of the training speakers most similar over the shares of all: whose like
+    showed no label more than others did is expected to show each as often as the head does.
+    """
+    rows = similar_speakers(population.offsets, offset)
+    similar, average = (
+        np.maximum(shares.mean(axis=0), LEAST_SHARE)
+        for shares in (population.label_shares[rows], population.label_shares)
+    )
+    prior: Matrix = population.head_prior * similar / average
+    return np.asarray(prior / prior.sum(), np.float32)
 
 
 def _score(answers: Probabilities, true: Rows, weights: np.ndarray) -> Score:

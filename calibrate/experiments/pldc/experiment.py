@@ -12,7 +12,7 @@ import numpy as np
 from calibrate.dataset import Part, Rows, read_whole
 from calibrate.experiments.corpus_trainer import CorpusTrainer
 from calibrate.experiments.enrolment import room_of
-from calibrate.experiments.pldc.categorical import restricted, score_conditions
+from calibrate.experiments.pldc.categorical import Belief, restricted, score_conditions
 from calibrate.experiments.pldc.figures import ANSWERING, Case, Collected, Setting
 from calibrate.experiments.pldc.report import pldc_report
 from calibrate.experiments.pldc.skew import LEAST_CLIPS, draws
@@ -43,7 +43,7 @@ def measure_pldc(
     recipe_path: Path,
     *,
     effort: Effort,
-    power: float,
+    belief: Belief,
     without: Sequence[str],
     encoder: str | None,
 ) -> Report:
@@ -51,7 +51,7 @@ def measure_pldc(
 
     Args:
         effort: draws and folds.
-        power: how far a prior is believed, see ``edge.label_prior``.
+        belief: how far a prior that was learnt is believed.
         without: corpora of the recipe that take no part at all.
 
     Raises:
@@ -70,12 +70,12 @@ def measure_pldc(
         rounds = list(_left_out(trainer, corpora)) if len(corpora.names) > 1 else []
         folds = list(_folds(trainer, corpora, effort.folds)) if effort.folds else []
         for setting, trained, part in progress.track([*rounds, *folds], description="models"):
-            _score_part(collected, setting, trained, part, effort.seeds, power)
+            _score_part(collected, setting, trained, part, effort.seeds, belief)
     if not collected.scores:
         raise UsageError(
             f"no speaker has {LEAST_CLIPS} clips of each of two labels: one to enrol with and one to be tested on"
         )
-    return pldc_report(recipe, collected, effort.seeds, effort.folds, power)
+    return pldc_report(recipe, collected, effort.seeds, effort.folds, belief)
 
 
 Round = tuple[Setting, Retrained, Part]
@@ -102,7 +102,7 @@ def _folds(trainer: Retrainer, corpora: CorpusTrainer, folds: int) -> Iterator[R
 
 
 def _score_part(
-    collected: Collected, setting: Setting, trained: Retrained, part: Part, seeds: int, power: float
+    collected: Collected, setting: Setting, trained: Retrained, part: Part, seeds: int, belief: Belief
 ) -> None:
     """Score every speaker of a part who has clips enough."""
     part, embeddings = trained.embed(part)
@@ -116,7 +116,7 @@ def _score_part(
                 continue
             labels = np.searchsorted(own, part.labels[rows]) if answering == "own labels" else part.labels[rows]
             for draw in draws(labels, len(model.population.labels), str(speaker), seeds):
-                scored = score_conditions(model, embeddings[rows], labels, draw, rooms[draw.seed], power)
+                scored = score_conditions(model, embeddings[rows], labels, draw, rooms[draw.seed], belief)
                 collected.add(Case(setting, answering, corpus, draw.kind), str(speaker), scored, len(draw.enrolled))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from calibrate.bootstrap import Estimate
-from calibrate.experiments.pldc.categorical import OFFSETS, PRIORS
+from calibrate.experiments.pldc.categorical import OFFSETS, PRIORS, Belief
 from calibrate.experiments.pldc.figures import (
     ANSWERING,
     MEAN,
@@ -43,7 +43,7 @@ PROTOCOL = (
 )
 
 
-def pldc_report(recipe: Recipe, found: Collected, seeds: int, folds: int, power: float) -> Report:
+def pldc_report(recipe: Recipe, found: Collected, seeds: int, folds: int, belief: Belief) -> Report:
     """Return the report that is ``pldc.md``, ``.csv`` and ``.json``.
 
     Args:
@@ -51,16 +51,17 @@ def pldc_report(recipe: Recipe, found: Collected, seeds: int, folds: int, power:
         found: all scores.
         seeds: draws of an enrolment.
         folds: over the speakers.
-        power: how far a prior was believed.
+        belief: how far a prior was believed.
     """
     speakers = {
         case.corpus: len(scores)
         for case, scores in found.scores.items()
         if (case.setting, case.answering) == (next(iter(found.scores)).setting, "own labels")
     }
+    counts = ", ".join(f"{corpus} {count}" for corpus, count in speakers.items())
     protocol = (
-        f"{recipe.name}, {seeds} draws of each kind and label, {folds} folds, power {power:g}; speakers: "
-        f"{', '.join(f'{corpus} {count}' for corpus, count in speakers.items())}. {PROTOCOL}"
+        f"{recipe.name}, {seeds} draws of each kind and label, {folds} folds, power {belief.power:g}, prior clips "
+        f"{belief.prior_clips:g}; speakers: {counts}. {PROTOCOL}"
     )
     title = f"{recipe.name}: a label prior for each person"
     settings = [setting for setting in SETTINGS if found.corpora(setting)]
@@ -104,12 +105,12 @@ def _corpora(found: Collected, setting: Setting) -> Table:
                 for measure in MEASURES
                 for shown in (
                     found.estimate(case, (DEVICE, "none"), measure).value,
-                    _gain(found, case, DEVICE, "both", measure),
+                    _gain(found, case, DEVICE, "EM", measure),
                 )
             ]
             rows.append((case.corpus, kind, clips, *values))
     columns = ("corpus", "labels", "clips", "WA", "prior", "UA", "prior", "log loss", "prior")
-    caption = "of the enrolled in the room, own labels; prior: both; clips: of an enrolment, in the mean"
+    caption = "of the enrolled in the room, own labels; prior: EM; clips: of an enrolment, in the mean"
     return Table(columns, rows, f"Corpora, {setting}", caption)
 
 
