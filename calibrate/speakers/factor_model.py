@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from calibrate.dataset import Part
 from calibrate.run import Run
-from calibrate.targets import value_targets
+from calibrate.value_targets import value_targets
 from calibrate.training.factors import fit_factors
 from calibrate.training.sources import FeatureSource
 from edge.arrays import Doubles, Integers, Matrix

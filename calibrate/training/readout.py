@@ -10,7 +10,7 @@ import numpy as np
 
 from calibrate.dataset import Part
 from calibrate.recipe import Recipe
-from calibrate.targets import require_targets, value_targets
+from calibrate.value_targets import require_targets, value_targets
 from calibrate.training.regression import views_of
 from edge.arrays import Doubles, Integers, Matrix
 from edge.values import Readout

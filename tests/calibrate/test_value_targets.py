@@ -14,7 +14,7 @@ from calibrate.corpora.circumplex import CIRCUMPLEX, DERIVABLE
 from calibrate.corpora.labels import LABELS
 from calibrate.dataset import Part
 from calibrate.recipe import CorpusRecipe, Recipe, ValueRecipe
-from calibrate.targets import require_targets, value_targets
+from calibrate.value_targets import require_targets, value_targets
 from edge.errors import UsageError
 from edge.values import VALUES
 from helpers.models import RECIPE, merged
