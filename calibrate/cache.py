@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from edge.bundle import sha256_of
@@ -44,6 +45,16 @@ def cached_arrays(folder: Path, kind: str, described: object, compute: Callable[
     with new_file(path) as new:
         np.savez(new, **arrays)
     return arrays
+
+
+def is_intact(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bool:
+    """Return whether an ``.npy`` file holds all of an array of this type and shape."""
+    try:
+        # Reading refuses a file shorter than its header says, which opening for writing would fill with zeros.
+        array = np.lib.format.open_memmap(path, "r")
+    except (OSError, ValueError):
+        return False
+    return array.dtype == dtype and array.shape == shape
 
 
 def content_of(path: Path) -> str:

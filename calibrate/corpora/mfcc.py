@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from torch import Tensor
 from torchaudio.transforms import MFCC
 
 from calibrate.corpora import Utterance, read_corpus
@@ -121,11 +122,19 @@ def new_transform(coefficients: int) -> MFCC:
 
 
 def pooled_mfcc(transform: MFCC, waveform: Waveform) -> Vectors:
-    """Return the mean over frames, ``float64[coefficients]``, of ``float32[samples]``, padded to a window at least."""
-    window = transform.MelSpectrogram.n_fft
-    samples = F.pad(torch.from_numpy(waveform), (0, max(0, window - len(waveform))))
-    pooled: Vectors = transform(samples).double().mean(dim=1).numpy()
+    """Return the mean over frames, ``float64[coefficients]``, of ``float32[samples]``."""
+    pooled: Vectors = mfcc_over_time(transform, waveform).double().mean(dim=1).numpy()
     return pooled
+
+
+def mfcc_over_time(transform: MFCC, waveform: Waveform) -> Tensor:
+    """Return ``float32[coefficients, frames]`` of ``float32[samples]``, padded to a window at least.
+
+    Frame ``t`` is centred on sample ``t`` times the hop.
+    """
+    window = transform.MelSpectrogram.n_fft
+    coefficients: Tensor = transform(F.pad(torch.from_numpy(waveform), (0, max(0, window - len(waveform)))))
+    return coefficients
 
 
 def principal_points(vectors: Vectors) -> tuple[Vectors, Vectors]:

@@ -29,6 +29,10 @@ class SpeechEncoder(nn.Module, ABC):
     def samples_a_token(self) -> int:
         """Samples that a frame of the hidden states stands for."""
 
+    def frames_in(self, samples: int) -> int:
+        """Return how many frames of a waveform of this length are valid, without encoding it."""
+        return -(-samples // self.samples_a_token)
+
     @abstractmethod
     def transformer_layers(self) -> nn.ModuleList:
         """Return the transformer layers, first to last."""

@@ -89,7 +89,7 @@ def encode_batches(
     Two batches of audio are held at most: the one that is encoded and the one that loads meanwhile.
     """
     with ThreadPoolExecutor(1) as pool:
-        for batch, waveforms in _one_ahead(pool, lambda rows: [load(row) for row in rows], batches):
+        for batch, waveforms in one_ahead(pool, lambda rows: [load(row) for row in rows], batches):
             loaded = [row for row, waveform in zip(batch, waveforms, strict=True) if waveform is not None]
             kept = [waveform for waveform in waveforms if waveform is not None]
             vectors = encode(kept) if kept else np.empty((0, 0), np.float32)
@@ -97,7 +97,7 @@ def encode_batches(
             yield batch, loaded, vectors
 
 
-def _one_ahead(
+def one_ahead(
     pool: ThreadPoolExecutor, load: Callable[[list[int]], T], batches: Sequence[list[int]]
 ) -> Iterator[tuple[list[int], T]]:
     """Yield each batch with what it loads to, while the next one loads; ``pool.map`` would run to the end."""

@@ -98,6 +98,10 @@ class ConvolutionalEncoder(SpeechEncoder):
         """See ``SpeechEncoder``: the product of the convolutions' strides."""
         return math.prod(self.pretrained.config.conv_stride)
 
+    def frames_in(self, samples: int) -> int:
+        """See ``SpeechEncoder``: the convolutions have no padding."""
+        return int(self._frames(torch.tensor(max(samples, SHORTEST_SAMPLES))))
+
     def transformer_layers(self) -> nn.ModuleList:
         """See ``SpeechEncoder``."""
         return cast(nn.ModuleList, self.pretrained.encoder.layers)
@@ -123,8 +127,11 @@ class ConvolutionalEncoder(SpeechEncoder):
         outputs = self.pretrained(
             waveform, attention_mask=mask.long() if self.normalise else None, output_hidden_states=True
         )
-        frames = self.pretrained._get_feat_extract_output_lengths(padded).long()
-        return list(outputs.hidden_states), frames
+        return list(outputs.hidden_states), self._frames(padded)
+
+    def _frames(self, samples: Tensor) -> Tensor:
+        frames: Tensor = self.pretrained._get_feat_extract_output_lengths(samples).long()
+        return frames
 
 
 class PooledEncoder(nn.Module):

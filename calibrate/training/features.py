@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.cache import content_of, key_of, weights_sha256
+from calibrate.cache import content_of, is_intact, key_of, weights_sha256
 from calibrate.encoders.batches import central_part, duration_s, encode, encode_batches, plan_batches
 from calibrate.encoders.pooling import QUIETEST_DBFS
 from calibrate.encoders.pretrained import PooledEncoder
@@ -117,17 +117,8 @@ def _open_cache(folder: Path, rows: int, encoder: PooledEncoder) -> tuple[np.mem
             (rows, len(encoder.pooled), encoder.dim // len(encoder.pooled)),
         ),
     )
-    if all(_is_intact(*array) for array in arrays):
+    if all(is_intact(*array) for array in arrays):
         state, features = (np.lib.format.open_memmap(path, "r+") for path, _, _ in arrays)
     else:
         state, features = (np.lib.format.open_memmap(path, "w+", dtype, shape) for path, dtype, shape in arrays)
     return features, state
-
-
-def _is_intact(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bool:
-    try:
-        # Reading refuses a file shorter than its header says, which opening for writing would fill with zeros.
-        array = np.lib.format.open_memmap(path, "r")
-    except (OSError, ValueError):
-        return False
-    return array.dtype == dtype and array.shape == shape
