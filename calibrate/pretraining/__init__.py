@@ -1,0 +1,1 @@
+"""Pseudo-labels for masked prediction on unlabelled speech."""
