@@ -24,6 +24,8 @@ from edge.errors import ModelError
 
 COEFFICIENTS = 13
 LONGEST_S = 30.0
+QUIETEST = 1e-3
+"""Deviation of a channel that is not amplified further."""
 ROWS_AT_ONCE = 64
 """Rows whose waveforms and features are held together; of waveforms, those of the next ones too."""
 
@@ -58,7 +60,10 @@ class MfccFeatures:
 
 
 class LayerFeatures:
-    """Hidden states of a layer, from a copy of the encoder that ends there.
+    """Hidden states of a layer, each channel standardised over the utterance; a copy of the encoder ends there.
+
+    As they are, those of an encoder with a table of positions differ by position first, so that clusters of them tell
+    the time and little of the sound; see ``sentence`` and ``tenth`` of ``calibrate.pretraining.quality``.
 
     Args:
         encoder: stays as it is.
@@ -84,21 +89,23 @@ class LayerFeatures:
             padded = torch.from_numpy(pad(waveforms, int(lengths.max()))).to(device)
             states, frames = self.encoder(padded, lengths.to(device))
         rows = zip(states[self.layer].cpu().numpy(), frames.tolist(), strict=True)
-        return [state[:count] for state, count in rows]
+        return [_standardised(state[:count]) for state, count in rows]
 
 
 def mfcc_frames(waveform: Waveform, tokens: int, samples_a_token: int) -> Matrix:
     """Return 13 MFCC with their first and second differences, ``float32[tokens, 39]``, of ``float32[samples]``.
 
     Those of HuBERT's first targets (Hsu et al. 2021, section IV-B): frames every 10 ms, of which the one where a token
-    begins is taken.
+    begins is taken. Unlike there, each has zero mean over the utterance, so that clusters tell less of the speaker and
+    the room, and more of what is said.
     """
     coefficients = mfcc_over_time(_transform(), waveform)
     deltas = compute_deltas(coefficients)
     features = torch.cat([coefficients, deltas, compute_deltas(deltas)]).T.numpy()
     starts = np.arange(tokens) * samples_a_token * 1000 // (SAMPLE_RATE_HZ * HOP_MS)
-    picked: Matrix = features[np.minimum(starts, len(features) - 1)]
-    return picked
+    picked = features[np.minimum(starts, len(features) - 1)]
+    centred: Matrix = picked - picked.mean(axis=0)
+    return centred
 
 
 def frames_of_rows(
@@ -117,6 +124,13 @@ def frames_of_rows(
                 for index, found in zip(batch, features.of([present[index][1] for index in batch]), strict=True):
                     frames[present[index][0]] = found
             yield group, frames
+
+
+def _standardised(frames: Matrix) -> Matrix:
+    """Return ``float32[frames, width]`` with zero mean and, unless it is constant, unit variance of every channel."""
+    centred = frames - frames.mean(axis=0)
+    scaled: Matrix = centred / np.maximum(centred.std(axis=0), QUIETEST)
+    return scaled
 
 
 @cache

@@ -15,16 +15,16 @@ from edge.arrays import Integers
 from edge.records import Record
 
 PARTS = 10
-"""That an utterance is divided into, since its words come at about the same time whoever says them."""
+"""That an utterance is divided into, since a sentence's words come at about the same time whoever says them."""
 
 
 class Quality(Record):
     """How good clusters are as targets.
 
-    The shares of information are I(y; cluster) / H(y), as HuBERT's phone-normalised mutual information (Hsu et al.
-    2021, section IV-C): the part of the uncertainty about ``y`` that a frame's cluster removes, 0 to 1; of speaker,
-    emotion and content within each corpus. Of few frames they are too high: I by about (clusters - 1) *
-    (values of y - 1) / (2 * frames) nats.
+    The shares are I(y; cluster) / H(y), as HuBERT's phone-normalised mutual information (Hsu et al. 2021, section
+    IV-C): the part of the uncertainty about ``y`` that a frame's cluster removes. Speaker, emotion and sentence are
+    taken within each corpus and adjusted for chance (Vinh et al. 2010): (I - I0) / (H - I0), where I0 is I after ``y``
+    was dealt out anew among the utterances; so 0 is chance, or less, whatever the numbers of clusters and of frames.
     """
 
     used: float
@@ -37,8 +37,10 @@ class Quality(Record):
     """Who speaks."""
     emotion: float
     """The label, as the corpus calls it."""
-    content: float
-    """Sentence and tenth of the utterance, in the place of phones; of sentences that several people say."""
+    sentence: float
+    """Which of the sentences that several people say, given the tenth of the utterance: in the place of phones."""
+    tenth: float
+    """Which tenth of the utterance: with little about the sentence, the clusters are of time, not of sound."""
 
 
 class FrameClasses(Protocol):
@@ -55,25 +57,47 @@ class FrameClasses(Protocol):
 def measure(targets: FrameClasses, utterances: Sequence[Utterance]) -> Quality:
     """Return the quality of targets, of which row ``n`` belongs to utterance ``n``."""
     rows = [targets.of(row) for row in range(len(utterances))]
-    clusters = np.concatenate(rows)
     lengths = [len(row) for row in rows]
+    clusters = np.concatenate(rows)
     tenths = np.concatenate([np.arange(length) * PARTS // max(length, 1) for length in lengths])
+    corpora = _codes([each.corpus for each in utterances])
+    dealt = _within(corpora)
 
-    def over_frames(values: Sequence[str]) -> Integers:
-        return np.repeat(np.unique(values, return_inverse=True)[1], lengths)
+    def adjusted(values: Sequence[str | None], inside: npt.NDArray[np.bool_], given: Integers) -> float:
+        codes, kept = _codes([f"{value}" for value in values]), np.repeat(inside, lengths)
+        given = (np.repeat(corpora, lengths) * PARTS + given)[kept]
+        known, total = _information(np.repeat(codes, lengths)[kept], clusters[kept], given)
+        chance, _ = _information(np.repeat(codes[dealt], lengths)[kept], clusters[kept], given)
+        return max(0.0, known - chance) / (total - chance) if total - chance > 1e-9 else 0.0
 
-    corpora = over_frames([each.corpus for each in utterances])
-    content = over_frames([f"{each.sentence}" for each in utterances]) * PARTS + tenths
-    shared = np.repeat(_said_by_several(utterances), lengths)
-    use = np.bincount(clusters, minlength=targets.classes)
+    def plain(values: Integers) -> float:
+        known, total = _information(values, clusters, np.zeros_like(values))
+        return known / total if total else 0.0
+
+    everywhere, use = np.ones(len(utterances), np.bool_), np.bincount(clusters, minlength=targets.classes)
     return Quality(
         used=float((use > 0).mean()),
         perplexity=float(np.exp(_entropy(use)) / targets.classes),
-        corpus=_share_known(corpora, clusters, np.zeros_like(corpora)),
-        speaker=_share_known(over_frames([each.speaker for each in utterances]), clusters, corpora),
-        emotion=_share_known(over_frames([each.emotion for each in utterances]), clusters, corpora),
-        content=_share_known(content[shared], clusters[shared], corpora[shared]),
+        corpus=plain(np.repeat(corpora, lengths)),
+        speaker=adjusted([each.speaker for each in utterances], everywhere, np.zeros_like(tenths)),
+        emotion=adjusted([each.emotion for each in utterances], everywhere, np.zeros_like(tenths)),
+        sentence=adjusted([each.sentence for each in utterances], _said_by_several(utterances), tenths),
+        tenth=plain(tenths),
     )
+
+
+def _codes(values: Sequence[str]) -> Integers:
+    return np.unique(values, return_inverse=True)[1]
+
+
+def _within(groups: Integers) -> Integers:
+    """Return a random order of rows, ``int64[rows]``, that leaves each in a place of its group."""
+    random = np.random.default_rng(0)
+    order = np.empty_like(groups)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        order[rows] = random.permutation(rows)
+    return order
 
 
 def _said_by_several(utterances: Sequence[Utterance]) -> npt.NDArray[np.bool_]:
@@ -86,17 +110,18 @@ def _said_by_several(utterances: Sequence[Utterance]) -> npt.NDArray[np.bool_]:
     )
 
 
-def _share_known(values: Integers, clusters: Integers, groups: Integers) -> float:
-    """Return I(values; clusters | groups) / H(values | groups), 0 where there is nothing to know; ``int64[frames]``."""
+def _information(values: Integers, clusters: Integers, given: Integers) -> tuple[float, float]:
+    """Return I(values; clusters | given) and H(values | given) in nats, all ``int64[frames]``."""
     information = uncertainty = 0.0
-    for group in np.unique(groups):
-        inside = groups == group
+    for group in np.unique(given):
+        inside = given == group
         found, codes = np.unique(values[inside], return_inverse=True)
         width = int(clusters.max()) + 1
         cells = np.bincount(codes * width + clusters[inside], minlength=len(found) * width).reshape(-1, width)
-        information += inside.sum() * mutual_info_score(None, None, contingency=cells)
-        uncertainty += inside.sum() * _entropy(cells.sum(axis=1))
-    return float(information / uncertainty) if uncertainty else 0.0
+        share = inside.sum() / len(given)
+        information += share * float(mutual_info_score(None, None, contingency=cells))
+        uncertainty += share * _entropy(cells.sum(axis=1))
+    return information, uncertainty
 
 
 def _entropy(counts: Integers) -> float:

@@ -92,7 +92,7 @@ def test_every_frame_has_the_class_of_the_nearest_centre(
 def test_clusters_of_sounds_that_differ_know_them(encoder: SpeechEncoder, tmp_path: Path) -> None:
     quality = run(encoder, tmp_path, None).quality
     assert quality.used > 0.8
-    assert quality.emotion > 0.5 > quality.speaker
+    assert quality.emotion > 0.1 > quality.speaker
 
 
 def test_a_second_time_nothing_is_read(encoder: SpeechEncoder, tmp_path: Path) -> None:
