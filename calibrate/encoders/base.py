@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 
+class Tokens(NamedTuple):
+    """What an encoder's front end makes of a padded batch, before positions are added and layers attend."""
+
+    hidden: Tensor
+    """``float32[batch, frames, width]``."""
+    frames: Tensor
+    """Valid frames, ``int64[batch]``."""
+    penalty: Tensor
+    """Mean square of the front end's last activations, a scalar: HuBERT's feature penalty (Hsu et al. 2021)."""
+
+
 class SpeechEncoder(nn.Module, ABC):
-    """Common shape of all encoders.
+    """Common shape of all encoders: a front end, then a transformer.
 
     ``forward(waveform float32[batch, samples], lengths int64[batch])`` returns the hidden states as a list of
     ``float32[batch, frames, width]`` (index 0 is the input of the first layer) and the valid frames ``int64[batch]``.
@@ -21,8 +33,17 @@ class SpeechEncoder(nn.Module, ABC):
     """What it is called, where its folder or hub name does not say."""
 
     @abstractmethod
+    def front_end(self, waveform: Tensor, lengths: Tensor) -> Tokens:
+        """Turn a padded batch of waveforms, ``float32[batch, samples]`` and ``int64[batch]``, into tokens."""
+
+    @abstractmethod
+    def transform(self, hidden: Tensor, frames: Tensor) -> list[Tensor]:
+        """Return the hidden states of tokens ``float32[batch, frames, width]``, of which ``int64[batch]`` are valid."""
+
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encode a padded batch; see the class."""
+        tokens = self.front_end(waveform, lengths)
+        return self.transform(tokens.hidden, tokens.frames), tokens.frames
 
     @property
     @abstractmethod

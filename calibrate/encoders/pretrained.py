@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
 
-from calibrate.encoders.base import SpeechEncoder
+from calibrate.encoders.base import SpeechEncoder, Tokens
 from calibrate.encoders.hub import no_model, quiet_hub
 from calibrate.encoders.logmel import frame_mask
 from calibrate.encoders.pooling import audible_gain, statistics_pool, token_energy, voiced_tokens
@@ -110,8 +110,8 @@ class ConvolutionalEncoder(SpeechEncoder):
         """See ``SpeechEncoder``; positions are convolutional, so the length has no table to cut."""
         self.pretrained.encoder.layers = self.pretrained.encoder.layers[:layers]
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Encode a padded batch; see ``SpeechEncoder``.
+    def front_end(self, waveform: Tensor, lengths: Tensor) -> Tokens:
+        """See ``SpeechEncoder``.
 
         Layer-norm encoders expect each waveform at zero mean and unit variance (Baevski et al. 2020). Group-norm ones
         take their statistics over the whole row, so their valid frames do feel the padding.
@@ -122,12 +122,31 @@ class ConvolutionalEncoder(SpeechEncoder):
             centred = (waveform - mean) * inside
             waveform = centred / (centred.square().sum(1, keepdim=True) / lengths[:, None] + 1e-7).sqrt()
         waveform = F.pad(waveform * inside, (0, max(0, SHORTEST_SAMPLES - waveform.shape[1])))
-        padded = lengths.clamp(min=SHORTEST_SAMPLES)
-        mask = torch.arange(waveform.shape[1], device=waveform.device)[None, :] < padded[:, None]
-        outputs = self.pretrained(
-            waveform, attention_mask=mask.long() if self.normalise else None, output_hidden_states=True
-        )
-        return list(outputs.hidden_states), self._frames(padded)
+        features = self.pretrained.feature_extractor(waveform).transpose(1, 2)
+        projected = self.pretrained.feature_projection(features)
+        hidden = projected[0] if isinstance(projected, tuple) else projected
+        frames = self._frames(lengths.clamp(min=SHORTEST_SAMPLES))
+        return Tokens(hidden, frames, features.square().mean())
+
+    def transform(self, hidden: Tensor, frames: Tensor) -> list[Tensor]:
+        """See ``SpeechEncoder``; the states are those that go into and come out of the layers."""
+        states: list[Tensor] = []
+
+        def keep_input(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            states.append(inputs[0])
+
+        def keep_output(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+            states.append(output[0] if isinstance(output, tuple) else output)
+
+        layers = self.transformer_layers()
+        hooks = [layers[0].register_forward_pre_hook(keep_input)]
+        hooks += [layer.register_forward_hook(keep_output) for layer in layers]
+        try:
+            self.pretrained.encoder(hidden, attention_mask=frame_mask(frames, hidden) if self.normalise else None)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return states
 
     def _frames(self, samples: Tensor) -> Tensor:
         frames: Tensor = self.pretrained._get_feat_extract_output_lengths(samples).long()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
 
-from calibrate.encoders.base import SpeechEncoder
+from calibrate.encoders.base import SpeechEncoder, Tokens
 from calibrate.encoders.logmel import LogMel, convolve, frame_mask
 from calibrate.encoders.shapes import SHAPE, CompactShape, WhisperStudentShape
 from calibrate.encoders.whisper import WhisperEncoder
@@ -55,22 +55,27 @@ class CompactEncoder(SpeechEncoder):
         """See ``SpeechEncoder``; there is no table of positions."""
         self.blocks = self.blocks[:layers]
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Encode a padded batch; see ``SpeechEncoder``."""
+    def front_end(self, waveform: Tensor, lengths: Tensor) -> Tokens:
+        """See ``SpeechEncoder``."""
         log_mel, mel_frames = self.front(waveform, lengths)
         stack = self.shape.stack
         short = (log_mel.shape[1] + stack - 1) // stack * stack - log_mel.shape[1]
         stacked = F.pad(log_mel, (0, 0, 0, short)).reshape(log_mel.shape[0], -1, stack * log_mel.shape[2])
         frames = torch.div(mel_frames + stack - 1, stack, rounding_mode="floor")
-        inside = frame_mask(frames, stacked)
-        keep = inside[:, :, None].to(stacked.dtype)
-        blocked = torch.where(inside, 0.0, -1e4).to(stacked.dtype)[:, None, None, :]
-        hidden = self.tokens(stacked) * keep
+        hidden = self.tokens(stacked)
+        return Tokens(hidden, frames, hidden.square().mean())
+
+    def transform(self, hidden: Tensor, frames: Tensor) -> list[Tensor]:
+        """See ``SpeechEncoder``."""
+        inside = frame_mask(frames, hidden)
+        keep = inside[:, :, None].to(hidden.dtype)
+        blocked = torch.where(inside, 0.0, -1e4).to(hidden.dtype)[:, None, None, :]
+        hidden = hidden * keep
         states = [hidden]
         for block in self.blocks:
             hidden = block(hidden, keep, blocked)
             states.append(hidden)
-        return states, frames
+        return states
 
 
 class CompactBlock(nn.Module):

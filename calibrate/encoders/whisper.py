@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from calibrate.encoders.base import SpeechEncoder
+from calibrate.encoders.base import SpeechEncoder, Tokens
 from calibrate.encoders.logmel import LogMel, convolve, frame_mask
 from edge.audio import SAMPLE_RATE_HZ
 
@@ -43,13 +43,17 @@ class WhisperEncoder(SpeechEncoder):
         positions = self.positions[: math.ceil(max_s * SAMPLE_RATE_HZ / self.samples_a_token)]
         self.positions = nn.Parameter(positions.clone(), requires_grad=False)
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Encode a padded batch; see ``SpeechEncoder``."""
+    def front_end(self, waveform: Tensor, lengths: Tensor) -> Tokens:
+        """See ``SpeechEncoder``."""
         log_mel, mel_frames = self.front(waveform, lengths)
         hidden = F.gelu(convolve(log_mel, self.conv1)) * frame_mask(mel_frames, log_mel)[:, :, None]
         hidden = F.gelu(convolve(hidden, self.conv2))
         stride = self.conv2.stride[0]
         frames = torch.div(mel_frames + stride - 1, stride, rounding_mode="floor")
+        return Tokens(hidden, frames, hidden.square().mean())
+
+    def transform(self, hidden: Tensor, frames: Tensor) -> list[Tensor]:
+        """See ``SpeechEncoder``."""
         inside = frame_mask(frames, hidden)
         keep = inside[:, :, None].to(hidden.dtype)
         hidden = (hidden + self.positions[: hidden.shape[1]]) * keep
@@ -58,7 +62,7 @@ class WhisperEncoder(SpeechEncoder):
         for block in self.blocks:
             hidden = self._block(block, hidden, keep, blocked)
             states.append(hidden)
-        return states, frames
+        return states
 
     def _block(self, block: Any, hidden: Tensor, keep: Tensor, blocked: Tensor) -> Tensor:
         """Pre-norm transformer block; padded rows are zeroed before every matrix product.
