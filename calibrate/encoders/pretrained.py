@@ -27,6 +27,8 @@ CONVOLUTIONAL_FAMILIES = ("hubert", "wav2vec2", "wavlm")
 UNUSED_WEIGHTS = {"masked_spec_embed"}
 SHORTEST_SAMPLES = 400
 """The input of one frame of the convolutional families."""
+LABEL_KEY = "affectd_label"
+"""Key of ``config.json`` that holds an encoder's label, where it is one that affectd trained."""
 
 
 def load_encoder(name_or_folder: str, layers: int, max_s: float = 30.0) -> SpeechEncoder:
@@ -89,9 +91,7 @@ class ConvolutionalEncoder(SpeechEncoder):
         self.normalise = config.feat_extract_norm == "layer"
         # For fine-tuning: all layers answer, and masking, which draws outside the run's seed, is the augmentation's.
         config.layerdrop, config.apply_spec_augment = 0.0, False
-        if config.do_stable_layer_norm:
-            # Some versions of transformers apply it to the last state, whichever that is after a cut.
-            pretrained.encoder.layer_norm = nn.Identity()
+        self.label = getattr(config, LABEL_KEY, "")
 
     @property
     def samples_a_token(self) -> int:

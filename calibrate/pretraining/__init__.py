@@ -1,1 +1,1 @@
-"""Pseudo-labels for masked prediction on unlabelled speech."""
+"""Continued pre-training of a speech encoder on unlabelled speech, with an embedding of each speaker (PAPT)."""

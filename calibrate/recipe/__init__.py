@@ -1,6 +1,7 @@
 """A training recipe: one TOML file says which corpora, encoder, head and schedule make a model."""
 
 from calibrate.recipe.material import CorpusRecipe, ValueRecipe
+from calibrate.recipe.pretraining import HubertShape, PretrainingRecipe, RoundRecipe
 from calibrate.recipe.recipe import Recipe, read_recipe, read_toml
 from calibrate.recipe.sections import (
     AugmentationRecipe,
@@ -17,7 +18,10 @@ __all__ = [
     "EncoderRecipe",
     "FinetuneRecipe",
     "HeadRecipe",
+    "HubertShape",
+    "PretrainingRecipe",
     "Recipe",
+    "RoundRecipe",
     "ScheduleRecipe",
     "SplitRecipe",
     "ValueRecipe",

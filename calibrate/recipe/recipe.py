@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 
 from calibrate.corpora.labels import EMOTIONS, LABELS
 from calibrate.recipe.material import CorpusRecipe, SoundsRecipe, ValueRecipe
+from calibrate.recipe.pretraining import PretrainingRecipe
 from calibrate.recipe.sections import (
     AugmentationRecipe,
     EncoderRecipe,
@@ -67,6 +68,7 @@ class Recipe(Record):
     head: HeadRecipe = HeadRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     finetune: FinetuneRecipe = FinetuneRecipe()
+    pretraining: PretrainingRecipe = PretrainingRecipe()
 
     @property
     def training_corpora(self) -> tuple[CorpusRecipe, ...]:

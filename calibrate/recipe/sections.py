@@ -187,7 +187,7 @@ class ScheduleRecipe(Record):
     """Of AdamW (Loshchilov & Hutter 2019)."""
     warmup: Share = 0.05
     """Share of the steps in which the learning rate rises."""
-    decay: Literal["cosine", "none"] = "cosine"
+    decay: Literal["cosine", "linear", "none"] = "cosine"
     """How the learning rate falls after that."""
     label_smoothing: Share = 0.0
     """Share of the target that all labels have in common."""

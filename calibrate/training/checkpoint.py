@@ -86,15 +86,15 @@ class Stateful(Protocol):
 
 
 class Checkpoint:
-    """The state of a training on disk, replaced as a whole after every epoch."""
+    """The state of a training on disk, replaced as a whole after every round."""
 
     def __init__(self, path: Path, parts: Mapping[str, Stateful], rates: torch.optim.lr_scheduler.LambdaLR) -> None:
         self.path, self.parts, self.rates = path, parts, rates
 
-    def save(self, epochs: int) -> None:
-        """Write the state after this many epochs."""
+    def save(self, rounds: int) -> None:
+        """Write the state after this many rounds."""
         state = {
-            "epochs": epochs,
+            "rounds": rounds,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "steps": self.rates.last_epoch,
             "random": torch.get_rng_state(),
@@ -104,7 +104,7 @@ class Checkpoint:
                 torch.save(state, new)
 
     def load(self) -> int:
-        """Restore the state and return the epochs it holds; 0 when there is no checkpoint."""
+        """Restore the state and return the rounds it holds; 0 when there is no checkpoint."""
         state = processes.agree(self._read() if processes.is_main() else None)
         if state is None:
             return 0
@@ -113,9 +113,9 @@ class Checkpoint:
                 part.load_state_dict(state["parts"][name])
             self.rates.last_epoch = state["steps"]
             torch.set_rng_state(state["random"])
+            return int(state["rounds"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise self._refusal() from error
-        return int(state["epochs"])
 
     def _read(self) -> dict[str, Any] | None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from calibrate.recipe import ScheduleRecipe
+from calibrate.recipe import PretrainingRecipe, ScheduleRecipe
 
 
 def parameter_groups(
@@ -68,7 +68,7 @@ class Plateau:
         vars(self).update(state)
 
 
-def rate_factor(schedule: ScheduleRecipe, steps: int, plateau: Plateau) -> Callable[[int], float]:
+def rate_factor(schedule: ScheduleRecipe | PretrainingRecipe, steps: int, plateau: Plateau) -> Callable[[int], float]:
     """Return the factor on all learning rates by step: a linear warm-up, then the recipe's decay."""
     warm = max(1, round(steps * schedule.warmup))
 
@@ -77,6 +77,8 @@ def rate_factor(schedule: ScheduleRecipe, steps: int, plateau: Plateau) -> Calla
             return (step + 1) / warm * plateau.factor
         if schedule.decay == "none":
             return plateau.factor
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) * plateau.factor
+        way = (step - warm) / max(1, steps - warm)
+        left = 1 - way if schedule.decay == "linear" else 0.5 * (1 + math.cos(math.pi * way))
+        return left * plateau.factor
 
     return factor

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import torch
@@ -17,15 +14,13 @@ from torch import Tensor, nn
 from calibrate import processes
 from calibrate.dataset import Part, Rows
 from calibrate.metrics import unweighted_accuracy
-from calibrate.progress import progress_bar
 from calibrate.recipe import ScheduleRecipe
 from calibrate.training.checkpoint import Checkpoint, KeptWeights, Stateful
 from calibrate.training.heads import Classifier, rows_of
+from calibrate.training.loop import CHECKPOINT_NAME, run_rounds
 from calibrate.training.objective import Objective
 from calibrate.training.schedule import Plateau, parameter_groups, rate_factor
 from calibrate.training.sources import FeatureSource
-
-LOG_COLUMNS = ("epoch", "train_loss", "validation_loss", "validation_ua", "learning_rate")
 
 
 def train_classifier(
@@ -60,31 +55,16 @@ def train_classifier(
     if fit:
         train, features = source.clean(train)
         classifier.fit(features)
-    training = _Training(classifier, source, (train, parts[1]), schedule, folder / "checkpoint.pt")
-    done = training.checkpoint.load() if resume else 0
-    processes.agree_on(training.kept.parameters)
-    writes = processes.is_main()
-    progress = progress_bar()
-    progress.disable |= not writes
-    with progress, _open_log(folder / "log.csv", done) if writes else nullcontext() as log:
-        task = progress.add_task("training", total=schedule.epochs, completed=done)
-        for epoch in range(done, schedule.epochs):
-            if training.plateau.ended:
-                break
-            loss = training.run_epoch((seed, epoch))
-            validation_loss, ua = training.evaluate(noted=not schedule.evaluate_every)
-            if log is not None:
-                values = (loss, validation_loss, ua, training.rates.get_last_lr()[0])
-                csv.writer(log).writerow([epoch + 1, *(f"{value:.5g}" for value in values)])
-                log.flush()
-            training.checkpoint.save(epoch + 1)
-            progress.update(task, advance=1, description=f"training, validation UA {ua:.3f}")
+    training = _Training(classifier, source, (train, parts[1]), schedule, folder / CHECKPOINT_NAME, seed)
+    run_rounds(training, schedule.epochs, folder, unit="epoch", resume=resume)
     training.kept.settle()
     classifier.eval()
 
 
 class _Training:
-    """What changes while a classifier trains."""
+    """What changes while a classifier trains; a round is an epoch."""
+
+    columns: Sequence[str] = ("train_loss", "validation_loss", "validation_ua", "learning_rate")
 
     def __init__(
         self,
@@ -93,7 +73,9 @@ class _Training:
         parts: tuple[Part, Part],
         schedule: ScheduleRecipe,
         checkpoint: Path,
+        seed: int,
     ) -> None:
+        self.seed = seed
         self.classifier, self.source, self.schedule = classifier, source, schedule
         self.train, self.validation = parts
         self.device = next(classifier.parameters()).device
@@ -119,16 +101,28 @@ class _Training:
         states |= {"optimiser": self.optimiser, "plateau": self.plateau, "kept": self.kept}
         self.checkpoint = Checkpoint(checkpoint, states, self.rates)
 
-    def run_epoch(self, seed: tuple[int, int]) -> float:
-        """Train for an epoch, or until a validation within it says that it is enough; returns the mean loss."""
+    @property
+    def ended(self) -> bool:
+        """See ``Training``."""
+        return self.plateau.ended
+
+    @property
+    def shared(self) -> list[Tensor]:
+        """See ``Training``."""
+        return self.kept.parameters
+
+    def run_round(self, number: int) -> tuple[Sequence[float], str]:
+        """Train for an epoch, or until a validation within it says that it is enough."""
         losses = []
-        for rows, rng in _draws(self.train, self.schedule.batch, self.batches, seed):
+        for rows, rng in _draws(self.train, self.schedule.batch, self.batches, (self.seed, number)):
             losses.append(self._step(rows, rng))
             if self.schedule.evaluate_every and self.rates.last_epoch % self.schedule.evaluate_every == 0:
                 self.evaluate(noted=True)
                 if self.plateau.ended:
                     break
-        return float(np.mean(losses))
+        validation_loss, ua = self.evaluate(noted=not self.schedule.evaluate_every)
+        rate = float(self.rates.get_last_lr()[0])
+        return (float(np.mean(losses)), validation_loss, ua, rate), f"validation UA {ua:.3f}"
 
     def evaluate(self, noted: bool) -> tuple[float, float]:
         """Return validation loss and UA of the weights that would be kept; ``noted`` ones steer rates and ending."""
@@ -155,14 +149,6 @@ class _Training:
         self.rates.step()
         self.kept.update()
         return loss.item()
-
-
-def _open_log(path: Path, done: int) -> TextIO:
-    """Open the log behind the rows of the epochs done; a run may have been killed between its log and checkpoint."""
-    rows = list(csv.reader(path.read_text().splitlines()))[1 : done + 1] if done and path.is_file() else []
-    file = path.open("w", newline="")
-    csv.writer(file).writerows([LOG_COLUMNS, *rows])
-    return file
 
 
 def validate(classifier: Classifier, features: Tensor, part: Part) -> tuple[float, float]:
