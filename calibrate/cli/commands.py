@@ -14,6 +14,7 @@ from calibrate.cli import (
     household,
     init,
     mfcc,
+    papt,
     pldc,
     report,
     robustness,
@@ -53,7 +54,7 @@ def describe() -> None:
 
 
 for module in (
-    init, corpus, table, embed, batching, train, evaluate, report, calibrated, compare, crossvalidate, folds,
+    init, corpus, table, embed, batching, papt, train, evaluate, report, calibrated, compare, crossvalidate, folds,
     generalise, transfer, sweep, robustness, sounds, text_control, strangers, adaptation, pldc, verification, household,
 ):  # fmt: skip
     name = module.__name__.rpartition(".")[2]

@@ -14,7 +14,7 @@ from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.pretrained import load_encoder
 from calibrate.encoders.saved import save_encoder
 from calibrate.pretraining.prediction import MaskedPrediction
-from calibrate.pretraining.speaker_place import Place
+from calibrate.recipe import SpeakerPlace
 from edge.arrays import Matrix
 from edge.errors import ModelError
 
@@ -26,7 +26,7 @@ class Adapted:
     """What pre-training leaves."""
 
     encoder: SpeechEncoder
-    place: Place
+    place: SpeakerPlace
     """Where a speaker's embedding goes."""
     names: list[str]
     """Of the speakers."""

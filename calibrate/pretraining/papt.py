@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from calibrate import processes
+from calibrate.cache import content_of
 from calibrate.corpora import Utterance, require_trainable
 from calibrate.dataset import read_parts
 from calibrate.encoders.base import SpeechEncoder
@@ -26,9 +26,7 @@ from calibrate.pretraining.targets import Targets, cluster_targets
 from calibrate.recipe import Recipe, RoundRecipe
 from calibrate.training.audio_store import AudioStore
 from calibrate.workspace import Workspace
-from edge.audio import SAMPLE_RATE_HZ
-
-logger = logging.getLogger(__name__)
+from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 LONGEST_S = 29.0
 """Of what is spoken in a recording: its central part is what the encoder takes."""
@@ -73,7 +71,7 @@ def pretrain_recipe(
     if processes.is_main():
         source = encoder or recipe.encoder.name
         adapted.save(folder, label_of(recipe, source))
-    processes.leave()
+    processes.meet()
     return adapted, rounds
 
 
@@ -138,11 +136,12 @@ def described(utterances: Sequence[Utterance]) -> list[str]:
     return [content_of(utterance.path) for utterance in utterances]
 
 
-def read_part(recordings: Recordings, row: int):
+def read_part(recordings: Recordings, row: int) -> Waveform:
+    """Return what is spoken in a recording, cut to what the encoder takes."""
     return central_part(recordings.read(row), round(LONGEST_S * SAMPLE_RATE_HZ))
 
 
-def read_some(recordings: Recordings, speaker: int):
+def read_some(recordings: Recordings, speaker: int) -> list[Waveform]:
     """Return what is spoken in some of a speaker's recordings."""
     rows = np.flatnonzero(recordings.speaker == speaker)[:VOICE_RECORDINGS]
     return [read_part(recordings, row) for row in rows]

@@ -12,7 +12,8 @@ from torchaudio.models.wav2vec2.components import MaskGenerator
 
 from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.logmel import frame_mask
-from calibrate.pretraining.speaker_place import Place, transform_for
+from calibrate.pretraining.speaker_place import transform_for
+from calibrate.recipe import SpeakerPlace
 
 TEMPERATURE = 0.1
 """Of the cosine logits (Hsu et al. 2021, equation 3)."""
@@ -53,7 +54,7 @@ class MaskedPrediction(nn.Module):
     """
 
     def __init__(
-        self, encoder: SpeechEncoder, classes: int, speakers: int, place: Place, mask_probability: float
+        self, encoder: SpeechEncoder, classes: int, speakers: int, place: SpeakerPlace, mask_probability: float
     ) -> None:
         super().__init__()
         self.encoder, self.place = encoder, place

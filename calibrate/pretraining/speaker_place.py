@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
 from calibrate.encoders.base import SpeechEncoder
-
-Place = Literal["last", "first", "prefix", "none"]
-PLACES: tuple[Place, ...] = get_args(Place)
+from calibrate.recipe import SpeakerPlace
 
 
 def transform_for(
-    encoder: SpeechEncoder, hidden: Tensor, frames: Tensor, speakers: Tensor | None, place: Place
+    encoder: SpeechEncoder, hidden: Tensor, frames: Tensor, speakers: Tensor | None, place: SpeakerPlace
 ) -> list[Tensor]:
     """Return the hidden states of tokens that somebody has spoken (Tran et al. 2023, section 3.1: ``f + e_s``).
 

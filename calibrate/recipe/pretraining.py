@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from calibrate.recipe.sections import Count, Positive, Probability, Share, Weight, accepted
 from edge.records import Record
 
+SpeakerPlace = Literal["last", "first", "prefix", "none"]
+
 
 class HubertShape(Record):
     """A HuBERT that starts from nothing: raw convolutions, a token every 20 ms, then a transformer."""
@@ -48,7 +50,7 @@ class PretrainingRecipe(Record):
     Schedule and rates of the encoder are the paper's: 10 epochs, Adam, a peak of 1e-5 after 5 %, then linear.
     """
 
-    speakers: Literal["last", "first", "prefix", "none"] = "last"
+    speakers: SpeakerPlace = "last"
     """Where a speaker's embedding goes: added to the transformer's output, to its input, a token before the first; or
     nowhere, which is task-adaptive pre-training (TAPT)."""
     rounds: Annotated[tuple[RoundRecipe, ...], Field(min_length=1)] = (

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 
 from calibrate.corpora.labels import EMOTIONS, LABELS
 from calibrate.recipe.material import CorpusRecipe, SoundsRecipe, ValueRecipe
-from calibrate.recipe.pretraining import PretrainingRecipe
+from calibrate.recipe.pretraining import PretrainingRecipe, SpeakerPlace
 from calibrate.recipe.sections import (
     AugmentationRecipe,
     EncoderRecipe,
@@ -21,7 +21,7 @@ from calibrate.recipe.sections import (
     SplitRecipe,
     accepted,
 )
-from edge.errors import UsageError, nearest
+from edge.errors import UsageError, nearest, one_of
 from edge.records import Record
 from edge.shipped import find_config
 from edge.values import ValueRecord
@@ -120,6 +120,20 @@ class Recipe(Record):
             UsageError: they do not fit the rest of the recipe.
         """
         return self._changed({"schedule": values}, ", ".join(f"{key} {value:g}" for key, value in values.items()))
+
+    def with_pretraining(self, speakers: str | None, epochs: int | None) -> Recipe:
+        """Return the recipe with another place of the speakers' embeddings, and as many epochs in every round.
+
+        Raises:
+            UsageError: there is no such place.
+        """
+        chosen: dict[str, Any] = {}
+        if speakers is not None:
+            chosen["speakers"] = one_of("--speakers", speakers, get_args(SpeakerPlace))
+        if epochs is not None:
+            rounds = self.pretraining.rounds
+            chosen["rounds"] = tuple(each.model_copy(update={"epochs": epochs}).model_dump() for each in rounds)
+        return self._changed({"pretraining": chosen}, "pre-training") if chosen else self
 
     def with_splits(self, file: str | None) -> Recipe:
         """Return the recipe with the splits of a file, relative to the data folder; None leaves it as it is."""
