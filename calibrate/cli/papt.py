@@ -34,9 +34,7 @@ def papt(
             help="Where a speaker's embedding goes: last, first, prefix; none is TAPT.", show_default="the recipe's"
         ),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=0, help="Of every round.", show_default="the recipe's")
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Of every round.", show_default="the recipe's")] = None,
     encoder: EncoderName = None,
     without: Annotated[list[str] | None, typer.Option(help="Corpus to leave out. Repeatable.")] = None,
     splits: Annotated[

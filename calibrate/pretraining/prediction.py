@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -98,4 +97,4 @@ class MaskedPrediction(nn.Module):
     def logits(self, states: Tensor) -> Tensor:
         """Return ``float32[n, classes]`` for states ``float32[n, width]``: cosines to the clusters' embeddings."""
         projected = F.normalize(self.project(states).float(), dim=-1)
-        return cast(Tensor, projected @ F.normalize(self.clusters, dim=-1).T / TEMPERATURE)
+        return projected @ F.normalize(self.clusters, dim=-1).T / TEMPERATURE

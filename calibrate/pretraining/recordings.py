@@ -60,7 +60,7 @@ class Recordings:
             raise UsageError(f"none of {len(utterances)} recordings holds {SHORTEST_S:g} s of speech")
         if len(kept) < len(utterances):
             logger.warning("%d recordings have less than %g s of speech", len(utterances) - len(kept), SHORTEST_S)
-        chosen = [utterances[row] for row in kept]
+        chosen = [utterances[row] for row in kept.tolist()]
         speakers, speaker = np.unique([utterance.speaker for utterance in chosen], return_inverse=True)
         return cls(chosen, audio, samples[kept], speakers.tolist(), speaker.astype(np.int64))
 

@@ -13,6 +13,7 @@ from calibrate.pretraining.adapted import Adapted
 from calibrate.pretraining.papt import Round
 from calibrate.recipe import Recipe
 from calibrate.report import Picture, Report, Table
+from calibrate.report.blocks import Block
 from calibrate.report.legend import legend_below
 from calibrate.training.loop import LOG_NAME
 
@@ -36,7 +37,7 @@ def pretraining_report(recipe: Recipe, adapted: Adapted, rounds: Sequence[Round]
     ]
     names = list(type(rounds[0].targets.quality).model_fields)
     columns = ("round", "targets", "clusters", "epochs", "first loss", "last loss", "first accuracy", "last accuracy")
-    blocks = [
+    blocks: list[Block] = [
         Table(columns, losses, title="Masked prediction", caption="of the recordings held out; after the first quarter "
               "of an epoch and after the last"),
         Table(("round", *names), quality, title="Clusters", caption="shares of information that a frame's cluster "
