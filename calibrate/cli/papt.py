@@ -68,9 +68,9 @@ def papt(
     chosen = read_recipe(recipe).leave_out(without or []).with_splits(splits).with_pretraining(speakers, epochs)
     folder = out or Path("runs") / chosen.name
     keep_finished(folder, force or resume, ADAPTED_NAME)
-    adapted, rounds = pretrain_recipe(workspace, chosen, folder, encoder=encoder, resume=resume)
+    pretrained = pretrain_recipe(workspace, chosen, folder, encoder=encoder, resume=resume)
     if processes.is_main():
-        report = pretraining_report(chosen, adapted, rounds, label_of(chosen, encoder or chosen.encoder.name))
+        report = pretraining_report(chosen, pretrained, label_of(chosen, encoder or chosen.encoder.name))
         report.write(folder)
         report.show(json, folder)
     processes.leave()

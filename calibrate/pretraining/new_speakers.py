@@ -13,8 +13,8 @@ from calibrate.encoders.batches import plan_batches
 from calibrate.encoders.logmel import frame_mask
 from calibrate.pretraining.prediction import MaskedPrediction
 from calibrate.pretraining.pretrainer import make_batch
+from calibrate.pretraining.quality import FrameClasses
 from calibrate.pretraining.recordings import Recordings
-from calibrate.pretraining.targets import Targets
 from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 from edge.buckets import pad
@@ -60,7 +60,7 @@ def similar_embedding(voice: Matrix, voices: Matrix, embeddings: Matrix, count: 
 def fitted_embedding(
     model: MaskedPrediction,
     recordings: Recordings,
-    targets: Targets,
+    targets: FrameClasses,
     rows: Rows,
     max_s: float,
     start: Matrix,
@@ -98,7 +98,7 @@ def fitted_embedding(
 def loss_of(
     model: MaskedPrediction,
     recordings: Recordings,
-    targets: Targets,
+    targets: FrameClasses,
     rows: Rows,
     max_s: float,
     embedding: Tensor | None,

@@ -12,7 +12,7 @@ import torch
 from calibrate import processes
 from calibrate.cache import content_of
 from calibrate.corpora import Utterance, require_trainable
-from calibrate.dataset import read_parts
+from calibrate.dataset import Rows, read_parts
 from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.batches import central_part
 from calibrate.encoders.pretrained import load_encoder
@@ -26,6 +26,7 @@ from calibrate.pretraining.targets import Targets, cluster_targets
 from calibrate.recipe import Recipe, RoundRecipe
 from calibrate.training.audio_store import AudioStore
 from calibrate.workspace import Workspace
+from edge.arrays import Matrix
 from edge.audio import SAMPLE_RATE_HZ, Waveform
 
 LONGEST_S = 29.0
@@ -46,7 +47,7 @@ class Round:
 
 def pretrain_recipe(
     workspace: Workspace, recipe: Recipe, folder: Path, *, encoder: str | None = None, resume: bool = False
-) -> tuple[Adapted, list[Round]]:
+) -> Pretrained:
     """Pre-train by ``[pretraining]`` of a recipe on what its training corpora hold, without looking at a label.
 
     Args:
@@ -67,12 +68,12 @@ def pretrain_recipe(
     recordings = Recordings.open(train.utterances, audio)
     torch.manual_seed(recipe.seed)
     start = start_of(recipe, encoder).to(device)
-    adapted, rounds = pretrain_encoder(recipe, start, recordings, folder, workspace.cache, resume)
+    pretrained = pretrain_encoder(recipe, start, recordings, folder, workspace.cache, resume=resume)
     if processes.is_main():
         source = encoder or recipe.encoder.name
-        adapted.save(folder, label_of(recipe, source))
+        pretrained.adapted.save(folder, label_of(recipe, source))
     processes.meet()
-    return adapted, rounds
+    return pretrained
 
 
 def start_of(recipe: Recipe, encoder: str | None = None) -> SpeechEncoder:
@@ -89,23 +90,61 @@ def label_of(recipe: Recipe, source: str) -> str:
     return f"{start} ({kind})"
 
 
+@dataclass(frozen=True)
+class Pretrained:
+    """An encoder that has been pre-trained, with all that it was trained by."""
+
+    model: MaskedPrediction
+    recordings: Recordings
+    """That it learned from."""
+    rounds: list[Round]
+    voices: Matrix
+    """``float32[speakers, width]``, see ``Adapted``."""
+
+    @property
+    def adapted(self) -> Adapted:
+        """What is kept of it."""
+        return Adapted.of(self.model, self.recordings.speakers, self.voices)
+
+
 def pretrain_encoder(
-    recipe: Recipe, encoder: SpeechEncoder, recordings: Recordings, folder: Path, cache: Path, resume: bool
-) -> tuple[Adapted, list[Round]]:
-    """Take an encoder through the rounds of a recipe; it learns in place, and so do the speakers' embeddings."""
+    recipe: Recipe,
+    encoder: SpeechEncoder,
+    recordings: Recordings,
+    folder: Path,
+    cache: Path,
+    *,
+    resume: bool,
+    rows: Rows | None = None,
+) -> Pretrained:
+    """Take an encoder through the rounds of a recipe; it learns in place, and so do the speakers' embeddings.
+
+    Args:
+        recipe: its pre-training.
+        encoder: learns.
+        recordings: are clustered.
+        folder: of logs and checkpoints.
+        cache: of the clusters.
+        resume: go on from the checkpoints, if there are any.
+        rows: recordings to learn from, ``int64[n]``; None: all.
+    """
+    chosen = np.arange(len(recordings.utterances)) if rows is None else rows
+    learnt = recordings.select(chosen)
     model: MaskedPrediction | None = None
     rounds = []
     for number, each in enumerate(recipe.pretraining.rounds, start=1):
         place = folder / f"round-{number}"
         place.mkdir(parents=True, exist_ok=True)
         targets = targets_of(recipe, each, encoder, recordings, cache)
-        model = _next_model(recipe, encoder, targets.classes, recordings, number, model)
-        seed = recipe.seed + number - 1
-        pretrain(model, recordings, targets, recipe.pretraining, place, epochs=each.epochs, seed=seed, resume=resume)
+        model = _next_model(recipe, encoder, targets.classes, learnt, number, model)
+        pretrain(
+            model, learnt, targets.select(chosen), recipe.pretraining, place, epochs=each.epochs,
+            seed=recipe.seed + number - 1, resume=resume,
+        )  # fmt: skip
         rounds.append(Round(each, targets, place))
     assert model is not None
-    voices = [voice_of(model, read_some(recordings, speaker)) for speaker in range(len(recordings.speakers))]
-    return Adapted.of(model, recordings.speakers, np.stack(voices)), rounds
+    voices = [voice_of(model, read_some(learnt, speaker)) for speaker in range(len(learnt.speakers))]
+    return Pretrained(model, learnt, rounds, np.stack(voices))
 
 
 def targets_of(

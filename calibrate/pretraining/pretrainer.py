@@ -13,8 +13,8 @@ from torch import Tensor
 from calibrate import processes
 from calibrate.dataset import Rows
 from calibrate.pretraining.prediction import MaskedPrediction, Predicted
+from calibrate.pretraining.quality import FrameClasses
 from calibrate.pretraining.recordings import Recordings
-from calibrate.pretraining.targets import Targets
 from calibrate.recipe import PretrainingRecipe
 from calibrate.training.checkpoint import Checkpoint
 from calibrate.training.loop import CHECKPOINT_NAME, run_rounds
@@ -44,7 +44,7 @@ class Batch:
 def pretrain(
     model: MaskedPrediction,
     recordings: Recordings,
-    targets: Targets,
+    targets: FrameClasses,
     recipe: PretrainingRecipe,
     folder: Path,
     *,
@@ -82,7 +82,7 @@ class _Pretraining:
         self,
         model: MaskedPrediction,
         recordings: Recordings,
-        targets: Targets,
+        targets: FrameClasses,
         recipe: PretrainingRecipe,
         checkpoint: Path,
         epochs: int,
@@ -167,7 +167,7 @@ class _Pretraining:
 
 def make_batch(
     recordings: Recordings,
-    targets: Targets,
+    targets: FrameClasses,
     rows: Rows,
     max_s: float,
     model: MaskedPrediction,

@@ -64,6 +64,13 @@ class Recordings:
         speakers, speaker = np.unique([utterance.speaker for utterance in chosen], return_inverse=True)
         return cls(chosen, audio, samples[kept], speakers.tolist(), speaker.astype(np.int64))
 
+    def select(self, rows: Rows) -> Recordings:
+        """Return some of the recordings, ``int64[n]``, and only their speakers."""
+        chosen = [self.utterances[row] for row in rows.tolist()]
+        kept, speaker = np.unique(self.speaker[rows], return_inverse=True)
+        names = [self.speakers[each] for each in kept.tolist()]
+        return Recordings(chosen, self.audio, self.samples[rows], names, speaker.astype(np.int64))
+
     def read(self, row: int) -> Waveform:
         """Return what is spoken in a recording, ``float32[samples]``."""
         return self.audio.read(self.utterances[row].path, spoken_only=True)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from calibrate.pretraining.adapted import Adapted
-from calibrate.pretraining.papt import Round
+from calibrate.pretraining.papt import Pretrained
 from calibrate.recipe import Recipe
 from calibrate.report import Picture, Report, Table
 from calibrate.report.blocks import Block
@@ -18,13 +17,14 @@ from calibrate.report.legend import legend_below
 from calibrate.training.loop import LOG_NAME
 
 
-def pretraining_report(recipe: Recipe, adapted: Adapted, rounds: Sequence[Round], label: str) -> Report:
+def pretraining_report(recipe: Recipe, pretrained: Pretrained, label: str) -> Report:
     """Return the report of a pre-training."""
+    rounds, speakers = pretrained.rounds, len(pretrained.recordings.speakers)
     logs = [read_log(each.folder / LOG_NAME) for each in rounds]
     chosen = recipe.pretraining
     recordings = len(rounds[0].targets.utterances)
     protocol = (
-        f"{recordings} recordings of {len(adapted.names)} speakers, labels not looked at; of everyone "
+        f"{recordings} recordings of {speakers} speakers, labels not looked at; of everyone "
         f"{chosen.held_out:.0%} held out for the validation loss; masked tokens only, the same masks every time"
     )
     losses = [
@@ -47,8 +47,8 @@ def pretraining_report(recipe: Recipe, adapted: Adapted, rounds: Sequence[Round]
     ]  # fmt: skip
     content = {
         "encoder": label,
-        "speakers": len(adapted.names),
-        "place": adapted.place,
+        "speakers": speakers,
+        "place": chosen.speakers,
         "rounds": [
             {"targets": each.recipe.targets, "clusters": each.targets.classes, "log": log,
              "quality": each.targets.quality.model_dump()}

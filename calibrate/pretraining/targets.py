@@ -65,10 +65,31 @@ class Targets:
         """Return ``int64[frames]`` of a row; no frames for one that could not be read."""
         return self.assigned[self.offsets[row] : self.offsets[row + 1]].astype(np.int64)
 
+    def select(self, rows: Integers) -> SomeTargets:
+        """Return the targets of some rows ``int64[n]``, as rows of their own."""
+        return SomeTargets(self, rows)
+
     @cached_property
     def quality(self) -> Quality:
         """What the clusters stand for, measured when first asked."""
         return measure(self, self.utterances)
+
+
+@dataclass(frozen=True)
+class SomeTargets:
+    """The targets of some of the utterances."""
+
+    all: Targets
+    rows: Integers
+
+    @property
+    def classes(self) -> int:
+        """Number of clusters."""
+        return self.all.classes
+
+    def of(self, row: int) -> Integers:
+        """Return ``int64[frames]`` of one of the rows."""
+        return self.all.of(int(self.rows[row]))
 
 
 def cluster_targets(
