@@ -15,6 +15,7 @@ from calibrate.cli import (
     init,
     mfcc,
     papt,
+    personalise,
     pldc,
     report,
     robustness,
@@ -55,7 +56,8 @@ def describe() -> None:
 
 for module in (
     init, corpus, table, embed, batching, papt, train, evaluate, report, calibrated, compare, crossvalidate, folds,
-    generalise, transfer, sweep, robustness, sounds, text_control, strangers, adaptation, pldc, verification, household,
+    generalise, transfer, sweep, robustness, sounds, text_control, strangers, adaptation, pldc, personalise,
+    verification, household,
 ):  # fmt: skip
     name = module.__name__.rpartition(".")[2]
     command = getattr(module, name)

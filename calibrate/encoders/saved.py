@@ -28,11 +28,15 @@ def save_encoder(encoder: SpeechEncoder, folder: Path, label: str) -> None:
 
 
 def new_hubert(shape: HubertShape) -> SpeechEncoder:
-    """Return a HuBERT that has learned nothing; torch's seed says which."""
+    """Return a HuBERT that has learned nothing; torch's seed says which.
+
+    Without dropout: so small a model, on so few epochs, learns too little rather than by heart.
+    """
     config = HubertConfig(
         hidden_size=shape.width, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
         intermediate_size=shape.hidden, conv_dim=(shape.channels,) * 7, feat_extract_norm="layer",
-        num_conv_pos_embedding_groups=16,
+        num_conv_pos_embedding_groups=16, hidden_dropout=0.0, attention_dropout=0.0, activation_dropout=0.0,
+        feat_proj_dropout=0.0,
     )  # fmt: skip
     return ConvolutionalEncoder(HubertModel(config))
 

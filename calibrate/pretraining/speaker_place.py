@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import get_args
+
 import torch
 from torch import Tensor
 
 from calibrate.encoders.base import SpeechEncoder
 from calibrate.recipe import SpeakerPlace
+from edge.errors import one_of
 
 
 def transform_for(
@@ -30,3 +34,13 @@ def transform_for(
         return [state[:, 1:] for state in encoder.transform(torch.cat([told, hidden], dim=1), frames + 1)]
     states = encoder.transform(hidden, frames)
     return [*states[:-1], states[-1] + told]
+
+
+def places_named(names: Sequence[str]) -> list[SpeakerPlace]:
+    """Return the places of these names, each once, ``none`` left to TAPT.
+
+    Raises:
+        UsageError: there is no such place.
+    """
+    allowed = [place for place in get_args(SpeakerPlace) if place != "none"]
+    return [one_of("--place", name, allowed) for name in dict.fromkeys(names)]

@@ -23,7 +23,7 @@ class HubertShape(Record):
     """Of attention, in each layer."""
     hidden: Count = 768
     """Width inside the feed-forward layers."""
-    channels: Annotated[int, Field(ge=8)] = 96
+    channels: Annotated[int, Field(ge=8)] = 48
     """Of the convolutions, 512 in HuBERT-base."""
 
     @model_validator(mode="after")

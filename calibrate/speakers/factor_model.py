@@ -9,6 +9,7 @@ from calibrate.dataset import Part
 from calibrate.run import Run
 from calibrate.value_targets import value_targets
 from calibrate.training.factors import fit_factors
+from calibrate.training.heads import Classifier
 from calibrate.training.sources import FeatureSource
 from edge.arrays import Doubles, Integers, Matrix
 from edge.head import Head
@@ -31,7 +32,12 @@ def population_of(run: Run, train: Part, source: FeatureSource) -> Population:
 
 def device_head(run: Run, temperature: float = 1.0) -> Head:
     """Return the head of a run as the device applies it."""
-    output = run.classifier.output
+    return head_of(run.classifier, temperature)
+
+
+def head_of(classifier: Classifier, temperature: float = 1.0) -> Head:
+    """Return the head of a classifier as the device applies it."""
+    output = classifier.output
     weight, bias = (each.detach().cpu().numpy().copy() for each in (output.weight, output.bias))
     return Head(weight, bias, temperature, values=run.readout)
 

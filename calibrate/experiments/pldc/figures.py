@@ -31,7 +31,8 @@ MEAN = "mean"
 class Case:
     """What speakers are scored in."""
 
-    setting: Setting
+    setting: str
+    """How the model came to be that answers: a ``Setting``, or the name of an encoder."""
     answering: Answering
     corpus: str
     kind: Kind
@@ -61,7 +62,7 @@ class Collected:
         """Return all conditions."""
         return list(next(iter(next(iter(self.scores.values())).values())))
 
-    def corpora(self, setting: Setting) -> list[str]:
+    def corpora(self, setting: str) -> list[str]:
         """Return the corpora of a setting."""
         return list(dict.fromkeys(case.corpus for case in self.scores if case.setting == setting))
 
@@ -91,6 +92,6 @@ def _counts(speakers: int) -> Doubles:
     return drawn_counts(speakers, DRAWS).astype(np.float64)
 
 
-def cases_of(setting: Setting, answering: Answering, corpora: Sequence[str], kind: Kind) -> list[Case]:
+def cases_of(setting: str, answering: Answering, corpora: Sequence[str], kind: Kind) -> list[Case]:
     """Return the cases of these corpora, and their mean."""
     return [Case(setting, answering, corpus, kind) for corpus in (*corpora, MEAN)]
