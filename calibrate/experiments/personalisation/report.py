@@ -36,8 +36,8 @@ def personalisation_report(recipe: Recipe, found: Findings, seeds: int, encoder:
     layers = ", ".join(map(str, recipe.encoder.pooled))
     protocol = (
         f"{encoder.rstrip('/').rpartition('/')[2]}, layers {layers}; {seeds} seeds, of the speakers and the trainings; "
-        f"{len(found.tested)} speakers tested in all, of each corpus three in ten a seed, whom neither encoder nor head "
-        f"learned from; clusters are fitted to everyone's speech. Pre-training: {rounds}, peak "
+        f"{len(found.tested)} speakers tested in all, of each corpus three in ten a seed, whom neither encoder nor "
+        f"head learned from; clusters are fitted to everyone's speech. Pre-training: {rounds}, peak "
         f"{chosen.learning_rate:g}. New speakers are told by {TOLD_BY} unlabelled recordings; those are not tested. "
         "Then as in affectd-calibrate pldc: up to 16 unlabelled clips enrol, in balance or with one label in excess, "
         "all others are tested and weigh as the enrolment was drawn; answers know the corpus's labels only; "
@@ -131,7 +131,7 @@ def _share(estimate: Estimate) -> str:
 
 
 def _points(estimate: Estimate) -> str:
-    return points(estimate.value, *(estimate.interval or ()))
+    return points(estimate.value) if estimate.interval is None else points(estimate.value, *estimate.interval)
 
 
 def _said(condition: Condition) -> str:
