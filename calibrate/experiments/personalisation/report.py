@@ -115,10 +115,8 @@ def _gains(found: Findings, names: list[str]) -> Table:
             continue
         cells: list[Cell] = [name]
         for condition in (PLAIN, ("room", "none"), BOTH):
-            gain = _estimate(found, name, "balanced", "ua", condition) - _estimate(
-                found, VANILLA, "balanced", "ua", condition
-            )
-            cells.append(points(gain.value, gain.interval))
+            mine, plain = (_estimate(found, each, "balanced", "ua", condition) for each in (name, VANILLA))
+            cells.append(_points(mine - plain))
         rows.append(cells)
     columns = ("encoder", "as they are", "room", "person, room")
     return Table(
