@@ -199,5 +199,12 @@ def toml(recipe: Mapping[str, Any]) -> str:
 
 
 def _pairs(table: Mapping[str, Any]) -> list[str]:
-    values = {key: json.dumps(value).replace("NaN", "nan").replace("Infinity", "inf") for key, value in table.items()}
-    return [f"{key} = {value}" for key, value in values.items()]
+    return [f"{key} = {_inline(value)}" for key, value in table.items()]
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(_pairs(value))}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_inline, value))}]"
+    return json.dumps(value).replace("NaN", "nan").replace("Infinity", "inf")

@@ -21,7 +21,8 @@ from edge.arrays import Matrix
 
 VANILLA = "vanilla"
 TOLD_BY = 8
-"""Recordings, without labels, from which a new speaker's embedding is inferred; they are not tested."""
+"""Recordings, without labels, from which a new speaker's embedding is inferred; they are not tested. A third of theirs
+where there are fewer than three times as many."""
 LOSS_RECORDINGS = 12
 """Of a new speaker, on which the masked loss is measured."""
 

@@ -20,7 +20,7 @@ from calibrate.experiments.personalisation.report import personalisation_report
 from calibrate.experiments.pldc.categorical import restricted, score_conditions
 from calibrate.experiments.pldc.experiment import enough_clips
 from calibrate.experiments.pldc.figures import Case, Collected
-from calibrate.experiments.pldc.skew import draws
+from calibrate.experiments.pldc.skew import LEAST_CLIPS, draws
 from calibrate.experiments.selection import join_parts
 from calibrate.pretraining.recordings import Recordings
 from calibrate.progress import progress_bar
@@ -88,6 +88,10 @@ def measure_personalisation(
             setting = draw_setting(trial, encoder or recipe.encoder.name, recordings, whole, out, workspace.cache)
             findings.tested |= set(setting.told_by)
             _measure_seed(findings, setting, places)
+    if not findings.scores.scores:
+        raise UsageError(
+            f"no speaker who is tested has {LEAST_CLIPS} clips of each of two labels beside those that tell who it is"
+        )
     return personalisation_report(recipe, findings, seeds, encoder or recipe.encoder.name)
 
 
@@ -111,9 +115,10 @@ def draw_setting(
     require_labels(part, recipe.labels)
     rng = np.random.default_rng([recipe.seed, 3])
     spoken_by = np.array([utterance.speaker for utterance in recordings.utterances])
-    told_by = {
-        speaker: np.sort(rng.permutation(np.flatnonzero(spoken_by == speaker))[:TOLD_BY]) for speaker in sorted(tested)
-    }
+    told_by = {}
+    for speaker in sorted(tested):
+        rows = np.flatnonzero(spoken_by == speaker)
+        told_by[speaker] = np.sort(rng.permutation(rows)[: max(1, min(TOLD_BY, len(rows) // 3))])
     training = set(spoken_by.tolist()) - tested
     folder = out / f"seed-{recipe.seed}"
     return Setting(recipe, encoder_name, recordings, part, training, told_by, folder, cache)
