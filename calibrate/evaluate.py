@@ -13,8 +13,8 @@ from calibrate.metrics import Figures, Probabilities, ValueFigures, figures, val
 from calibrate.recipe import ValueRecipe
 from calibrate.run import Run
 from calibrate.splits import split_named
-from calibrate.value_targets import value_targets
 from calibrate.trained import Answers, TrainedBundle, open_trained, protocol_of
+from calibrate.value_targets import value_targets
 from calibrate.workspace import Workspace
 from edge.recognizer import Recognizer
 

@@ -7,13 +7,14 @@ import numpy.typing as npt
 
 from calibrate.dataset import Part
 from calibrate.run import Run
-from calibrate.value_targets import value_targets
 from calibrate.training.factors import fit_factors
 from calibrate.training.heads import Classifier
 from calibrate.training.sources import FeatureSource
+from calibrate.value_targets import value_targets
 from edge.arrays import Doubles, Integers, Matrix
 from edge.head import Head
 from edge.population import Population
+from edge.values import Readout
 
 STRAY = 0.24
 """How far one mood of one person in twenty may lie from their corpus, as with `default 5`, in the unit of
@@ -32,14 +33,14 @@ def population_of(run: Run, train: Part, source: FeatureSource) -> Population:
 
 def device_head(run: Run, temperature: float = 1.0) -> Head:
     """Return the head of a run as the device applies it."""
-    return head_of(run.classifier, temperature)
+    return head_of(run.classifier, temperature, run.readout)
 
 
-def head_of(classifier: Classifier, temperature: float = 1.0) -> Head:
-    """Return the head of a classifier as the device applies it."""
+def head_of(classifier: Classifier, temperature: float = 1.0, readout: Readout | None = None) -> Head:
+    """Return the head of a classifier, and its read-out of values, as the device applies it."""
     output = classifier.output
     weight, bias = (each.detach().cpu().numpy().copy() for each in (output.weight, output.bias))
-    return Head(weight, bias, temperature, values=run.readout)
+    return Head(weight, bias, temperature, values=readout)
 
 
 def embed_part(run: Run, part: Part, source: FeatureSource) -> tuple[Part, Matrix]:

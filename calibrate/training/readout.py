@@ -10,8 +10,8 @@ import numpy as np
 
 from calibrate.dataset import Part
 from calibrate.recipe import Recipe
-from calibrate.value_targets import require_targets, value_targets
 from calibrate.training.regression import views_of
+from calibrate.value_targets import require_targets, value_targets
 from edge.arrays import Doubles, Integers, Matrix
 from edge.values import Readout
 

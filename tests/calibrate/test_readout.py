@@ -14,8 +14,8 @@ from sklearn.linear_model import Ridge
 from calibrate.dataset import Part
 from calibrate.recipe import Recipe
 from calibrate.speakers.factor_model import fit_population
-from calibrate.value_targets import value_targets
 from calibrate.training.readout import PENALTIES, _moments, _ridge, fit_readout, fit_value, speaker_weights
+from calibrate.value_targets import value_targets
 from edge.values import DERIVED
 from helpers.factors import LABELS, World
 from helpers.models import RECIPE, merged

@@ -17,7 +17,7 @@ from calibrate.experiments.personalisation.encoders import TOLD_BY, Heard, Setti
 from calibrate.experiments.personalisation.gap import Gap, measure_gaps
 from calibrate.experiments.personalisation.heads import Fitted, fit_head
 from calibrate.experiments.personalisation.report import personalisation_report
-from calibrate.experiments.pldc.categorical import restricted, score_conditions
+from calibrate.experiments.pldc.categorical import Belief, restricted, score_conditions
 from calibrate.experiments.pldc.experiment import enough_clips
 from calibrate.experiments.pldc.figures import Case, Collected
 from calibrate.experiments.pldc.skew import LEAST_CLIPS, draws
@@ -165,6 +165,6 @@ def _score_corpus(scores: Collected, setting: Setting, name: str, fitted: Fitted
             continue
         labels = np.searchsorted(own, part.labels[rows])
         for draw in draws(labels, len(own), str(speaker), DRAWS):
-            scored = score_conditions(model, embeddings[rows], labels, draw, room, 1.0)
+            scored = score_conditions(model, embeddings[rows], labels, draw, room, Belief())
             case = Case(name, "own labels", corpus, draw.kind)
             scores.add(case, str(speaker), scored, len(draw.enrolled))
