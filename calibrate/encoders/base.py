@@ -16,7 +16,8 @@ class Tokens(NamedTuple):
     frames: Tensor
     """Valid frames, ``int64[batch]``."""
     penalty: Tensor
-    """Mean square of the front end's last activations, a scalar: HuBERT's feature penalty (Hsu et al. 2021)."""
+    """Mean square of what raw convolutions put out, a scalar: HuBERT's feature penalty (Hsu et al. 2021). 0 behind a
+    log-mel spectrum, which is normalised."""
 
 
 class SpeechEncoder(nn.Module, ABC):

@@ -63,7 +63,7 @@ class CompactEncoder(SpeechEncoder):
         stacked = F.pad(log_mel, (0, 0, 0, short)).reshape(log_mel.shape[0], -1, stack * log_mel.shape[2])
         frames = torch.div(mel_frames + stack - 1, stack, rounding_mode="floor")
         hidden = self.tokens(stacked)
-        return Tokens(hidden, frames, hidden.square().mean())
+        return Tokens(hidden, frames, torch.zeros((), device=hidden.device))
 
     def transform(self, hidden: Tensor, frames: Tensor) -> list[Tensor]:
         """See ``SpeechEncoder``."""

@@ -50,7 +50,7 @@ class WhisperEncoder(SpeechEncoder):
         hidden = F.gelu(convolve(hidden, self.conv2))
         stride = self.conv2.stride[0]
         frames = torch.div(mel_frames + stride - 1, stride, rounding_mode="floor")
-        return Tokens(hidden, frames, hidden.square().mean())
+        return Tokens(hidden, frames, torch.zeros((), device=hidden.device))
 
     def transform(self, hidden: Tensor, frames: Tensor) -> list[Tensor]:
         """See ``SpeechEncoder``."""

@@ -75,7 +75,7 @@ class PretrainingRecipe(Record):
     mask_probability: Probability = 0.8
     """Of a token to begin a masked span of 10, times 10; spans overlap."""
     feature_penalty: Weight = 10.0
-    """On the mean square of the front end's activations, where it is convolutional and learns."""
+    """On the mean square of what raw convolutions put out; there are none behind a log-mel spectrum."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of everyone's recordings that only the validation loss is measured on."""
     bfloat16: bool = False

@@ -26,9 +26,13 @@ def _sections(kind: type[BaseModel], above: str) -> list[str]:
     tables: list[str] = []
     for key, field in kind.model_fields.items():
         kinds = [each for each in get_args(field.annotation) or (field.annotation,) if _is_section(each)]
+        brackets = ("[[", "]]") if Ellipsis in get_args(field.annotation) else ("[", "]")
         for section in kinds:
             which = f' kind = "{section.model_fields["kind"].default}"' if len(kinds) > 1 else ""
-            tables += [keys_table(f"[{above}{key}]{which}", section), *_sections(section, f"{above}{key}.")]
+            tables += [
+                keys_table(f"{brackets[0]}{above}{key}{brackets[1]}{which}", section),
+                *_sections(section, f"{above}{key}."),
+            ]
     return tables
 
 

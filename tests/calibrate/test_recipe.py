@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 Write = Callable[..., Path]
 
-SECTIONS = ("splits", "encoder", "augmentation", "head", "schedule", "finetune")
+SECTIONS = ("splits", "encoder", "augmentation", "head", "schedule", "finetune", "pretraining")
 KEYS = [("", "name"), ("", "seed"), ("", "labels")]
 KEYS += [(section, key) for section in SECTIONS for key in Recipe.model_fields[section].annotation.model_fields]
 
