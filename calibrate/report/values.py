@@ -12,6 +12,7 @@ from calibrate.report.cells import rounded, span
 from edge.values import DERIVED
 
 COLUMNS = ("corpus", "value", "clips", "speakers", "O-CCC", "95 %", "A-CCC", "95 %", "r", "95 %")
+SHORT_COLUMNS = ("corpus", "value", "clips", "speakers", "O-CCC", "95 %", "A-CCC", "r")
 CAPTION = (
     "O-CCC: concordance correlation coefficient over all clips (Lin 1989); A-CCC: its mean over the speakers with "
     f"{ENOUGH_CLIPS} clips or more; r: correlation (Pearson); 95 %: over speakers"
@@ -19,9 +20,6 @@ CAPTION = (
 
 Values = Mapping[str, Mapping[str, ValueFigures]]
 """Corpus to value to its figures."""
-
-
-SHORT_COLUMNS = ("corpus", "value", "clips", "speakers", "O-CCC", "95 %", "A-CCC", "r")
 
 
 def values_table(corpora: Values) -> Table:
