@@ -11,7 +11,7 @@ from calibrate.corpora.base import Scale, Utterance
 from calibrate.corpora.circumplex import CIRCUMPLEX
 from calibrate.corpora.circumplex import SCALE as CIRCUMPLEX_SCALE
 from calibrate.dataset import Part
-from calibrate.recipe import ValueRecipe
+from calibrate.recipe import Recipe, ValueRecipe
 from edge.arrays import Doubles
 from edge.errors import UsageError
 
@@ -38,6 +38,13 @@ def value_targets(part: Part, labels: Sequence[str], values: Sequence[ValueRecip
             if known is not None:
                 targets[row, column] = _mapped(known, scale, value, utterance)
     return targets
+
+
+def learnable(part: Part, recipe: Recipe) -> tuple[ValueRecipe, ...]:
+    """Return the values of a recipe that can be learned from a part: a corpus that is left out may be theirs."""
+    targets = value_targets(part, recipe.labels, recipe.values)
+    columns = [target[~np.isnan(target)] for target in targets.T]
+    return tuple(value for value, known in zip(recipe.values, columns, strict=True) if len(np.unique(known)) > 1)
 
 
 def require_targets(targets: Doubles, part: Part, values: Sequence[ValueRecipe]) -> None:

@@ -21,9 +21,11 @@ from calibrate.run import Run, build_run
 from calibrate.speakers.factor_model import device_head, embed_part, fit_population
 from calibrate.splits import make_splits
 from calibrate.streams import DeviceModel
+from calibrate.targets import learnable, value_targets
 from calibrate.train import finetune_run
 from calibrate.training.clip_mfcc import ClipVectors, clip_mfcc
 from calibrate.training.heads import Classifier
+from calibrate.training.readout import fit_readout
 from calibrate.training.regression import Examples, fit_logistic
 from calibrate.training.sources import BatchFeatures, FeatureSource
 from calibrate.training.trainer import train_classifier
@@ -175,11 +177,18 @@ class Retrainer:
         return run, run.source(scratch)
 
     def train_for_device(self, train: Part, seed: int) -> Retrained:
-        """Return a run trained on a part, see ``train``, with the population of those who trained."""
+        """Return a run trained on a part, see ``train``, with the population of those who trained.
+
+        It estimates those values of the recipe that the part tells something about.
+        """
         run, source = self.train(train, None, seed)
-        head = device_head(run)
         part, embeddings = embed_part(run, train, source)
-        population = fit_population(embeddings, part, self.recipe.labels, head)
+        values = learnable(part, self.recipe)
+        targets = value_targets(part, self.recipe.labels, values)
+        if values:
+            run.readout = fit_readout([embeddings], part, self.recipe.model_copy(update={"values": values}))
+        head = device_head(run)
+        population = fit_population(embeddings, part, self.recipe.labels, head, targets)
         return Retrained(run, source, DeviceModel(head, population))
 
 

@@ -138,9 +138,7 @@ class Conversation:
             without_person = without_person if own is None else without_person - own
             weight = speaker.score if speaker else 1.0
             applied = (moved or voice_profile).offset(offset)
-            shares = adapted_probabilities(
-                bundle.head, embedding, applied, weight, offset, member and member.label_ratio
-            )
+            shares = adapted_probabilities(bundle.head, embedding, applied, weight, offset, ratio)
             share *= 1 - voice_profile.share
             share += voice_profile.share if moved else 0.0
         else:

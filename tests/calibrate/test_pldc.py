@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 
 from calibrate.cli.app import main
 from calibrate.experiments.pldc.categorical import OFFSETS, PRIORS, Belief, restricted, score_conditions, similar_prior
+from calibrate.experiments.pldc.continuous import CHANGES, change_values
 from calibrate.experiments.pldc.skew import LEAST_TESTED, MOST_ENROLLED, draws, weights_of
+from calibrate.metrics import concordance
 from calibrate.streams import KINDS, SHARES, DeviceModel
 from edge.similar import similar_speakers
+from edge.values import Readout, ValueRecord
 from helpers import layouts
 from helpers.calling import exit_code
 from helpers.factors import DIM, LABELS, World
@@ -94,7 +98,7 @@ def test_the_prior_of_similar_speakers_is_what_they_showed_more_often_than_other
     population.label_shares[:] = [0.7, 0.1, 0.1, 0.1]
     assert similar_prior(population, offset) == pytest.approx(population.head_prior), "as everyone"
     population.label_shares[similar_speakers(population.offsets, offset)] = [1, 0, 0, 0]
-    population.label_shares[similar_speakers(population.offsets, -offset, 5)] = [0, 0, 0, 1]
+    population.label_shares[similar_speakers(population.offsets, -offset, 5)] = [0, 0.4, 0.3, 0.3]
     prior = similar_prior(population, offset)
     assert prior.sum() == pytest.approx(1)
     assert prior[0] > 0.8
@@ -178,3 +182,53 @@ def test_without_folds_or_another_corpus_nobody_is_left_out(
     where = ("--data", corpora, "--encoder", encoders["whisper"], "--out", "report", "--folds", 0)
     assert call("pldc", recipe_file(corpora=[RAVDESS]), *where) == 2
     assert "nobody is left out" in capsys.readouterr().err
+
+
+AROUSAL = [
+    {"name": "arousal", "range": [-1, 1]},
+    {"name": "valence", "range": [-1, 1], "origin": "circumplex"},
+]
+
+
+def test_values_of_speakers_left_out_are_shifted(measured: Callable[..., dict[str, Any]]) -> None:
+    report = measured("--folds", 2, corpora=[CREMA_D, MSP_PODCAST], values=AROUSAL)
+    rows = report["continuous"]
+    assert {row["shift"] for row in rows} == set(CHANGES)
+    assert {row["evaluation"] for row in rows} == {"transductive", "enrolled"}
+    assert {(row["value"], row["setting"], row["corpus"]) for row in rows} == {
+        ("arousal", "folds", "msp-podcast"),
+        ("valence", "folds", "msp-podcast"),
+        ("valence", "folds", "crema-d"),
+        ("valence", "left out", "msp-podcast"),
+        ("valence", "left out", "crema-d"),
+    }, "nobody taught arousal where MSP-Podcast is left out"
+    for row in rows:
+        assert -1 <= row["o_ccc"]["value"] <= 1
+    text = Path("report/pldc.md").read_text()
+    assert "## Values, folds, enrolled" in text
+    assert "O-CCC" in text
+
+
+def test_the_true_statistics_agree_best() -> None:
+    rng = np.random.default_rng(0)
+    world = World(2, noise=0.3)
+    labels = np.tile(np.arange(len(LABELS)), 12)
+    arousal = np.array([-0.5, 0.5, -0.2, 0.8])
+    weight = np.linalg.lstsq(world.shifts, arousal / 2, rcond=None)[0].astype(np.float32)[None]
+    record = ValueRecord(name="arousal", low=-1, high=1, origin="annotated")
+    readout = Readout((record,), weight, -weight @ world.mean)
+    population = replace(
+        world.population(),
+        value_means=np.full((20, 1), 0.15, np.float32),
+        value_deviations=np.full((20, 1), arousal.std(), np.float32),
+    )
+    model = DeviceModel(replace(world.head(), values=readout), population)
+    found: dict[str, list[float]] = {change: [] for change in ("none", "full", "true")}
+    for _ in range(5):
+        clips = world.clips(world.speaker(), labels.tolist())
+        targets = (arousal[labels] + 0.05 * rng.normal(size=len(labels)))[:, None]
+        changed = change_values(model, clips[:16], clips[16:], targets[16:], np.zeros(DIM, np.float32))
+        assert set(changed) == set(CHANGES)
+        for change, values in found.items():
+            values.append(concordance(changed[change][:, 0].astype(float), targets[16:, 0]))
+    assert np.mean(found["none"]) + 0.1 < np.mean(found["full"]) <= np.mean(found["true"]) + 0.02

@@ -65,7 +65,7 @@ def restricted(model: DeviceModel, labels: Rows) -> DeviceModel:
     shares = population.label_shares[:, labels] + np.float32(1e-6)
     return replace(
         model,
-        head=Head(head.weight[labels], head.bias[labels], head.temperature),
+        head=Head(head.weight[labels], head.bias[labels], head.temperature, values=head.values),
         population=replace(
             population,
             labels=tuple(population.labels[label] for label in labels),

@@ -13,6 +13,7 @@ from calibrate.dataset import Part, Rows, read_whole
 from calibrate.experiments.corpus_trainer import CorpusTrainer
 from calibrate.experiments.enrolment import room_of
 from calibrate.experiments.pldc.categorical import Belief, restricted, score_conditions
+from calibrate.experiments.pldc.continuous import EstimatedValues, estimate_part
 from calibrate.experiments.pldc.figures import ANSWERING, Case, Collected, Setting
 from calibrate.experiments.pldc.report import pldc_report
 from calibrate.experiments.pldc.skew import LEAST_CLIPS, draws
@@ -66,16 +67,18 @@ def measure_pldc(
             f"nobody is left out: the recipe trains on {len(corpora.names)} corpus, and there are no folds"
         )
     collected = Collected()
+    values: EstimatedValues = {}
     with progress_bar() as progress:
         rounds = list(_left_out(trainer, corpora)) if len(corpora.names) > 1 else []
         folds = list(_folds(trainer, corpora, effort.folds)) if effort.folds else []
         for setting, trained, part in progress.track([*rounds, *folds], description="models"):
             _score_part(collected, setting, trained, part, effort.seeds, belief)
+            estimate_part(values, setting, trained.model, *trained.embed(part), recipe.values, effort.seeds)
     if not collected.scores:
         raise UsageError(
             f"no speaker has {LEAST_CLIPS} clips of each of two labels: one to enrol with and one to be tested on"
         )
-    return pldc_report(recipe, collected, effort.seeds, effort.folds, belief)
+    return pldc_report(recipe, collected, values, effort.seeds, effort.folds, belief)
 
 
 Round = tuple[Setting, Retrained, Part]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from calibrate.bootstrap import Estimate
 from calibrate.experiments.pldc.categorical import OFFSETS, PRIORS, Belief
+from calibrate.experiments.pldc.continuous import EstimatedValues
 from calibrate.experiments.pldc.figures import (
     ANSWERING,
     MEAN,
@@ -19,6 +20,7 @@ from calibrate.experiments.pldc.figures import (
     cases_of,
 )
 from calibrate.experiments.pldc.skew import LEAST_CLIPS, LEAST_TESTED, MOST_ENROLLED
+from calibrate.experiments.pldc.values_report import VALUES_PROTOCOL, value_blocks, value_content
 from calibrate.recipe import Recipe
 from calibrate.report import Note, Report, Table, interval, points, rounded
 from calibrate.report.blocks import Block
@@ -43,12 +45,15 @@ PROTOCOL = (
 )
 
 
-def pldc_report(recipe: Recipe, found: Collected, seeds: int, folds: int, belief: Belief) -> Report:
+def pldc_report(
+    recipe: Recipe, found: Collected, values: EstimatedValues, seeds: int, folds: int, belief: Belief
+) -> Report:
     """Return the report that is ``pldc.md``, ``.csv`` and ``.json``.
 
     Args:
         recipe: that was trained by.
         found: all scores.
+        values: what was estimated of the recipe's values; empty where it has none.
         seeds: draws of an enrolment.
         folds: over the speakers.
         belief: how far a prior was believed.
@@ -63,6 +68,7 @@ def pldc_report(recipe: Recipe, found: Collected, seeds: int, folds: int, belief
         f"{recipe.name}, {seeds} draws of each kind and label, {folds} folds, power {belief.power:g}, prior clips "
         f"{belief.prior_clips:g}; speakers: {counts}. {PROTOCOL}"
     )
+    protocol += f". {VALUES_PROTOCOL}" if values else ""
     title = f"{recipe.name}: a label prior for each person"
     settings = [setting for setting in SETTINGS if found.corpora(setting)]
     blocks: list[Block] = []
@@ -74,8 +80,10 @@ def pldc_report(recipe: Recipe, found: Collected, seeds: int, folds: int, belief
         f"- {name}: {text}" for name, text in {**OFFSETS, **{f"prior {k}": v for k, v in PRIORS.items()}}.items()
     ]
     blocks.append(Note("\n".join(meaning), medium="file"))
+    blocks += value_blocks(values)
+    content = {"categorical": _content(found), "continuous": value_content(values)}
     files = ("pldc.md", "pldc.csv", "pldc.json")
-    return Report(files, title, protocol, rounded({"categorical": _content(found)}), blocks, sheet=_sheet(found))
+    return Report(files, title, protocol, rounded(content), blocks, sheet=_sheet(found))
 
 
 def _gains(found: Collected, setting: Setting, answering: Answering, measure: Measure) -> Table:
