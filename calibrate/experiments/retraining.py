@@ -21,7 +21,6 @@ from calibrate.run import Run, build_run
 from calibrate.speakers.factor_model import device_head, embed_part, fit_population
 from calibrate.splits import make_splits
 from calibrate.streams import DeviceModel
-from calibrate.targets import learnable, value_targets
 from calibrate.train import finetune_run
 from calibrate.training.clip_mfcc import ClipVectors, clip_mfcc
 from calibrate.training.heads import Classifier
@@ -29,6 +28,7 @@ from calibrate.training.readout import fit_readout
 from calibrate.training.regression import Examples, fit_logistic
 from calibrate.training.sources import BatchFeatures, FeatureSource
 from calibrate.training.trainer import train_classifier
+from calibrate.value_targets import learnable, value_targets
 from edge.arrays import Matrix
 from edge.errors import UsageError
 

@@ -171,7 +171,7 @@ class _Job:
         return np.concatenate(taken)[:wanted]
 
     def _fit(self, sample: Matrix) -> Matrix:
-        """Return the centres of mini-batch k-means (Sculley 2010) on ``float32[frames, width]``, the best of three starts."""
+        """Return the centres of mini-batch k-means (Sculley 2010) on ``float32[frames, width]``, of the best start."""
         clusters = max(1, min(self.clusters, len(sample) // FEWEST_FRAMES_A_CLUSTER))
         if clusters < self.clusters:
             logger.warning("%d frames are enough for %d clusters, not for %d", len(sample), clusters, self.clusters)

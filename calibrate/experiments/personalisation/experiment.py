@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,8 @@ from calibrate.dataset import Part, read_whole, require_labels
 from calibrate.experiments.corpus_trainer import emotional_corpora, may_train
 from calibrate.experiments.enrolment import room_of
 from calibrate.experiments.personalisation.encoders import TOLD_BY, Heard, Setting, pretrained, vanilla
-from calibrate.experiments.personalisation.gap import Gap, measure_gaps
+from calibrate.experiments.personalisation.findings import Findings
+from calibrate.experiments.personalisation.gap import measure_gaps
 from calibrate.experiments.personalisation.heads import Fitted, fit_head
 from calibrate.experiments.personalisation.report import personalisation_report
 from calibrate.experiments.pldc.categorical import Belief, restricted, score_conditions
@@ -35,18 +34,6 @@ TEST_SHARE = 0.3
 """Of the speakers of each corpus."""
 DRAWS = 3
 """Enrolments of each kind and raised label, of each speaker."""
-
-
-@dataclass
-class Findings:
-    """What was measured, over all seeds."""
-
-    scores: Collected = field(default_factory=Collected)
-    losses: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Masked loss of new speakers by encoder and embedding, one a seed."""
-    gaps: list[Gap] = field(default_factory=list)
-    tested: set[str] = field(default_factory=set)
-    """Speakers."""
 
 
 def measure_personalisation(

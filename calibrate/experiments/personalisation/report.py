@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from calibrate.bootstrap import Estimate
 from calibrate.experiments.personalisation.encoders import TOLD_BY, VANILLA
+from calibrate.experiments.personalisation.findings import Findings
 from calibrate.experiments.personalisation.gap import ENROLLED, SEEN_SHARE, Gap
 from calibrate.experiments.pldc.categorical import OFFSETS, PRIORS, Condition
 from calibrate.experiments.pldc.figures import MEAN, Case, Measure
@@ -19,9 +19,6 @@ from calibrate.report.blocks import Block
 from calibrate.report.cells import Cell
 from calibrate.report.legend import legend_below
 from calibrate.streams import KINDS, Kind
-
-if TYPE_CHECKING:
-    from calibrate.experiments.personalisation.experiment import Findings
 
 PLAIN: Condition = ("none", "none")
 BOTH: Condition = ("person, room", "none")

@@ -17,7 +17,7 @@ from calibrate.experiments.pldc.skew import MOST_ENROLLED
 from calibrate.metrics import ENOUGH_CLIPS
 from calibrate.recipe import ValueRecipe
 from calibrate.streams import DeviceModel
-from calibrate.targets import value_targets
+from calibrate.value_targets import value_targets
 from edge.adapt import VoiceProfile
 from edge.arrays import Doubles, Matrix
 from edge.value_shift import PersonalShift, ValueShift, ValueStatistics
