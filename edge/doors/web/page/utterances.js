@@ -17,7 +17,7 @@ function scale([name, { value, low, high }]) {
     el("span", { class: "faint" }, name),
     el("span", { class: "scale", "aria-hidden": "true" }, zero, knob),
     el("span", { class: "figure" }, figure(value)),
-    el("span", { class: "unseen" }, `of ${low} to ${high}`),
+    el("span", { class: "range faint" }, `${low} to ${high}`.replaceAll("-", "−")),
   );
 }
 
