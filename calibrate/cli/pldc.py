@@ -23,6 +23,9 @@ def pldc(
     folds: Annotated[int, typer.Option(min=0, help="Over the speakers; each is held out once. 0: none.")] = 5,
     power: Annotated[float, typer.Option(min=0, max=1, help="How far a label prior is believed.")] = 0.5,
     prior_clips: Annotated[float, typer.Option(min=0.01, help="Clips that the head's own prior counts for.")] = 40.0,
+    copies: Annotated[
+        int | None, typer.Option(min=0, help="Augmented copies to train with.", show_default="the recipe's")
+    ] = None,
     without: Annotated[
         list[str] | None, typer.Option(help="Corpus of the recipe that takes no part. Repeatable.")
     ] = None,
@@ -44,7 +47,7 @@ def pldc(
 
     report = measure_pldc(
         Workspace(data, cache, threads).open(), recipe, effort=Effort(seeds, folds),
-        belief=Belief(power, prior_clips), without=without or [], encoder=encoder,
+        belief=Belief(power, prior_clips), copies=copies, without=without or [], encoder=encoder,
     )  # fmt: skip
     report.write(out)
     report.show(json, out)

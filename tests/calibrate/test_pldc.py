@@ -166,9 +166,10 @@ def test_speakers_left_out_enrol_with_labels_in_balance_or_not(
 
 
 def test_of_one_corpus_there_are_folds(measured: Callable[..., dict[str, Any]]) -> None:
-    report = measured("--folds", 2, "--power", 0, corpora=[RAVDESS])
+    report = measured("--folds", 2, "--power", 0, "--copies", 0, corpora=[RAVDESS])
+    assert report["protocol"].startswith("tiny, 0 augmented copies, 1 draws")
     first = Path("report/pldc.json").read_bytes()
-    measured("--folds", 2, "--power", 0, corpora=[RAVDESS])
+    measured("--folds", 2, "--power", 0, "--copies", 0, corpora=[RAVDESS])
     assert Path("report/pldc.json").read_bytes() == first
     assert {row["setting"] for row in report["categorical"]} == {"folds"}
     for row in report["categorical"]:

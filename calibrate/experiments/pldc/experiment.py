@@ -45,6 +45,7 @@ def measure_pldc(
     *,
     effort: Effort,
     belief: Belief,
+    copies: int | None,
     without: Sequence[str],
     encoder: str | None,
 ) -> Report:
@@ -53,6 +54,7 @@ def measure_pldc(
     Args:
         effort: draws and folds.
         belief: how far a prior that was learnt is believed.
+        copies: augmented ones to train with; None: as many as the recipe says.
         without: corpora of the recipe that take no part at all.
 
     Raises:
@@ -60,6 +62,9 @@ def measure_pldc(
             or nobody has clips enough.
     """
     recipe = read_recipe(recipe_path).leave_out(without)
+    if copies is not None:
+        augmentation = recipe.augmentation.model_copy(update={"copies": copies})
+        recipe = recipe.model_copy(update={"augmentation": augmentation})
     trainer = Retrainer(recipe, encoder, workspace.cache, read_whole(recipe, workspace.data))
     corpora = CorpusTrainer(trainer, recipe.seed)
     if len(corpora.names) < 2 and not effort.folds:
