@@ -65,8 +65,8 @@ def pldc_report(
     }
     counts = ", ".join(f"{corpus} {count}" for corpus, count in speakers.items())
     protocol = (
-        f"{recipe.name}, {recipe.augmentation.copies} augmented copies, {seeds} draws of each kind and label, {folds} folds, power {belief.power:g}, prior clips "
-        f"{belief.prior_clips:g}; speakers: {counts}. {PROTOCOL}"
+        f"{recipe.name}, {recipe.augmentation.copies} augmented copies, {seeds} draws of each kind and label, {folds} "
+        f"folds, power {belief.power:g}, prior clips {belief.prior_clips:g}; speakers: {counts}. {PROTOCOL}"
     )
     protocol += f". {VALUES_PROTOCOL}" if values else ""
     title = f"{recipe.name}: a label prior for each person"
