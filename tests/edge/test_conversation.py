@@ -41,7 +41,7 @@ class Room:
 
     def __init__(self, recognizer: Recognizer, folder: Path, **settings: object) -> None:
         self.recognizer, self.now_s = recognizer, 0.0
-        found = SpeakerSettings.model_validate({"store": str(folder), "label_prior": 0} | settings)
+        found = SpeakerSettings.model_validate({"store": str(folder)} | settings)
         self.household = Household(recognizer.bundle, found)
         self.household.load()
         self.conversation = Conversation(self.household)

@@ -15,7 +15,6 @@ from edge.arrays import Matrix
 from edge.head import Head
 from edge.label_prior import LEAST_SHARE, PRIOR_CLIPS, fit_label_prior, label_ratio, with_label_prior
 from edge.population import Population
-from edge.settings import SpeakerSettings
 from edge.similar import similar_speakers
 
 OFFSETS = {
@@ -28,7 +27,7 @@ OFFSETS = {
 PRIORS = {
     "none": "the head's own",
     "similar": "from the labels of similar training speakers",
-    "EM": "by expectation and maximisation over the enrolment's clips, without their labels, as on the device",
+    "EM": "by expectation and maximisation over the enrolment's clips, without their labels, as the device learns it",
     "both": "the same, from where the similar speakers are",
     "true": "the shares that the speaker was drawn with",
 }
@@ -41,8 +40,8 @@ Condition = tuple[str, str]
 class Belief:
     """How far a prior that was learnt is believed."""
 
-    power: float = SpeakerSettings().label_prior
-    """See ``edge.label_prior.label_ratio``."""
+    power: float = 0.5
+    """See ``edge.label_prior.label_ratio``; the device does not believe it unless told to by ``speakers.label_prior``."""
     prior_clips: float = PRIOR_CLIPS
     """See ``edge.label_prior.fit_label_prior``."""
 
