@@ -190,9 +190,9 @@ class SpeakerSettings(Section):
     refine: bool = True
     """Slowly refine the profiles of those who agreed to it, see `affectd speakers refine`."""
     label_prior: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """How far it is believed how often someone enrolled shows each emotion, as their clips and daily speech suggest: 0.5
-    where they are enrolled by clips of daily life. 0 takes everyone to show all as often as the model expects, since
-    what people read aloud to be enrolled says nothing of how they live."""
+    """How far it is believed how often someone enrolled shows each emotion, as their clips and daily speech suggest:
+    0.5 where they are enrolled by clips of daily life. 0 takes everyone to show all as often as the model expects,
+    since what people read aloud to be enrolled says nothing of how they live."""
     value_shift: Literal["off", "full", "mu", "sigma"] = "off"
     """Bring values of someone enrolled, such as arousal, to the mean and deviation of the training speakers who sound
     most like them: ``full``; ``mu`` moves the mean alone, and ``sigma`` scales around their own."""

@@ -41,7 +41,7 @@ class Belief:
     """How far a prior that was learnt is believed."""
 
     power: float = 0.5
-    """See ``edge.label_prior.label_ratio``; the device does not believe it unless told to by ``speakers.label_prior``."""
+    """See ``edge.label_prior.label_ratio``; a device believes as much as ``speakers.label_prior`` says."""
     prior_clips: float = PRIOR_CLIPS
     """See ``edge.label_prior.fit_label_prior``."""
 
