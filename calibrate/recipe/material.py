@@ -43,6 +43,10 @@ class CorpusRecipe(Record):
     """Value to the scale that it is annotated on, lowest and highest, such as ``{ arousal = [1, 5] }``; what is left
     out is on that of the corpus's reader, and of a plain CSV on the range of ``[[values]]``."""
 
+    def __hash__(self) -> int:
+        # A table has no hash, and what is equal has the same folder.
+        return hash((self.name, self.folder))
+
 
 class SoundsRecipe(Record):
     """Recordings without speech, by which a bundle tells it from other sounds."""

@@ -61,6 +61,11 @@ def test_a_recipe_states_the_scale_of_a_table() -> None:
     assert found.tolist() == [[-1.0], [1.0]]
 
 
+def test_a_corpus_with_a_scale_is_a_key_like_any_other() -> None:
+    corpus = CorpusRecipe(name="csv", folder="office", licence="own", scales={"arousal": (1, 5)})
+    assert {corpus: 1}[corpus.model_copy()] == 1
+
+
 def test_an_annotation_outside_of_its_scale_is_an_error() -> None:
     part = part_of("msp-podcast", [{"arousal": 7.5}])
     with pytest.raises(UsageError, match=r"0.wav: arousal 7.5 lies outside of its scale, 1 to 7; scales = .*\[\[corp"):
