@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.adapt import VoiceProfile
+from edge.adapt import PSEUDO_CLIPS, VoiceProfile
 from edge.arrays import Matrix
 from edge.bundle import Bundle
 from edge.errors import ModelError
@@ -179,4 +179,4 @@ class Household:
         if mode == "off" or readout is None or own is None:
             return None
         offset = voice_profile.offset(voice_profile.room)
-        return PersonalShift.of(ValueShift(mode), self.bundle.population, readout, own, offset)
+        return PersonalShift.of(ValueShift(mode, shrinkage=PSEUDO_CLIPS), self.bundle.population, readout, own, offset)

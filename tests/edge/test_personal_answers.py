@@ -77,7 +77,7 @@ def test_values_are_shifted_to_where_those_of_similar_speakers_lie(
 ) -> None:
     plain, moved, full = (answers(value_shift=mode) for mode in ("off", "mu", "full"))
     arousal = [[event["values"]["arousal"]["value"] for event in events] for events in (plain, moved, full)]
-    assert arousal[1][0] > arousal[0][0] + 0.5
+    assert arousal[1][0] > arousal[0][0] + 0.2
     assert all(-1 <= value <= 1 for values in arousal for value in values)
     assert all(values == sorted(values) for values in arousal), "louder is still more"
     assert [event["scores"] for event in plain] == [event["scores"] for event in full]
