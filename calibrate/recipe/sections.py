@@ -11,6 +11,7 @@ from edge.records import Record
 
 Decay = Annotated[float, Field(ge=0.01, le=5)]
 Count = Annotated[int, Field(ge=1)]
+Gain = Annotated[float, Field(ge=-100, le=100)]
 Number = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -85,7 +86,7 @@ class AugmentationRecipe(Record):
 
     copies: Number = 3
     """Augmented copies beside the clean one; where the encoder learns, any number above 0 draws anew in every epoch."""
-    gain_db: Annotated[tuple[float, float], BeforeValidator(_symmetric), AfterValidator(ascending)] = (-12.0, 12.0)
+    gain_db: Annotated[tuple[Gain, Gain], BeforeValidator(_symmetric), AfterValidator(ascending)] = (-12.0, 12.0)
     """Gain is uniform within this range; a number is plus or minus that."""
     noise_probability: Probability = 0.5
     """Share of copies with noise, white to brown."""

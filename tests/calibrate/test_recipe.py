@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from calibrate.recipe import AugmentationRecipe, Recipe, read_recipe
@@ -190,6 +190,7 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
             read_recipe(tmp_path / name)
 
 
+@example({("augmentation", "gain_db"): 180_453.0})
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(KEYS), anything, min_size=1, max_size=3))
 def test_any_values_make_a_valid_recipe_or_a_usage_error(
