@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from calibrate.cache import content_of, key_of
 from calibrate.dataset import Part, read_whole, require_labels
 from calibrate.experiments.corpus_trainer import emotional_corpora, may_train
 from calibrate.experiments.enrolment import room_of
 from calibrate.experiments.personalisation.encoders import TOLD_BY, Heard, Setting, pretrained, vanilla
-from calibrate.experiments.personalisation.findings import Findings
+from calibrate.experiments.personalisation.findings import Findings, kept_findings
 from calibrate.experiments.personalisation.gap import measure_gaps
 from calibrate.experiments.personalisation.heads import Fitted, fit_head
 from calibrate.experiments.personalisation.report import personalisation_report
@@ -32,6 +34,8 @@ from edge.errors import UsageError
 
 TEST_SHARE = 0.3
 """Of the speakers of each corpus."""
+FINDINGS_NAME = "findings.json"
+"""In the folder of a seed."""
 DRAWS = 3
 """Enrolments of each kind and raised label, of each speaker."""
 
@@ -67,19 +71,20 @@ def measure_personalisation(
     known = {utterance.path for utterance in recordings.utterances}
     whole = whole.select(np.array([path in known for path in whole.paths], bool))
     findings = Findings()
-    numbers = range(recipe.seed, recipe.seed + seeds)
+    name = encoder or recipe.encoder.name
+    files = [content_of(path) for path in whole.paths]
     with progress_bar() as progress:
-        for seed in progress.track(numbers, description="seeds"):
-            torch.manual_seed(seed)
+        for seed in progress.track(range(recipe.seed, recipe.seed + seeds), description="seeds"):
             trial = recipe.model_copy(update={"seed": seed})
-            setting = draw_setting(trial, encoder or recipe.encoder.name, recordings, whole, out, workspace.cache)
-            findings.tested |= set(setting.told_by)
-            _measure_seed(findings, setting, places)
+            setting = draw_setting(trial, name, recordings, whole, out, workspace.cache)
+            described = key_of(trial.model_dump(mode="json"), name, list(places), files)
+            measure = partial(_measure_seed, setting, places)
+            findings.add(kept_findings(setting.folder / FINDINGS_NAME, described, measure))
     if not findings.scores.scores:
         raise UsageError(
             f"no speaker who is tested has {LEAST_CLIPS} clips of each of two labels beside those that tell who it is"
         )
-    return personalisation_report(recipe, findings, seeds, encoder or recipe.encoder.name)
+    return personalisation_report(recipe, findings, seeds, name)
 
 
 def draw_setting(
@@ -111,7 +116,9 @@ def draw_setting(
     return Setting(recipe, encoder_name, recordings, part, training, told_by, folder, cache)
 
 
-def _measure_seed(findings: Findings, setting: Setting, places: Sequence[SpeakerPlace]) -> None:
+def _measure_seed(setting: Setting, places: Sequence[SpeakerPlace]) -> Findings:
+    torch.manual_seed(setting.recipe.seed)
+    findings = Findings(tested=set(setting.told_by))
     plain = vanilla(setting)
     _score(findings.scores, setting, plain)
     findings.gaps += measure_gaps(setting, plain)
@@ -121,6 +128,7 @@ def _measure_seed(findings: Findings, setting: Setting, places: Sequence[Speaker
             findings.losses[name].append(loss)
         for each in heard:
             _score(findings.scores, setting, each)
+    return findings
 
 
 def _score(scores: Collected, setting: Setting, heard: Heard) -> None:
