@@ -75,12 +75,12 @@ def test_an_encoder_is_pretrained_and_trained_on(
     assert call("papt", recipe, *where, "--out", "papt") == 0
     assert "encoder written to papt/encoder" in capsys.readouterr().out
     report = json.loads(Path("papt/pretraining.json").read_text())
-    assert (report["speakers"], report["place"], report["encoder"]) == (8, "last", "whisper (PAPT, last)")
+    assert (report["speakers"], report["place"], report["encoder"]) == (10, "last", "whisper (PAPT, last)")
     assert [each["targets"] for each in report["rounds"]] == ["mfcc", "middle"]
     assert all(len(each["log"]) == 4 and each["quality"]["used"] > 0 for each in report["rounds"])
     assert Path("papt/round-1.png").stat().st_size > 1_000
     adapted = Adapted.load(Path("papt"), 2)
-    assert len(adapted.names) == len(adapted.embeddings) == len(adapted.voices) == 8
+    assert len(adapted.names) == len(adapted.embeddings) == len(adapted.voices) == 10
     assert call("papt", recipe, *where, "--out", "papt") == 2
     assert "papt holds papt.json already" in capsys.readouterr().err
     options = ("--data", corpora, "--encoder", "papt/encoder", "--out", "run")
