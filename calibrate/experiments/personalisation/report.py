@@ -22,8 +22,8 @@ from calibrate.streams import KINDS, Kind
 
 PLAIN: Condition = ("none", "none")
 BOTH: Condition = ("person, room", "none")
-DEVICE: Condition = ("person, room", "both")
-SHOWN: list[Condition] = [PLAIN, ("none", "both"), ("room", "none"), BOTH, DEVICE]
+DEVICE: Condition = ("person, room", "EM")
+SHOWN: list[Condition] = [PLAIN, ("none", "EM"), ("room", "none"), BOTH, DEVICE]
 
 
 def personalisation_report(recipe: Recipe, found: Findings, seeds: int, encoder: str) -> Report:
