@@ -20,6 +20,7 @@ from calibrate.pretraining.adapted import Adapted
 from calibrate.recipe import Recipe
 from helpers import layouts
 from helpers.calling import exit_code
+from helpers.forked import launched
 from helpers.models import emotional, write_clip
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,19 @@ def test_killed_and_resumed_it_ends_the_same(
     assert call("papt", recipe, *where, "--out", "killed", "--resume") == 0
     for name in ("encoder/model.safetensors", "speakers.safetensors", "round-2/log.csv"):
         assert Path("whole", name).read_bytes() == Path("killed", name).read_bytes()
+
+
+def test_two_processes_share_the_work(
+    recipe_file: Write, where: tuple[object, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rounds = [{"targets": "mfcc", "clusters": 8, "epochs": 2}]
+    recipe = recipe_file(**TINY | {"pretraining": TINY["pretraining"] | {"rounds": rounds}})
+    command = ["affectd-calibrate", "papt", recipe, *where, "--out", tmp_path / "both", "--cache", tmp_path / "cache"]
+    assert launched(main, [*command, "--threads", 1], 2) == [0, 0]
+    assert capfd.readouterr().out.count("encoder written to") == 1, "one process reports"
+    log = list(csv.DictReader((tmp_path / "both" / "round-1" / "log.csv").read_text().splitlines()))
+    assert float(log[-1]["validation_loss"]) < float(log[0]["validation_loss"])
+    assert len(Adapted.load(tmp_path / "both", 2).names) == 10
 
 
 def test_a_hubert_learns_from_nothing(call: Call, recipe_file: Write, corpora: Path) -> None:
