@@ -19,7 +19,8 @@ from helpers.calling import exit_code
 REPORTS = {
     "adaptation": "adaptation.md", "calibrated": "calibration.md", "compare": "comparison.md",
     "crossvalidate": "adaptation.md", "evaluate": "report.md", "folds": "folds.md", "generalise": "generalisation.md",
-    "household": "household.md", "report": "report.md", "robustness": "robustness.md",
+    "household": "household.md", "papt": "papt.json", "personalise": "personalisation.md", "pldc": "pldc.md",
+    "report": "report.md", "robustness": "robustness.md",
     "sounds": "sounds.md", "strangers": "strangers.md",
     "sweep": "sweep.md", "table": "summary.json", "text-control": "text-control.md", "transfer": "transfer.md",
     "verification": "verification.md", "train": "run.json",
@@ -29,7 +30,7 @@ ARGUMENTS = {
     "compare": ("a", "b"), "table": ("csv", "gone"), "text-control": ("csv", "gone", "--encoder", "gone"),
     "household": ("gone", "--recipe", "gone.toml"), "sounds": ("gone", "gone"),
     "transfer": ("gone.toml", "--source", "a", "--target", "b"),
-    "train": ("default-train",), "distil": ("gone", "distil-nano"),
+    "papt": ("papt",), "train": ("default-train",), "distil": ("gone", "distil-nano"),
     "replace-speaker": ("gone", "--verifier", ".", "--version", "2"), "speaker": ("gone", "--licence", "MIT"),
 }  # fmt: skip
 NO_DATA = {"table", "text-control", "replace-speaker", "speaker"}

@@ -86,13 +86,13 @@ def test_a_full_disk_is_said_and_the_other_output_goes_on(
     start: Start, listening: tuple[object, ...], store: Path, conversation: Conversation
 ) -> None:
     process = start(*listening, program=("-c", SMALL_DISK))
-    stdout, stderr = process.communicate(15 * to_pcm(conversation.samples / 4), timeout=HANGS_S)
+    stdout, stderr = process.communicate(25 * to_pcm(conversation.samples / 4), timeout=HANGS_S)
     events = [json.loads(line) for line in stdout.splitlines()]
-    assert sum(event["type"] == "utterance" for event in events) == 45
+    assert sum(event["type"] == "utterance" for event in events) == 75
     (trouble,) = [event["message"] for event in events if event.get("reason") == "output_trouble"]
     assert f"{store / 'journal.db'}: the disk is full" in trouble
     assert "the disk is full" in stderr.decode()
-    assert 1 <= len(emotions(store)) < 45
+    assert 1 <= len(emotions(store)) < 75
     with closing(sqlite3.connect(store / "journal.db")) as raw:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 

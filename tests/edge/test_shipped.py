@@ -35,5 +35,5 @@ def test_a_path_is_left_as_it_is(path: str) -> None:
 
 @pytest.mark.parametrize(("name", "hint"), [("jetsn", r" \(did you mean 'jetson'\?\)"), ("mine.toml", "")])
 def test_an_unknown_name_is_answered_with_the_known_and_the_nearest(name: str, hint: str) -> None:
-    with pytest.raises(UsageError, match=rf"^--config '{name}': no such file here, .*gpu, jetson.*{hint}$"):
+    with pytest.raises(UsageError, match=rf"^--config '{name}': no such file here, .*gpu, .*jetson.*{hint}$"):
         find_config(name, "--config")
