@@ -11,7 +11,7 @@ from calibrate import processes
 from calibrate.cli.app import main
 from calibrate.training import trainer as training
 from helpers.calling import exit_code
-from helpers.forked import launched
+from helpers.launched import launched
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,7 @@ from calibrate.pretraining.adapted import Adapted
 from calibrate.recipe import Recipe
 from helpers import layouts
 from helpers.calling import exit_code
-from helpers.forked import launched
+from helpers.launched import launched
 from helpers.models import emotional, write_clip
 
 pytestmark = pytest.mark.slow
