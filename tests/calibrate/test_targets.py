@@ -1,4 +1,6 @@
+import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -149,23 +151,31 @@ def test_a_run_that_dies_at_any_row_resumes_to_the_same_bytes(
     assert contents(folder) == whole
 
 
-@pytest.mark.parametrize("batch", [2, 12, 19])
-def test_a_killed_run_resumes_to_the_same_bytes(
-    encoder: SpeechEncoder, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
-) -> None:
-    """Killed while it samples, early and late while it assigns."""
-    encoded = iter(range(batch))
+def run_until_killed(encoder: Path, folder: Path, batch: int) -> None:
+    """Run in a process that kills itself when so many batches have been encoded."""
+    encoded, of = iter(range(batch)), frames.LayerFeatures.of
 
     def killed(self: frames.LayerFeatures, waveforms: Sequence[Waveform]) -> Any:
         if next(encoded, None) is None:
-            raise DeathError
+            os.kill(os.getpid(), signal.SIGKILL)
         return of(self, waveforms)
 
-    of = frames.LayerFeatures.of
-    with monkeypatch.context() as patch:
-        patch.setattr(frames.LayerFeatures, "of", killed)
-        with pytest.raises(DeathError):
-            run(encoder, tmp_path)
+    torch.set_num_threads(1)
+    frames.LayerFeatures.of = killed  # type: ignore[method-assign]
+    frames.ROWS_AT_ONCE = targets.ROWS_AT_ONCE = 4  # type: ignore[attr-defined]
+    run(load_encoder(str(encoder), 2), folder)
+
+
+@pytest.mark.parametrize("batch", [2, 12, 19])
+def test_a_killed_run_resumes_to_the_same_bytes(
+    encoder: SpeechEncoder, encoders: dict[str, Path], whole: dict[str, bytes], tmp_path: Path, batch: int
+) -> None:
+    """Killed while it samples, early and late while it assigns."""
+    arguments = (encoders["whisper"], tmp_path, batch)
+    process = multiprocessing.get_context("spawn").Process(target=run_until_killed, args=arguments)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
     assert contents(tmp_path) != whole
     kept = contents(tmp_path)
     run(encoder, tmp_path)
