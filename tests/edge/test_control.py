@@ -196,9 +196,10 @@ def test_who_only_looks_whether_somebody_is_there_takes_no_room(
 def test_who_connects_while_many_do_waits_for_their_turn(runtime: Path) -> None:
     with listening(runtime / "4711.sock") as listener:
         listener.listen(0)
-        Timer(0.2, lambda: [listener.accept() for _ in range(4)]).start()
+        accepting = Timer(0.2, lambda: [listener.accept() for _ in range(2)])
+        accepting.start()
         with closing(attach()), closing(attach()):
-            pass
+            accepting.join()
 
 
 def test_events_are_followed_from_any_number_on(runtime: Path) -> None:
