@@ -39,12 +39,22 @@ class SpeechEncoder(nn.Module, ABC):
 
     @abstractmethod
     def transform(self, hidden: Tensor, frames: Tensor) -> list[Tensor]:
-        """Return the hidden states of tokens ``float32[batch, frames, width]``, of which ``int64[batch]`` are valid."""
+        """Return the hidden states of tokens ``float32[batch, frames, width]``, of which ``int64[batch]`` are valid.
+
+        Of the states ``frames_out`` are.
+        """
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encode a padded batch; see the class."""
         tokens = self.front_end(waveform, lengths)
-        return self.transform(tokens.hidden, tokens.frames), tokens.frames
+        return self.transform(tokens.hidden, tokens.frames), self.frames_out(tokens.frames)
+
+    def frames_out(self, frames: Tensor) -> Tensor:
+        """Return how many hidden states are valid where so many of the front end's tokens are, both ``int64[batch]``.
+
+        As many, unless the transformer merges tokens.
+        """
+        return frames
 
     @property
     @abstractmethod

@@ -34,7 +34,13 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(extractor.mel_filters).float(), persistent=False)
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the spectrogram and the valid frames ``int64[batch]``."""
+        """Return the spectrogram and the valid frames ``int64[batch]``; always in full precision.
+
+        In bfloat16 what is 50 dB below a frame's loudest band would be noise, and 80 dB are kept.
+        """
+        if torch.is_autocast_enabled(waveform.device.type):
+            with torch.autocast(waveform.device.type, enabled=False):
+                return self.forward(waveform, lengths)
         samples = waveform.shape[1]
         spectrum = self._power(torch.where(sample_mask(lengths, samples, self.hop), waveform, 0.0))
         log_mel = torch.log10((spectrum @ self.filters).clamp(min=1e-10))

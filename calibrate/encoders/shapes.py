@@ -30,6 +30,8 @@ class WhisperStudentShape(Record):
     """Log-mel frames a token, 2 for Whisper: with ``hop = 160``, 4 keeps every other one of Whisper's own tokens."""
     positions: Annotated[int, Field(ge=1)] = 300
     """Longest input in tokens."""
+    merge: bool = False
+    """Pairs of tokens become one in the first layer, see ``WhisperEncoder``: hidden states are twice as far apart."""
 
 
 class CompactShape(Record):

@@ -114,7 +114,7 @@ def build_student(shape: WhisperStudentShape | CompactShape) -> SpeechEncoder:
         num_mel_bins=shape.mels,
         max_source_positions=shape.positions,
     )
-    student = WhisperEncoder(HfWhisperEncoder(config))
+    student = WhisperEncoder(HfWhisperEncoder(config), merge=shape.merge)
     student.front = LogMel(shape.mels, shape.hop)
     student.conv2.stride = (shape.stride,)
     return student
@@ -139,9 +139,11 @@ def inherit(student: SpeechEncoder, source: SpeechEncoder) -> None:
             f"a student {student.width} wide with {student.heads} heads (layers: {student.layers}) inherits nothing "
             f"from an encoder {source.width} wide with {source.heads} heads (layers: {source.layers})"
         )
-    apart, rest = divmod(student.samples_a_token, source.samples_a_token)
+    apart, rest = divmod(student.samples_a_position, source.samples_a_position)
     if rest:
-        raise ModelError(f"a token every {student.samples_a_token} samples is no multiple of {source.samples_a_token}")
+        raise ModelError(
+            f"a token every {student.samples_a_position} samples is no multiple of {source.samples_a_position}"
+        )
     copy = deepcopy(source)
     copy.blocks = copy.blocks[: student.layers]
     positions = copy.positions[: apart * len(student.positions) : apart]

@@ -74,7 +74,10 @@ def distil(
         recipe.mixed,
         teacher.recipe.encoder.max_s,
     )
-    views = [view_of(teacher, train.paths, rendering, view, apart, cache) for view in range(recipe.views)]
+    views = [
+        view_of(teacher, train.paths, rendering, view, apart, cache, bfloat16=recipe.bfloat16)
+        for view in range(recipe.views)
+    ]
     validate = Validation(teacher, validation)
     folder.mkdir(parents=True, exist_ok=True)
     _train(student, views, train, validate, folder / "log.csv", student.load() if resume else 0)
@@ -124,7 +127,7 @@ class Training:
         torch.manual_seed(int(rng.integers(2**31)))
         self.imitation.train()
         found = []
-        weights = torch.tensor(recipe.weights)
+        weights = torch.tensor(list(recipe.weights.model_dump().values()))
         batches = list(_batches(views, part, recipe.batch_s, rng))
         for place, (rows, drawn) in enumerate(batches):
             rate = _warmup_cosine((number + place / len(batches)) / recipe.epochs, recipe.warmup)
@@ -133,7 +136,8 @@ class Training:
             seeds = rng.integers(2**63, size=len(rows))
             chosen = [views[view] for view in drawn]
             examples = list(self.pool.map(self._example, chosen, rows, seeds))
-            each = losses(self.imitation, examples, torch.from_numpy(part.labels[rows]), scale)
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+                each = losses(self.imitation, examples, torch.from_numpy(part.labels[rows]), scale)
             loss = each @ weights
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -210,7 +214,7 @@ def frames_a_token(teacher: Run, imitation: Imitation) -> int:
     samples = round(min(4.0, teacher.recipe.encoder.max_s) * SAMPLE_RATE_HZ)
     silence, lengths = torch.zeros(1, samples), torch.tensor([samples])
     with torch.inference_mode():
-        frames, tokens = (int(encoder.states(silence, lengths)[1]) for encoder in (teacher.encoder, imitation.encoder))
+        frames, tokens = (int(encoder.states(silence, lengths).frames) for encoder in (teacher.encoder, imitation.encoder))
     apart = max(1, round(frames / tokens))
     if abs(frames / apart - tokens) > 1:
         raise ModelError(f"the student's {tokens} tokens of a few seconds do not divide the teacher's {frames} frames")

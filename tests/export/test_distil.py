@@ -79,10 +79,12 @@ def test_a_view_is_made_once_and_holds_what_the_teacher_says(teacher: Run, data:
     clean, changed = (view_of(teacher, paths, rendering, view, 2, tmp_path) for view in (0, 1))
     for row in range(5):
         waveform = torch.from_numpy(clean.waveform(row))[None]
-        states, frames, pooled = teacher.encoder.states(waveform, torch.tensor([waveform.shape[1]]))
-        expected = torch.stack(states, 2)[0, : int(frames) : 2]
+        heard = teacher.encoder.states(waveform, torch.tensor([waveform.shape[1]]))
+        expected = torch.stack(heard.states, 2)[0, : int(heard.frames) : 2]
         np.testing.assert_allclose(clean.target(row), expected.detach(), atol=0.01)
-        z = teacher.classifier.embed(pooled.unflatten(1, (2, -1)))
+        pooled = heard.pooled.unflatten(1, (2, -1))
+        np.testing.assert_allclose(clean.pooled[row], pooled[0].detach(), atol=1e-4)
+        z = teacher.classifier.embed(pooled)
         np.testing.assert_allclose(clean.embeddings[row], z[0].detach(), atol=1e-4)
     assert not np.array_equal(clean.samples, changed.samples)
     (folder,) = tmp_path.glob("*/view-1")
@@ -182,7 +184,7 @@ def test_the_run_says_what_the_student_says(teacher: Run, data: Path, tmp_path: 
     run = imitation.as_run(teacher, recipe, str(tmp_path))
     with torch.inference_mode():
         pooled = run.encoder(waveform, lengths).unflatten(1, (len(recipe.pooled), -1))
-        torch.testing.assert_close(run.logits(pooled), imitation(waveform, lengths)[3])
+        torch.testing.assert_close(run.logits(pooled), imitation(waveform, lengths).logits)
     assert set(parts["train"].speakers) == set(run.speakers)
 
 
@@ -229,7 +231,8 @@ def test_what_disturbs_speech_leaves_the_views_once_the_student_has_its_own(teac
     assert (left.trim_probability, left.speed, left.tempo) == (teachers.trim_probability, 0.2, teachers.tempo)
     rng = np.random.default_rng(0)
     waveform = 0.1 * rng.standard_normal(16_000).astype(np.float32)
-    still = left.model_copy(update={"trim_probability": 0.0, "speed": 0.0})
+    assert left.gain_db == teachers.gain_db, "level is a cue, which both hear"
+    still = left.model_copy(update={"trim_probability": 0.0, "speed": 0.0, "gain_db": (0.0, 0.0)})
     np.testing.assert_allclose(augment(waveform, still, rng), waveform)
 
 
@@ -276,7 +279,7 @@ def test_speech_without_labels_helps_and_an_empty_folder_is_named(teacher: Run, 
     assert more.labels[len(part.labels) :].tolist() == [UNLABELLED] * 6
     weights = more.balanced_weights()
     assert weights[len(part.labels) :].sum() == pytest.approx(1 / 3)
-    recipe = recipe_for("compact", epochs=1, weights=(1, 1, 1, 1))
+    recipe = recipe_for("compact", epochs=1, weights={"labels": 1})
     distil(teacher, (more, more.select(more.labels != UNLABELLED)), recipe, tmp_path / "student", tmp_path / "cache")
     assert np.isfinite([float(value) for value in log_of(tmp_path / "student")[0].values()]).all()
     (tmp_path / "empty").mkdir()
