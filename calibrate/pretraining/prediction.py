@@ -13,6 +13,7 @@ from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.logmel import frame_mask
 from calibrate.pretraining.speaker_place import transform_for
 from calibrate.recipe import SpeakerPlace
+from edge.errors import ModelError
 
 TEMPERATURE = 0.1
 """Of the cosine logits (Hsu et al. 2021, equation 3)."""
@@ -56,6 +57,10 @@ class MaskedPrediction(nn.Module):
         self, encoder: SpeechEncoder, classes: int, speakers: int, place: SpeakerPlace, mask_probability: float
     ) -> None:
         super().__init__()
+        if int(encoder.frames_out(torch.tensor(2))) != 2:
+            raise ModelError(
+                "this encoder merges tokens, and clusters of single ones are predicted; take what taught it"
+            )
         self.encoder, self.place = encoder, place
         self.mask = MaskGenerator(
             encoder.width, mask_probability, "static", 0.0, MASK_LENGTH, False, 1, 0.0, "static", 0.0, 10, False, 1

@@ -168,7 +168,8 @@ def losses(imitation: Imitation, examples: Sequence[Example], labels: Tensor, sc
     inside = frame_mask(tokens, found.states[:, :time])
     states, target = scale(found.states[:, :time])[inside], scale(expected[:, :time])[inside]
     statistics, embeddings = (
-        torch.from_numpy(np.stack(rows)) for rows in zip(*((each.pooled, each.embedding) for each in examples), strict=True)
+        torch.from_numpy(np.stack(rows))
+        for rows in zip(*((each.pooled, each.embedding) for each in examples), strict=True)
     )
     answers = imitation.output(embeddings)
     logits, z = found.logits, found.z

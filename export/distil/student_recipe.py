@@ -99,5 +99,5 @@ class DistilRecipe(Record):
     """Teacher and student compute in bfloat16 where that is faster: half the time on processors that have it."""
 
     def of_views(self, teachers: AugmentationRecipe) -> AugmentationRecipe:
-        """Return what is done to a view: time and level, which are cues, and the rest unless the student has its own."""
+        """Return what is done to a view: to time and level, which are cues, and the rest unless the student has its."""
         return teachers.model_copy(update=UNDISTURBED) if self.augmentation.copies else teachers

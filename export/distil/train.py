@@ -214,7 +214,9 @@ def frames_a_token(teacher: Run, imitation: Imitation) -> int:
     samples = round(min(4.0, teacher.recipe.encoder.max_s) * SAMPLE_RATE_HZ)
     silence, lengths = torch.zeros(1, samples), torch.tensor([samples])
     with torch.inference_mode():
-        frames, tokens = (int(encoder.states(silence, lengths).frames) for encoder in (teacher.encoder, imitation.encoder))
+        frames, tokens = (
+            int(encoder.states(silence, lengths).frames) for encoder in (teacher.encoder, imitation.encoder)
+        )
     apart = max(1, round(frames / tokens))
     if abs(frames / apart - tokens) > 1:
         raise ModelError(f"the student's {tokens} tokens of a few seconds do not divide the teacher's {frames} frames")

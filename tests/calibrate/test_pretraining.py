@@ -18,7 +18,7 @@ from calibrate.corpora import Utterance
 from calibrate.encoders.base import SpeechEncoder
 from calibrate.encoders.pretrained import ConvolutionalEncoder, load_encoder
 from calibrate.encoders.saved import new_hubert, save_encoder
-from calibrate.encoders.shapes import CompactShape
+from calibrate.encoders.shapes import CompactShape, WhisperStudentShape
 from calibrate.encoders.students import build_student
 from calibrate.pretraining import new_speakers
 from calibrate.pretraining.adapted import Adapted
@@ -324,3 +324,9 @@ def test_what_was_learned_is_kept_and_read_again(tmp_path: Path, encoder: Speech
     (tmp_path / "papt.json").write_text("{}")
     with pytest.raises(ModelError, match="holds no pre-trained encoder"):
         Adapted.load(tmp_path, 2)
+
+
+def test_an_encoder_that_merges_tokens_cannot_predict_single_ones() -> None:
+    student = build_student(WhisperStudentShape(layers=1, width=16, heads=2, hidden=32, hop=160, merge=True))
+    with pytest.raises(ModelError, match="merges tokens"):
+        MaskedPrediction(student, 4, 2, "last", 0.8)

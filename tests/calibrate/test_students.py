@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,13 +12,15 @@ from calibrate.encoders.logmel import convolve
 from calibrate.encoders.pretrained import load_encoder
 from calibrate.encoders.shapes import CompactShape, WhisperStudentShape
 from calibrate.encoders.students import build_student, inherit, is_student, save_student
+from calibrate.encoders.whisper import WhisperEncoder
 from edge.errors import ModelError
 
 few = settings(max_examples=15, deadline=None)
 
 TINY_WHISPER = WhisperStudentShape(layers=2, width=16, heads=2, hidden=32, positions=50)
 TINY_COMPACT = CompactShape(layers=2, width=16, heads=2, hidden=32)
-SHAPES = {"whisper": TINY_WHISPER, "compact": TINY_COMPACT}
+TINY_MERGING = TINY_WHISPER.model_copy(update={"hop": 160, "merge": True})
+SHAPES = {"whisper": TINY_WHISPER, "compact": TINY_COMPACT, "merging": TINY_MERGING}
 
 
 @few
@@ -102,6 +105,31 @@ def test_with_whispers_own_frames_tokens_start_as_every_other_one_of_its_own(enc
     assert counts.tolist() == [15, 10]
     for row, count in enumerate(counts):
         torch.testing.assert_close(tokens[row, :count], all_tokens[row, : 2 * count : 2])
+
+
+def test_pairs_of_tokens_become_one_in_the_first_layer(encoders: dict[str, Path]) -> None:
+    """The mean of a pair asks, every token answers: by hand for one row, with an odd token at its end."""
+    whole = load_encoder(str(encoders["whisper"]), 2)
+    merging = cast(WhisperEncoder, build_student(TINY_MERGING).eval())
+    inherit(merging, whole)
+    waveform, lengths = 0.1 * torch.randn(1, 4_700), torch.tensor([4_700])
+    with torch.inference_mode():
+        (tokens, *_), counts = whole(waveform, lengths)
+        (pairs, first, second), halved = merging(waveform, lengths)
+        assert (int(counts), int(halved), merging.samples_a_token) == (15, 8, 640)
+        expected = torch.stack([tokens[0, at : at + 2].mean(0) for at in range(0, 15, 2)])
+        torch.testing.assert_close(pairs[0], expected)
+        block: Any = merging.blocks[0]
+        attention, normed = block.self_attn, block.self_attn_layer_norm(tokens)
+        query = attention.q_proj(block.self_attn_layer_norm(pairs))
+        split = [
+            part.unflatten(2, (2, 8)).transpose(1, 2)
+            for part in (query, attention.k_proj(normed), attention.v_proj(normed))
+        ]
+        mixed = F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+        hidden = pairs + attention.out_proj(mixed)
+        torch.testing.assert_close(first, hidden + block.fc2(F.gelu(block.fc1(block.final_layer_norm(hidden)))))
+        torch.testing.assert_close(second, whole.blocks[1](first, None)[0].reshape(first.shape))  # type: ignore[index, operator]
 
 
 def test_whisper_itself_is_a_student_of_its_hop_and_stride(encoders: dict[str, Path]) -> None:

@@ -19,7 +19,7 @@ from calibrate.train import train_run
 from calibrate.training.augment import augment
 from edge.errors import ModelError, UsageError
 from export.cli.app import main
-from export.distil.imitation import UNLABELLED, Imitation, RunningStandardise
+from export.distil.imitation import LOSSES, UNLABELLED, Imitation, RunningStandardise
 from export.distil.student_recipe import DistilRecipe
 from export.distil.teacher import Rendering, batches_of, chatter, overlaid, view_of
 from export.distil.train import distil
@@ -116,6 +116,19 @@ def test_a_student_comes_nearer_and_goes_on_where_it_stopped(
     same = load_encoder(str(tmp_path / "parts" / "encoder"), STUDENTS[kind]["layers"], 1.0)
     for name, tensor in student.state_dict().items():
         torch.testing.assert_close(same.state_dict()[name], tensor, msg=name)
+
+
+def test_bfloat16_changes_little(teacher: Run, data: Path, tmp_path: Path) -> None:
+    parts = read_parts(teacher.recipe, data)
+    pair, logs = (parts["train"], parts["validation"]), []
+    for bfloat16 in (False, True):
+        recipe = recipe_for("whisper", bfloat16=bfloat16, weights={"statistics": 1})
+        distil(teacher, pair, recipe, tmp_path / str(bfloat16), tmp_path / "cache")
+        logs.append(log_of(tmp_path / str(bfloat16)))
+    for plain, half in zip(*logs, strict=True):
+        for loss in ("loss", *LOSSES[:3]):
+            assert float(half[loss]) == pytest.approx(float(plain[loss]), rel=0.1, abs=0.01), loss
+    assert logs[0] != logs[1]
 
 
 def test_a_killed_distillation_resumes_with_the_same_numbers(
