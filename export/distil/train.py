@@ -229,7 +229,7 @@ def _label(recipe: DistilRecipe, teacher: Run) -> str:
     if shape.kind == "compact":
         return f"compact encoder taught by {teacher.encoder_label}"
     origin = recipe.start.rstrip("/").rpartition("/")[2] or teacher.encoder_label
-    every_ms = 1_000 * shape.hop * shape.stride // SAMPLE_RATE_HZ
+    every_ms = 1_000 * shape.hop * shape.stride * (2 if shape.merge else 1) // SAMPLE_RATE_HZ
     return f"{origin} with a token every {every_ms} ms, taught by {teacher.encoder_label}"
 
 
