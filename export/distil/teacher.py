@@ -26,6 +26,7 @@ from calibrate.run import Run
 from calibrate.training.augment import augment
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
+from edge.errors import ModelError
 from edge.high_pass import high_passed
 from edge.settings import VadSettings
 
@@ -120,6 +121,18 @@ def chatter(view: View, voices: int, samples: int, rng: np.random.Generator) -> 
         loudness = float(np.sqrt(np.mean(np.square(voice))))
         voices_together += np.resize(np.roll(voice, rng.integers(len(voice))), samples) / max(loudness, 1e-6)
     return voices_together
+
+
+def require_imitable(teacher: Run) -> None:
+    """Check that a student can imitate a teacher's head.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    head = teacher.recipe.head
+    if head.kind not in ("dense", "logistic") or head.speaker != "none":
+        found = head.kind + ("" if head.speaker == "none" else " and told who speaks")
+        raise ModelError(f"distillation imitates a dense or logistic head (head.kind); this run's is {found}")
 
 
 def view_of(

@@ -27,7 +27,7 @@ from edge.errors import ModelError
 from edge.files import new_file
 from export.distil.imitation import LOSSES, Imitation, Scale, losses
 from export.distil.student_recipe import DistilRecipe
-from export.distil.teacher import Example, Rendering, View, batches_of, chatter, overlaid, view_of
+from export.distil.teacher import Example, Rendering, View, batches_of, chatter, overlaid, require_imitable, view_of
 from export.distil.validation import Validation
 
 LOG_COLUMNS = ("epoch", "loss", *LOSSES, "validation_cosine", "validation_ua")
@@ -63,7 +63,7 @@ def distil(
     Raises:
         ModelError: the student cannot imitate this teacher, or the checkpoint is of another recipe.
     """
-    _check_imitable(teacher)
+    require_imitable(teacher)
     train, validation = parts
     torch.manual_seed(recipe.seed)
     student = Training(Imitation(teacher, recipe, start), recipe, folder / "checkpoint.pt")
@@ -196,13 +196,6 @@ def _train(
                 student.note_best()
             student.save(epoch + 1)
             progress.update(task, advance=1, description=f"distilling, validation UA {figures[-1]:.3f}")
-
-
-def _check_imitable(teacher: Run) -> None:
-    head = teacher.recipe.head
-    if head.kind not in ("dense", "logistic") or head.speaker != "none":
-        found = head.kind + ("" if head.speaker == "none" else " and told who speaks")
-        raise ModelError(f"distillation imitates a dense or logistic head (head.kind); this run's is {found}")
 
 
 def frames_a_token(teacher: Run, imitation: Imitation) -> int:
