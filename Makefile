@@ -22,10 +22,10 @@ SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 mosquitto mosq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help system run test quick check docs soak fuzz screenshots fleet bench default nano clean microphone
+.PHONY: help system run test quick check docs soak fuzz screenshots fleet arm64 bench default nano clean microphone
 
 help: ## List these targets.
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 system: ## Install the Debian packages that the microphone and the tests need (asks sudo for root).
 	@if ! command -v apt-get >/dev/null; then \
@@ -78,6 +78,9 @@ screenshots: .venv-dev/installed ## Take the pictures of the dashboard in docs/d
 
 fleet: .venv-dev/installed ## Measure a hundred devices at one MQTT broker, which is restarted and killed; ARGS="--devices 20".
 	@PYTHONPATH=tests .venv-dev/bin/python -m fleet $(ARGS)
+
+arm64: .venv-dev/installed ## Compare the bundles on emulated arm64 with this processor; needs qemu-user-static. ARGS="--cpu max".
+	@PYTHONPATH=tests .venv-dev/bin/python -m arm64 $(ARGS)
 
 bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in ARGS="--data FOLDER".
 	@.venv-dev/bin/python -m export.measure $(ARGS)

@@ -197,6 +197,7 @@ def test_make_lists_its_verbs() -> None:
         "fuzz",
         "screenshots",
         "fleet",
+        "arm64",
         "bench",
         "default",
         "nano",
