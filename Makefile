@@ -86,19 +86,16 @@ bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in
 	@.venv-dev/bin/python -m export.measure $(ARGS)
 
 default: .venv-dev/installed ## Train, measure and export the default bundle; DATA=FOLDER ENCODER= VOICES= SPEECH=.
-	$(CALIBRATE) train configs/default-train.toml --data $(DATA) --encoder $(ENCODER) --force --out runs/teacher
-	$(EXPORT) distil runs/teacher configs/distil-default.toml --data $(DATA) --force --out runs/halved
-	$(CALIBRATE) generalise configs/default-train.toml --data $(DATA) --encoder runs/halved/encoder --seeds 1 --force \
-		--out docs/models/generalise
-	$(CALIBRATE) train configs/default-train.toml --data $(DATA) --encoder runs/halved/encoder --force --out runs/default
+	$(CALIBRATE) generalise configs/default-train.toml --data $(DATA) --encoder $(ENCODER) --seeds 1 --force --out docs/models/generalise
+	$(CALIBRATE) train configs/default-train.toml --data $(DATA) --encoder $(ENCODER) --force --out runs/default
 	$(EXPORT) speaker $(VOICES) --force --out runs/speaker.onnx --licence Apache-2.0 --speech $(SPEECH)
 	$(CALIBRATE) verification configs/default-train.toml --data $(DATA) --encoder runs/speaker.onnx --cohort $(SPEECH) \
 		--without librispeech --without emovo --force --out runs/speakers
-	$(EXPORT) bundle runs/default --data $(DATA) --encoder runs/halved/encoder --speakers runs/speakers \
+	$(EXPORT) bundle runs/default --data $(DATA) --encoder $(ENCODER) --speakers runs/speakers \
 		--left-out docs/models/generalise/generalisation.json --version $(VERSION) --max-mb 20 --force --out edge/bundles/default
 
 nano: .venv-dev/installed ## Distil, measure and export the nano bundle, taught by what `make default` trained; START=.
-	$(EXPORT) distil runs/teacher configs/distil-nano.toml --data $(DATA) --encoder $(ENCODER) --start $(START) --force --out runs/student
+	$(EXPORT) distil runs/default configs/distil-nano.toml --data $(DATA) --encoder $(ENCODER) --start $(START) --force --out runs/student
 	$(CALIBRATE) train configs/nano-train.toml --data $(DATA) --encoder runs/student/encoder --force --out runs/nano
 	$(EXPORT) bundle runs/nano --data $(DATA) --encoder runs/student/encoder --version $(VERSION) --max-mb 2 --force --out edge/bundles/nano
 

@@ -141,6 +141,8 @@ def load_run(folder: Path, encoder_name: str | None = None) -> Run:
 def build_run(recipe: Recipe, encoder_name: str, speakers: Sequence[str] = ()) -> Run:
     """Load the pretrained encoder of a recipe and put an untrained head on it, which may know its training speakers."""
     speech = load_encoder(encoder_name, recipe.encoder.layers, recipe.encoder.max_s)
+    if recipe.encoder.merge:
+        speech.merge_pairs()
     encoder = PooledEncoder(speech, recipe.encoder.pooled, recipe.encoder.voiced_db).eval()
     torch.manual_seed(recipe.seed)
     classifier = Classifier(recipe.head, len(recipe.encoder.pooled), 2 * speech.width, len(recipe.labels), speakers)

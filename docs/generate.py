@@ -49,7 +49,7 @@ DISTIL_HEADER = """\
 ## A distillation recipe
 
 Which smaller encoder `affectd-export distil` makes of a trained run, and how: [that of the nano
-bundle](../configs/distil-nano.toml), or [that of the default one](../configs/distil-default.toml).
+bundle](../configs/distil-nano.toml).
 """
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from edge.errors import ModelError
+
 
 class Tokens(NamedTuple):
     """What an encoder's front end makes of a padded batch, before positions are added and layers attend."""
@@ -68,6 +70,14 @@ class SpeechEncoder(nn.Module, ABC):
     @abstractmethod
     def transformer_layers(self) -> nn.ModuleList:
         """Return the transformer layers, first to last."""
+
+    def merge_pairs(self) -> None:
+        """Let pairs of tokens become one in the first layer.
+
+        Raises:
+            ModelError: this encoder cannot.
+        """
+        raise ModelError("encoder.merge: only the tokens of Whisper, and of its students, can be merged")
 
     @abstractmethod
     def truncate(self, layers: int, max_s: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -175,10 +175,10 @@ class PooledEncoder(nn.Module):
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         """Return one vector per row."""
-        return self.states(waveform, lengths).pooled
+        return self.states(waveform, lengths)[2]
 
-    def states(self, waveform: Tensor, lengths: Tensor) -> Pooled:
-        """Return the vectors of ``forward`` and what they are made of."""
+    def states(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the pooled layers' states, their valid frames, and the vectors of ``forward``."""
         voiced = None
         if self.voiced_db:
             hop = self.encoder.samples_a_token
@@ -190,18 +190,4 @@ class PooledEncoder(nn.Module):
         inside = frame_mask(frames, states[0])
         if voiced is not None:
             inside = inside & voiced[:, : inside.shape[1]]
-        pooled = torch.cat([statistics_pool(state, inside) for state in states], dim=1)
-        return Pooled(states, frames, inside, pooled)
-
-
-class Pooled(NamedTuple):
-    """The states of the layers that are pooled, and what is made of them."""
-
-    states: list[Tensor]
-    """``float32[batch, frames, width]`` of each layer."""
-    frames: Tensor
-    """Valid frames, ``int64[batch]``."""
-    inside: Tensor
-    """The frames that are pooled, ``bool[batch, frames]``: valid ones, and voiced ones where only these count."""
-    pooled: Tensor
-    """``float32[batch, layers * 2 * width]``: mean and deviation of each layer."""
+        return states, frames, torch.cat([statistics_pool(state, inside) for state in states], dim=1)

@@ -51,6 +51,10 @@ class WhisperEncoder(SpeechEncoder):
         """See ``SpeechEncoder``: half as many, where pairs become one."""
         return torch.div(frames + 1, 2, rounding_mode="floor") if self.merge else frames
 
+    def merge_pairs(self) -> None:
+        """See ``SpeechEncoder``."""
+        self.merge = True
+
     def truncate(self, layers: int, max_s: float) -> None:
         """See ``SpeechEncoder``; the position table is cut."""
         self.blocks = self.blocks[:layers]

@@ -71,6 +71,8 @@ class EncoderRecipe(Record):
     voiced_db: Weight = 0.0
     """Only tokens at most so many dB below the utterance's loudest are pooled, so that silence matters less, and voices
     that are too quiet for the encoder are amplified; 0: all, as they are."""
+    merge: bool = False
+    """Whisper only: pairs of tokens become one in the first layer, see ``WhisperEncoder``; half the time, untrained."""
     finetune: Annotated[int, Field(ge=0)] = 0
     """Last layers to train by ``[finetune]`` once the head has learned; 0 keeps the encoder frozen."""
     max_s: Annotated[float, Field(gt=0, le=30)] = 12.0

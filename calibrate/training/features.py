@@ -68,9 +68,9 @@ def embed(
     """
     lengths_s = [duration_s(path) for path in paths]
     files = [content_of(path) for path in paths]
-    kind: tuple[object, ...] = (VadSettings().high_pass_hz,)
+    kind: tuple[object, ...] = (encoder.encoder.samples_a_token, VadSettings().high_pass_hz)
     if spoken_only:
-        kind = (detector_name(VadSettings()), VadSettings().model_dump(), SegmenterSettings().model_dump())
+        kind = (kind[0], detector_name(VadSettings()), VadSettings().model_dump(), SegmenterSettings().model_dump())
     if encoder.voiced_db:
         kind += ("voiced", encoder.voiced_db, QUIETEST_DBFS)
     name = augmentation.key if augmentation else None

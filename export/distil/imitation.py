@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,19 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calibrate.encoders.logmel import frame_mask
-from calibrate.encoders.pooling import statistics_pool
 from calibrate.encoders.pretrained import PooledEncoder, load_encoder
 from calibrate.encoders.students import build_student, inherit
 from calibrate.run import Run, build_run
 from calibrate.training.heads import Standardise, narrowed
 from edge.buckets import pad
 from edge.errors import UsageError
-from export.distil.student_recipe import DistilRecipe, LossWeights
+from export.distil.student_recipe import DistilRecipe
 from export.distil.teacher import Example, View
 
 UNLABELLED = -1
 """Label of an utterance that has none."""
-LOSSES = tuple(LossWeights.model_fields)
+LOSSES = ("states", "embedding", "logits", "labels")
 EVERYTHING = {"mix": "concatenate", "pool": "statistics", "standardise": True}
 """How a student's embedding comes from its layers, whatever its teacher's did."""
 MOMENTUM = 0.01
@@ -66,19 +64,18 @@ class Imitation(nn.Module):
         self.output.load_state_dict(teacher.classifier.output.state_dict())
         self.output.requires_grad_(False)
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> Answers:
-        """Return what the student makes of a padded batch.
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return states ``float32[batch, tokens, layers, width]``, tokens ``int64[batch]``, ``z`` and logits.
 
-        Its pooled layers answer for the teacher's, the last for the last; the first for all that are left.
+        The student's pooled layers answer for the teacher's, the last for the last; the first for all that are left.
         """
-        heard = self.encoder.states(waveform, lengths)
-        missing = len(self.maps) - len(heard.states)
-        chosen = [heard.states[0]] * missing + heard.states[max(0, -missing) :]
+        states, tokens, pooled = self.encoder.states(waveform, lengths)
+        missing = len(self.maps) - len(states)
+        chosen = [states[0]] * missing + states[max(0, -missing) :]
         mapped = [mapping(state) for mapping, state in zip(self.maps, chosen, strict=True)]
-        statistics = torch.stack([statistics_pool(state, heard.inside) for state in mapped], dim=1)
-        z = self.project(self.narrow(self.standardise(heard.pooled)))
+        z = self.project(self.narrow(self.standardise(pooled)))
         z = z.tanh() if self.bounded else z
-        return Answers(torch.stack(mapped, dim=2), heard.frames, statistics, z, self.output(z))
+        return torch.stack(mapped, dim=2), tokens, z, self.output(z)
 
     def as_run(self, teacher: Run, recipe: DistilRecipe, encoder_name: str) -> Run:
         """Return a run of the student's encoder and embedding with the teacher's heads, its temperature not yet fitted.
@@ -115,36 +112,19 @@ class Imitation(nn.Module):
         return run
 
 
-class Answers(NamedTuple):
-    """What a student makes of utterances, in the teacher's spaces."""
-
-    states: Tensor
-    """``float32[batch, tokens, layers, width]``."""
-    tokens: Tensor
-    """Valid ones, ``int64[batch]``."""
-    statistics: Tensor
-    """Mean and deviation of the states, ``float32[batch, layers, 2 * width]``."""
-    z: Tensor
-    """``float32[batch, dim]``."""
-    logits: Tensor
-    """``float32[batch, labels]``."""
-
-
 @dataclass(frozen=True)
 class Scale:
     """Mean and deviation of the teacher's states, ``float32[layers, width]``, so that no channel drowns the others."""
 
     mean: Tensor
     deviation: Tensor
-    statistics: Tensor
-    """Deviation of mean and deviation over utterances, ``float32[layers, 2 * width]``."""
 
     @classmethod
     def of(cls, view: View) -> Scale:
         """Return the statistics of a view, of at most about 100,000 tokens."""
         step = max(1, len(view.states) // 100_000)
         sample = torch.from_numpy(np.asarray(view.states[::step], np.float32))
-        return cls(sample.mean(0), sample.std(0) + 1e-5, torch.from_numpy(np.std(view.pooled, axis=0) + 1e-5))
+        return cls(sample.mean(0), sample.std(0) + 1e-5)
 
     def __call__(self, states: Tensor) -> Tensor:
         """Return standardised states."""
@@ -152,32 +132,25 @@ class Scale:
 
 
 def losses(imitation: Imitation, examples: Sequence[Example], labels: Tensor, scale: Scale) -> Tensor:
-    """Return the losses ``float32[5]`` on examples, in the order of ``LOSSES``.
+    """Return the losses ``float32[4]`` on examples, in the order of ``LOSSES``.
 
-    Hidden states: distance and angle per token (DistilHuBERT, equation 1, on standardised channels); statistics:
-    squared error in deviations over utterances; embedding: squared error, relative; logits: divergence from the
-    teacher's probabilities; labels: cross-entropy.
+    Hidden states: distance and angle per token (DistilHuBERT, equation 1, on standardised channels); embedding: squared
+    error, relative; logits: divergence from the teacher's probabilities; labels: cross-entropy.
     """
     waveforms = [each.waveform for each in examples]
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
-    found: Answers = imitation(torch.from_numpy(pad(waveforms, int(lengths.max()))), lengths)
+    states, tokens, z, logits = imitation(torch.from_numpy(pad(waveforms, int(lengths.max()))), lengths)
     targets = [torch.from_numpy(each.states) for each in examples]
     expected = nn.utils.rnn.pad_sequence(targets, batch_first=True)
-    time = min(found.states.shape[1], expected.shape[1])
-    tokens = torch.minimum(found.tokens, torch.tensor([len(target) for target in targets]))
-    inside = frame_mask(tokens, found.states[:, :time])
-    states, target = scale(found.states[:, :time])[inside], scale(expected[:, :time])[inside]
-    statistics, embeddings = (
-        torch.from_numpy(np.stack(rows))
-        for rows in zip(*((each.pooled, each.embedding) for each in examples), strict=True)
-    )
+    time = min(states.shape[1], expected.shape[1])
+    inside = frame_mask(torch.minimum(tokens, torch.tensor([len(target) for target in targets])), states[:, :time])
+    found, target = scale(states[:, :time])[inside], scale(expected[:, :time])[inside]
+    embeddings = torch.from_numpy(np.stack([each.embedding for each in examples]))
     answers = imitation.output(embeddings)
-    logits, z = found.logits, found.z
     known = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum", label_smoothing=0.1)
     return torch.stack(
         [
-            F.l1_loss(states, target) + 1 - F.cosine_similarity(states, target, dim=-1).mean(),
-            ((found.statistics - statistics) / scale.statistics).square().mean(),
+            F.l1_loss(found, target) + 1 - F.cosine_similarity(found, target, dim=-1).mean(),
             (z - embeddings).square().sum() / embeddings.square().sum(),
             F.kl_div(logits.log_softmax(1), answers.log_softmax(1), log_target=True, reduction="batchmean"),
             known / len(labels),

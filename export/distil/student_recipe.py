@@ -13,13 +13,14 @@ from edge.records import Record
 Share = Annotated[float, Field(ge=0)]
 Nothing = Annotated[float, Field(ge=0, le=0)]
 UNDISTURBED = {
+    "gain_db": (0.0, 0.0),
     "noise_probability": 0.0,
     "room_probability": 0.0,
     "telephone_probability": 0.0,
     "codec_probability": 0.0,
     "mask": 0.0,
 }
-"""An augmentation that does nothing to speech but to move it in time and in level."""
+"""An augmentation that does nothing to speech but to move it in time."""
 
 
 class StudentAugmentation(AugmentationRecipe):
@@ -40,21 +41,6 @@ class StudentAugmentation(AugmentationRecipe):
     tempo: Nothing = 0.0
 
 
-class LossWeights(Record):
-    """What of the teacher a student learns, and how much each weighs."""
-
-    states: Share = 1.0
-    """Hidden states, token by token."""
-    statistics: Share = 0.0
-    """Their mean and deviation over the tokens that are pooled, which is all that a head gets."""
-    embedding: Share = 1.0
-    """What the teacher's head makes of these."""
-    logits: Share = 1.0
-    """And answers."""
-    labels: Share = 0.0
-    """What is known beside the teacher."""
-
-
 class DistilRecipe(Record):
     """Everything that makes a student, besides its teacher."""
 
@@ -71,8 +57,8 @@ class DistilRecipe(Record):
     """Layers of the student whose mean and standard deviation make the embedding."""
     rank: Annotated[int, Field(ge=0)] = 0
     """Of the weights from there to the embedding, see ``head.rank`` of a training recipe; 0: full."""
-    weights: LossWeights = LossWeights()
-    """Of the losses."""
+    weights: tuple[Share, Share, Share, Share] = (1.0, 1.0, 1.0, 0.0)
+    """Of the losses: hidden states, embedding, logits, labels."""
     views: Annotated[int, Field(ge=1)] = 4
     """Passes over the utterances that the teacher answers, the first clean and the others augmented."""
     speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
@@ -95,9 +81,7 @@ class DistilRecipe(Record):
     """Share of the steps in which the learning rate rises."""
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the running mean of the weights, which is what is kept."""
-    bfloat16: bool = False
-    """Teacher and student compute in bfloat16 where that is faster: half the time on processors that have it."""
 
     def of_views(self, teachers: AugmentationRecipe) -> AugmentationRecipe:
-        """Return what is done to a view: to time and level, which are cues, and the rest unless the student has its."""
+        """Return what is done to a view: what moves speech in time, and the rest unless the student has its own."""
         return teachers.model_copy(update=UNDISTURBED) if self.augmentation.copies else teachers

@@ -26,12 +26,11 @@ from calibrate.run import Run
 from calibrate.training.augment import augment
 from edge.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from edge.buckets import pad
-from edge.errors import ModelError
 from edge.high_pass import high_passed
 from edge.settings import VadSettings
 
 BATCH_S = 64.0
-ARRAYS = ("audio", "audio_at", "states", "states_at", "pooled", "embeddings")
+ARRAYS = ("audio", "audio_at", "states", "states_at", "embeddings")
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,6 @@ class View:
     states: npt.NDArray[np.float16]
     """``float16[tokens, layers, width]``, those of all utterances one after the other."""
     states_at: npt.NDArray[np.int64]
-    pooled: npt.NDArray[np.float32]
-    """Mean and deviation of the states, ``float32[utterances, layers, 2 * width]``."""
     embeddings: npt.NDArray[np.float32]
     """``float32[utterances, dim]``."""
 
@@ -71,14 +68,12 @@ class Example:
     waveform: Waveform
     states: npt.NDArray[np.float32]
     """``float32[tokens, layers, width]``."""
-    pooled: npt.NDArray[np.float32]
-    """``float32[layers, 2 * width]``."""
     embedding: npt.NDArray[np.float32]
 
     @classmethod
     def of(cls, view: View, row: int) -> Example:
         """Read a row of a view."""
-        return cls(view.waveform(row), view.target(row), view.pooled[row], view.embeddings[row])
+        return cls(view.waveform(row), view.target(row), view.embeddings[row])
 
 
 @dataclass(frozen=True)
@@ -123,28 +118,7 @@ def chatter(view: View, voices: int, samples: int, rng: np.random.Generator) -> 
     return voices_together
 
 
-def require_imitable(teacher: Run) -> None:
-    """Check that a student can imitate a teacher's head.
-
-    Raises:
-        ModelError: it cannot.
-    """
-    head = teacher.recipe.head
-    if head.kind not in ("dense", "logistic") or head.speaker != "none":
-        found = head.kind + ("" if head.speaker == "none" else " and told who speaks")
-        raise ModelError(f"distillation imitates a dense or logistic head (head.kind); this run's is {found}")
-
-
-def view_of(
-    teacher: Run,
-    paths: Sequence[Path],
-    rendering: Rendering,
-    view: int,
-    apart: int,
-    cache: Path,
-    *,
-    bfloat16: bool = False,
-) -> View:
+def view_of(teacher: Run, paths: Sequence[Path], rendering: Rendering, view: int, apart: int, cache: Path) -> View:
     """Return a view, made if the cache has none.
 
     Args:
@@ -154,16 +128,13 @@ def view_of(
         view: number of the view, 0 is clean.
         apart: frames of the teacher from one of the student's tokens to the next; only those are kept.
         cache: folder under which the views lie.
-        bfloat16: the teacher computes in it.
     """
-    folder = cache / _key(teacher, paths, rendering, (apart, bfloat16)) / f"view-{view}"
+    folder = cache / _key(teacher, paths, rendering, apart) / f"view-{view}"
     if not folder.is_dir():
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        audio = [rendering(paths, view, row) for row in range(len(paths))]
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            _make(teacher, audio, apart, partial, f"view {view}")
+        _make(teacher, [rendering(paths, view, row) for row in range(len(paths))], apart, partial, f"view {view}")
         partial.rename(folder)
     return View(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS})
 
@@ -174,42 +145,35 @@ def _make(teacher: Run, audio: list[npt.NDArray[np.int16]], apart: int, folder: 
     np.save(folder / "audio.npy", np.concatenate(audio))
     np.save(folder / "audio_at.npy", np.concatenate([[0], np.cumsum(lengths)]))
     order = np.argsort(lengths, kind="stable")
-    found: list[tuple[Tensor, ...]] = [()] * len(audio)
+    found: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(audio)
     with progress_bar() as progress, torch.inference_mode():
         task = progress.add_task(f"teacher, {title}", total=len(audio))
         for batch in batches_of(lengths, order, BATCH_S):
             waveforms = [audio[row].astype(np.float32) / 32768 for row in batch]
-            states, counts, pooled, embeddings = answers(teacher, waveforms, apart)
+            states, counts, embeddings = answers(teacher, waveforms, apart)
             for place, row in enumerate(batch):
-                found[row] = states[place, : counts[place]].half(), pooled[place], embeddings[place]
+                found[row] = states[place, : counts[place]].half(), embeddings[place]
             progress.advance(task, len(batch))
-    tokens = [len(states) for states, *_ in found]
+    tokens = [len(states) for states, _ in found]
     kept = np.lib.format.open_memmap(
         folder / "states.npy", "w+", np.dtype(np.float16), (sum(tokens), *found[0][0].shape[1:])
     )
     starts = np.concatenate([[0], np.cumsum(tokens)])
-    for row, (states, *_) in enumerate(found):
+    for row, (states, _) in enumerate(found):
         kept[starts[row] : starts[row + 1]] = states.numpy()
     kept.flush()
     np.save(folder / "states_at.npy", starts)
-    for name, rows in zip(ARRAYS[-2:], zip(*(rows for _, *rows in found), strict=True), strict=True):
-        np.save(folder / f"{name}.npy", torch.stack(rows).float().numpy())
+    np.save(folder / "embeddings.npy", torch.stack([embedding for _, embedding in found]).numpy())
 
 
-def answers(teacher: Run, waveforms: Sequence[Waveform], apart: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return what a teacher makes of utterances.
-
-    Returns:
-        States ``float32[batch, tokens, layers, width]``, tokens ``int64[batch]``, their mean and deviation
-        ``float32[batch, layers, 2 * width]``, and ``z``, ``float32[batch, dim]``.
-    """
+def answers(teacher: Run, waveforms: Sequence[Waveform], apart: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return states ``float32[batch, tokens, layers, width]``, tokens ``int64[batch]``, ``z`` of ``dim``."""
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     padded = torch.from_numpy(pad(waveforms, int(lengths.max())))
-    heard = teacher.encoder.states(padded, lengths)
-    pooled = heard.pooled.reshape(len(heard.pooled), len(teacher.encoder.pooled), -1)
-    tokens = torch.div(heard.frames + apart - 1, apart, rounding_mode="floor")
-    states = torch.stack([state[:, ::apart] for state in heard.states], dim=2)
-    return states, tokens, pooled, teacher.classifier.embed(pooled)
+    states, frames, pooled = teacher.encoder.states(padded, lengths)
+    z = teacher.classifier.embed(pooled.reshape(len(pooled), len(teacher.encoder.pooled), -1))
+    tokens = torch.div(frames + apart - 1, apart, rounding_mode="floor")
+    return torch.stack([state[:, ::apart] for state in states], dim=2), tokens, z
 
 
 def batches_of(
@@ -220,9 +184,9 @@ def batches_of(
     return [order[batch] for batch in plan_batches(lengths_s, batch_s, by_length=False)]
 
 
-def _key(teacher: Run, paths: Sequence[Path], rendering: Rendering, computed: tuple[int, bool]) -> str:
+def _key(teacher: Run, paths: Sequence[Path], rendering: Rendering, apart: int) -> str:
     weights = [weights_sha256(module) for module in (teacher.encoder, teacher.classifier)]
     high_pass_hz = VadSettings().high_pass_hz
     rendered = (rendering.augmentation.key, rendering.speed, rendering.mixed, rendering.max_s, high_pass_hz)
     files = [content_of(path) for path in paths]
-    return f"teacher-{key_of(weights, files, rendered, computed, teacher.encoder.pooled, ARRAYS)}"
+    return f"teacher-{key_of(weights, files, rendered, apart, teacher.encoder.pooled)}"

@@ -27,7 +27,7 @@ from edge.errors import ModelError
 from edge.files import new_file
 from export.distil.imitation import LOSSES, Imitation, Scale, losses
 from export.distil.student_recipe import DistilRecipe
-from export.distil.teacher import Example, Rendering, View, batches_of, chatter, overlaid, require_imitable, view_of
+from export.distil.teacher import Example, Rendering, View, batches_of, chatter, overlaid, view_of
 from export.distil.validation import Validation
 
 LOG_COLUMNS = ("epoch", "loss", *LOSSES, "validation_cosine", "validation_ua")
@@ -63,7 +63,7 @@ def distil(
     Raises:
         ModelError: the student cannot imitate this teacher, or the checkpoint is of another recipe.
     """
-    require_imitable(teacher)
+    _check_imitable(teacher)
     train, validation = parts
     torch.manual_seed(recipe.seed)
     student = Training(Imitation(teacher, recipe, start), recipe, folder / "checkpoint.pt")
@@ -74,10 +74,7 @@ def distil(
         recipe.mixed,
         teacher.recipe.encoder.max_s,
     )
-    views = [
-        view_of(teacher, train.paths, rendering, view, apart, cache, bfloat16=recipe.bfloat16)
-        for view in range(recipe.views)
-    ]
+    views = [view_of(teacher, train.paths, rendering, view, apart, cache) for view in range(recipe.views)]
     validate = Validation(teacher, validation)
     folder.mkdir(parents=True, exist_ok=True)
     _train(student, views, train, validate, folder / "log.csv", student.load() if resume else 0)
@@ -127,7 +124,7 @@ class Training:
         torch.manual_seed(int(rng.integers(2**31)))
         self.imitation.train()
         found = []
-        weights = torch.tensor(list(recipe.weights.model_dump().values()))
+        weights = torch.tensor(recipe.weights)
         batches = list(_batches(views, part, recipe.batch_s, rng))
         for place, (rows, drawn) in enumerate(batches):
             rate = _warmup_cosine((number + place / len(batches)) / recipe.epochs, recipe.warmup)
@@ -136,8 +133,7 @@ class Training:
             seeds = rng.integers(2**63, size=len(rows))
             chosen = [views[view] for view in drawn]
             examples = list(self.pool.map(self._example, chosen, rows, seeds))
-            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-                each = losses(self.imitation, examples, torch.from_numpy(part.labels[rows]), scale)
+            each = losses(self.imitation, examples, torch.from_numpy(part.labels[rows]), scale)
             loss = each @ weights
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -198,6 +194,13 @@ def _train(
             progress.update(task, advance=1, description=f"distilling, validation UA {figures[-1]:.3f}")
 
 
+def _check_imitable(teacher: Run) -> None:
+    head = teacher.recipe.head
+    if head.kind not in ("dense", "logistic") or head.speaker != "none":
+        found = head.kind + ("" if head.speaker == "none" else " and told who speaks")
+        raise ModelError(f"distillation imitates a dense or logistic head (head.kind); this run's is {found}")
+
+
 def frames_a_token(teacher: Run, imitation: Imitation) -> int:
     """Return how many of the teacher's frames one of the student's tokens stands for.
 
@@ -207,9 +210,7 @@ def frames_a_token(teacher: Run, imitation: Imitation) -> int:
     samples = round(min(4.0, teacher.recipe.encoder.max_s) * SAMPLE_RATE_HZ)
     silence, lengths = torch.zeros(1, samples), torch.tensor([samples])
     with torch.inference_mode():
-        frames, tokens = (
-            int(encoder.states(silence, lengths).frames) for encoder in (teacher.encoder, imitation.encoder)
-        )
+        frames, tokens = (int(encoder.states(silence, lengths)[1]) for encoder in (teacher.encoder, imitation.encoder))
     apart = max(1, round(frames / tokens))
     if abs(frames / apart - tokens) > 1:
         raise ModelError(f"the student's {tokens} tokens of a few seconds do not divide the teacher's {frames} frames")

@@ -31,7 +31,7 @@ class Validation:
         self.waveforms = [spoken(read_audio(path))[:limit] for path in part.paths]
         lengths_s = [len(waveform) / SAMPLE_RATE_HZ for waveform in self.waveforms]
         self.batches = list(plan_batches(lengths_s, BATCH_S))
-        self.expected = self._embed(lambda waveforms: answers(teacher, waveforms, 1)[3])
+        self.expected = self._embed(lambda waveforms: answers(teacher, waveforms, 1)[2])
 
     def __call__(self, imitation: Imitation) -> tuple[float, float]:
         """Return the mean cosine of ``z`` to the teacher's, and the mean over corpora of UA with the teacher's head."""
@@ -39,7 +39,7 @@ class Validation:
 
         def embed(waveforms: list[Waveform]) -> Tensor:
             lengths = torch.tensor([len(waveform) for waveform in waveforms])
-            z: Tensor = imitation(torch.from_numpy(pad(waveforms, int(lengths.max()))), lengths).z
+            z: Tensor = imitation(torch.from_numpy(pad(waveforms, int(lengths.max()))), lengths)[2]
             return z
 
         z = self._embed(embed)

@@ -19,7 +19,7 @@ from calibrate.train import train_run
 from calibrate.training.augment import augment
 from edge.errors import ModelError, UsageError
 from export.cli.app import main
-from export.distil.imitation import LOSSES, UNLABELLED, Imitation, RunningStandardise
+from export.distil.imitation import UNLABELLED, Imitation, RunningStandardise
 from export.distil.student_recipe import DistilRecipe
 from export.distil.teacher import Rendering, batches_of, chatter, overlaid, view_of
 from export.distil.train import distil
@@ -79,12 +79,10 @@ def test_a_view_is_made_once_and_holds_what_the_teacher_says(teacher: Run, data:
     clean, changed = (view_of(teacher, paths, rendering, view, 2, tmp_path) for view in (0, 1))
     for row in range(5):
         waveform = torch.from_numpy(clean.waveform(row))[None]
-        heard = teacher.encoder.states(waveform, torch.tensor([waveform.shape[1]]))
-        expected = torch.stack(heard.states, 2)[0, : int(heard.frames) : 2]
+        states, frames, pooled = teacher.encoder.states(waveform, torch.tensor([waveform.shape[1]]))
+        expected = torch.stack(states, 2)[0, : int(frames) : 2]
         np.testing.assert_allclose(clean.target(row), expected.detach(), atol=0.01)
-        pooled = heard.pooled.unflatten(1, (2, -1))
-        np.testing.assert_allclose(clean.pooled[row], pooled[0].detach(), atol=1e-4)
-        z = teacher.classifier.embed(pooled)
+        z = teacher.classifier.embed(pooled.unflatten(1, (2, -1)))
         np.testing.assert_allclose(clean.embeddings[row], z[0].detach(), atol=1e-4)
     assert not np.array_equal(clean.samples, changed.samples)
     (folder,) = tmp_path.glob("*/view-1")
@@ -116,19 +114,6 @@ def test_a_student_comes_nearer_and_goes_on_where_it_stopped(
     same = load_encoder(str(tmp_path / "parts" / "encoder"), STUDENTS[kind]["layers"], 1.0)
     for name, tensor in student.state_dict().items():
         torch.testing.assert_close(same.state_dict()[name], tensor, msg=name)
-
-
-def test_bfloat16_changes_little(teacher: Run, data: Path, tmp_path: Path) -> None:
-    parts = read_parts(teacher.recipe, data)
-    pair, logs = (parts["train"], parts["validation"]), []
-    for bfloat16 in (False, True):
-        recipe = recipe_for("whisper", bfloat16=bfloat16, weights={"statistics": 1})
-        distil(teacher, pair, recipe, tmp_path / str(bfloat16), tmp_path / "cache")
-        logs.append(log_of(tmp_path / str(bfloat16)))
-    for plain, half in zip(*logs, strict=True):
-        for loss in ("loss", *LOSSES[:3]):
-            assert float(half[loss]) == pytest.approx(float(plain[loss]), rel=0.1, abs=0.01), loss
-    assert logs[0] != logs[1]
 
 
 def test_a_killed_distillation_resumes_with_the_same_numbers(
@@ -197,7 +182,7 @@ def test_the_run_says_what_the_student_says(teacher: Run, data: Path, tmp_path: 
     run = imitation.as_run(teacher, recipe, str(tmp_path))
     with torch.inference_mode():
         pooled = run.encoder(waveform, lengths).unflatten(1, (len(recipe.pooled), -1))
-        torch.testing.assert_close(run.logits(pooled), imitation(waveform, lengths).logits)
+        torch.testing.assert_close(run.logits(pooled), imitation(waveform, lengths)[3])
     assert set(parts["train"].speakers) == set(run.speakers)
 
 
@@ -244,8 +229,7 @@ def test_what_disturbs_speech_leaves_the_views_once_the_student_has_its_own(teac
     assert (left.trim_probability, left.speed, left.tempo) == (teachers.trim_probability, 0.2, teachers.tempo)
     rng = np.random.default_rng(0)
     waveform = 0.1 * rng.standard_normal(16_000).astype(np.float32)
-    assert left.gain_db == teachers.gain_db, "level is a cue, which both hear"
-    still = left.model_copy(update={"trim_probability": 0.0, "speed": 0.0, "gain_db": (0.0, 0.0)})
+    still = left.model_copy(update={"trim_probability": 0.0, "speed": 0.0})
     np.testing.assert_allclose(augment(waveform, still, rng), waveform)
 
 
@@ -292,7 +276,7 @@ def test_speech_without_labels_helps_and_an_empty_folder_is_named(teacher: Run, 
     assert more.labels[len(part.labels) :].tolist() == [UNLABELLED] * 6
     weights = more.balanced_weights()
     assert weights[len(part.labels) :].sum() == pytest.approx(1 / 3)
-    recipe = recipe_for("compact", epochs=1, weights={"labels": 1})
+    recipe = recipe_for("compact", epochs=1, weights=(1, 1, 1, 1))
     distil(teacher, (more, more.select(more.labels != UNLABELLED)), recipe, tmp_path / "student", tmp_path / "cache")
     assert np.isfinite([float(value) for value in log_of(tmp_path / "student")[0].values()]).all()
     (tmp_path / "empty").mkdir()

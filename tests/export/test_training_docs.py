@@ -44,7 +44,6 @@ STUDENT = {"layers": 1, "width": 16, "heads": 2, "hidden": 24}
 TINY: dict[str, dict[str, Any]] = {
     "default-train": {"head": {"dim": 8}, "augmentation": {"copies": 1}, "encoder": {"layers": 1, "pooled": [1]}},
     "nano-train": {"head": {"dim": 8}, "augmentation": {"copies": 1}, "encoder": {"max_s": 1.0}},
-    "distil-default": {"views": 1, "epochs": 1, "pooled": [1], "student": STUDENT},
     "distil-nano": {"views": 1, "epochs": 1, "student": STUDENT, "rank": 4},
 }
 """What is smaller in the recipes."""
