@@ -42,11 +42,11 @@ class LogMel(nn.Module):
             with torch.autocast(waveform.device.type, enabled=False):
                 return self.forward(waveform, lengths)
         samples = waveform.shape[1]
-        spectrum = self._power(torch.where(sample_mask(lengths, samples, self.hop), waveform, 0.0))
-        log_mel = torch.log10((spectrum @ self.filters).clamp(min=1e-10))
+        spectrum = self._power(waveform * sample_mask(lengths, samples, self.hop)) @ self.filters
         frames = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
-        inside = frame_mask(frames, log_mel)[:, :, None]
-        peak = log_mel.masked_fill(~inside, -10.0).amax(dim=(1, 2), keepdim=True)
+        inside = frame_mask(frames, spectrum)[:, :, None].to(spectrum.dtype)
+        log_mel = torch.log10((spectrum * inside).clamp(min=1e-10))
+        peak = log_mel.amax(dim=(1, 2), keepdim=True)
         return ((torch.maximum(log_mel, peak - 8.0) + 4.0) / 4.0) * inside, frames
 
     def _power(self, waveform: Tensor) -> Tensor:

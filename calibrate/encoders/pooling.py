@@ -23,7 +23,7 @@ def token_energy(waveform: Tensor, lengths: Tensor, hop: int) -> Tensor:
     """
     samples, half = waveform.shape[1], hop // 2
     tokens = (samples + hop - 1) // hop
-    power = torch.where(sample_mask(lengths, samples, hop), waveform, 0.0).square()
+    power = (waveform * sample_mask(lengths, samples, hop)).square()
     hops = F.pad(power, (half, (tokens + 1) * hop - half - samples)).reshape(power.shape[0], tokens + 1, hop).sum(2)
     return hops[:, :-1] + hops[:, 1:]
 
@@ -63,10 +63,12 @@ def audible_gain(energy: Tensor, voiced: Tensor, hop: int) -> Tensor:
 
 
 def statistics_pool(states: Tensor, inside: Tensor) -> Tensor:
-    """Pool ``float32[batch, time, width]`` where ``bool[batch, time]`` is true: mean, deviation, side by side."""
-    kept = inside[:, :, None].to(states.dtype)
-    count = kept.sum(1).clamp(min=1)
-    mean = (states * kept).sum(1) / count
-    centred = (states - mean[:, None, :]) * kept
-    deviation = (centred.square().sum(1) / count + 1e-8).sqrt()
-    return torch.cat([mean, deviation], dim=1)
+    """Pool ``float32[batch, time, width]`` where ``bool[batch, time]`` is true: mean, deviation, side by side.
+
+    As products with the mask, since onnxruntime is slow at sums over time.
+    """
+    kept = inside[:, None, :].to(states.dtype)
+    count = kept.sum(2, keepdim=True).clamp(min=1)
+    mean = kept @ states / count
+    deviation = (kept @ (states - mean).square() / count + 1e-8).sqrt()
+    return torch.cat([mean, deviation], dim=2).flatten(1)

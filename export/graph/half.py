@@ -52,7 +52,8 @@ def half_nodes(graph: onnx.GraphProto) -> set[int]:
     """Return the positions of the nodes that compute in float16.
 
     The front end is what leads to a logarithm that no non-linearity precedes, whether it consists of
-    convolutions or of products. The pooling is the sums from which neither attention nor a convolution follows.
+    convolutions or of products. The pooling is the sums from which neither attention nor a convolution follows; sums
+    are also products of the body with weights from elsewhere, as with a mask of time.
     """
     nodes = list(graph.node)
     varying = {value.name for value in graph.input} | {
@@ -69,7 +70,13 @@ def half_nodes(graph: onnx.GraphProto) -> set[int]:
     }
     body = learned | following(nodes, {name for index in learned for name in nodes[index].output})
     goes_on = leading(nodes, lambda index: nodes[index].op_type in _ACROSS_TIME)
-    sums = {index for index in body if nodes[index].op_type in _SUMS}
+    inside = {name for index in body for name in nodes[index].output}
+    sums = {
+        index
+        for index in body
+        if nodes[index].op_type in _SUMS
+        or (nodes[index].op_type == "MatMul" and [name in inside for name in nodes[index].input] == [False, True])
+    }
     after = following(nodes, {name for index in sums - goes_on for name in nodes[index].output})
     return {index for index in body - front - sums - after if nodes[index].op_type not in _NEVER_HALF}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx
 import onnxruntime
@@ -34,6 +34,29 @@ def leading(nodes: Sequence[onnx.NodeProto], chosen: Callable[[int], bool]) -> s
             found.add(index)
             needed.update(nodes[index].input)
     return found
+
+
+def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """Return the node that puts out each value."""
+    return {name: node for node in graph.node for name in node.output if name}
+
+
+def readers(graph: onnx.GraphProto, value: str) -> list[onnx.NodeProto]:
+    """Return the nodes that a value goes into, in the order of computing."""
+    return [node for node in graph.node if value in node.input]
+
+
+def traced_back(made_by: Mapping[str, onnx.NodeProto], value: str, *operators: str) -> str | None:
+    """Return what went into the last of a chain of operators that ends with a value; None where others made it.
+
+    The chain is given backwards; of each node the first input is followed.
+    """
+    for operator in operators:
+        node = made_by.get(value)
+        if node is None or node.op_type != operator:
+            return None
+        value = node.input[0]
+    return value
 
 
 def front_end(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,20 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
 
-from edge.arrays import Matrix
 from edge.audio import Waveform
 from edge.buckets import Buckets, pad
 from edge.errors import ModelError
+from export.graph.copies import quantise_before_copies
 from export.graph.encoder_graph import PRODUCER, quiet_libraries
+from export.graph.equalise import Extremes, Range, equalise
 from export.graph.nodes import front_end, inner_session
+from export.graph.unmask import drop_masks
 
 HALF_MINIMUM = 50_000
 """Smaller tensors are not worth a cast."""
 
 Feed = dict[str, Any]
 """What one run takes: ``waveform float32[batch, samples]`` and ``lengths int64[batch]``."""
-Extremes = tuple[Matrix, Matrix]
-"""Least and greatest value of every channel, ``float32[channels]``; zero is between."""
-Range = tuple[float, float]
-"""Least and greatest value that int8 represents."""
 
 
 def calibration_feeds(waveforms: Sequence[Waveform], buckets: Buckets) -> list[Feed]:
@@ -59,7 +57,9 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
         raise ModelError(f"{source}: has no matrix product with constant weights that int8 could have")
     if calibration:
         inputs = sorted({node.input[0] for node in model.graph.node if node.name in products})
-        ranges = equalise(model.graph, products, activation_extremes(model, inputs, calibration))
+        extremes = activation_extremes(model, inputs, calibration)
+        drop_masks(model.graph)
+        ranges = equalise(model.graph, products, extremes)
     with quiet_libraries():
         quantize_dynamic(
             onnx.ModelProto.FromString(model.SerializeToString()),
@@ -73,6 +73,7 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
     quantised = onnx.load(target)
     if calibration:
         _freeze(quantised.graph, ranges)
+        quantise_before_copies(quantised.graph)
     del quantised.graph.value_info[:]
     quantised.producer_name, quantised.producer_version = PRODUCER, model.producer_version
     store_half(quantised)
@@ -90,40 +91,6 @@ def activation_extremes(model: onnx.ModelProto, names: Sequence[str], feeds: Seq
             low, high = found.get(name, (np.float32(0), np.float32(0)))
             found[name] = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
     return found
-
-
-def equalise(graph: onnx.GraphProto, products: Collection[str], extremes: Mapping[str, Extremes]) -> dict[str, Range]:
-    """Make the channels that enter products alike in range, so that one range for all rounds the small ones less.
-
-    Their scales go into the weights of the products (SmoothQuant, Xiao et al. 2023, equation 4, alpha a half), and the
-    inverse into the layer norm before or, where there is none, into a multiplication of its own. The graph computes
-    the same.
-
-    Args:
-        graph: changed in place.
-        products: names of the nodes.
-        extremes: of what enters them.
-
-    Returns:
-        The range of what enters them now.
-    """
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    norms, ranges = _norms(graph, products), {}
-    for value, (low, high) in extremes.items():
-        users = [node for node in _users(graph, value) if node.name in products]
-        weights = [numpy_helper.to_array(tensors[node.input[1]]) for node in users]
-        needed = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
-        magnitudes = np.maximum(-low, high)
-        scale = np.sqrt(_positive(magnitudes) / _positive(needed)).astype(np.float32)
-        norm = norms.get(value)
-        if norm:
-            for place in range(1, len(norm.input)):
-                _scale(graph, tensors, norm, place, 1 / scale)
-        for node in users:
-            _scale(graph, tensors, node, 1, scale[:, None])
-        read = value if norm else _divide(graph, value, users, scale)
-        ranges[read] = float((low / scale).min()), float((high / scale).max())
-    return ranges
 
 
 def store_half(model: onnx.ModelProto) -> None:
@@ -162,52 +129,6 @@ def _products(graph: onnx.GraphProto) -> list[str]:
         for node in graph.node
         if node.op_type == "MatMul" and node.input[1] in weights and node.name not in front
     ]
-
-
-def _positive(magnitudes: Matrix) -> Matrix:
-    """Return magnitudes of which none is next to nothing beside the others."""
-    return np.maximum(magnitudes, max(1e-3 * float(magnitudes.max()), float(np.finfo(np.float32).tiny)))
-
-
-def _norms(graph: onnx.GraphProto, products: Collection[str]) -> dict[str, onnx.NodeProto]:
-    """Return the layer norms that nothing but these products reads, by the value they read, with or without a mask."""
-    found = {}
-    for norm in [node for node in graph.node if node.op_type == "LayerNormalization"]:
-        (value,) = norm.output
-        users = _users(graph, value)
-        if [node.op_type for node in users] == ["Mul"]:  # the mask
-            (value,) = users[0].output
-            users = _users(graph, value)
-        if {node.name for node in users} <= set(products):
-            found[value] = norm
-    return found
-
-
-def _divide(graph: onnx.GraphProto, value: str, users: Sequence[onnx.NodeProto], scale: Matrix) -> str:
-    """Let these nodes read a value divided by ``float32[channels]``; returns its name."""
-    inverse, divided = (f"{value}_{what}" for what in ("inverse", "alike"))
-    graph.initializer.append(numpy_helper.from_array(1 / scale, inverse))
-    place = min(list(graph.node).index(node) for node in users)
-    graph.node.insert(place, helper.make_node("Mul", [value, inverse], [divided], name=f"{divided}_node"))
-    for node in users:
-        node.input[0] = divided
-    return divided
-
-
-def _users(graph: onnx.GraphProto, value: str) -> list[onnx.NodeProto]:
-    return [node for node in graph.node if value in node.input]
-
-
-def _scale(
-    graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto], node: onnx.NodeProto, place: int, factors: Matrix
-) -> None:
-    """Give one node a scaled copy of its constant; others may share the original."""
-    values = numpy_helper.to_array(tensors[node.input[place]]) * factors
-    copy = numpy_helper.from_array(values.astype(np.float32), f"{node.input[place]}_of_{node.name}")
-    graph.initializer.append(copy)
-    original, node.input[place] = node.input[place], copy.name
-    if not _users(graph, original):
-        graph.initializer.remove(tensors[original])
 
 
 def _freeze(graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> None:

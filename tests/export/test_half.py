@@ -106,6 +106,8 @@ def test_everything_learned_before_the_pooling_is_half_and_the_rest_is_not(half_
     model = onnx.load(half_graph)
     types = value_types(model)
     front, pooled = leading_to(model.graph, "Log"), following(model.graph, "ReduceSum")
+    divided = {name for node in model.graph.node if node.op_type == "Div" for name in node.input}
+    pooled |= {name for node in model.graph.node if node.op_type == "MatMul" for name in node.output if name in divided}
     products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm", "Conv")]
     body = [node for node in products if not {*node.output} & (front | pooled)]
     assert len(body) == 2 + 8, "two convolutions; queries, keys, values, scores, mixtures, outputs and two products"

@@ -5,10 +5,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from calibrate.encoders.pretrained import PooledEncoder
+from calibrate.encoders.shapes import WhisperStudentShape
+from calibrate.encoders.students import build_student
 from calibrate.run import Run
 from edge.buckets import Buckets
 from edge.bundle import ENCODER_NAME
@@ -16,10 +20,14 @@ from edge.encoder import Encoder
 from edge.errors import ModelError
 from edge.settings import EncoderSettings
 from export.graph import quantise
+from export.graph.copies import quantise_before_copies
 from export.graph.encoder_graph import OPSET, EmbeddingGraph, write_onnx
+from export.graph.equalise import equalise
 from export.graph.nodes import front_end
 from export.graph.parity import batch_error, bucketed_embeddings, least_cosine, padding_errors, torch_embeddings
 from export.graph.quantise import activation_extremes, calibration_feeds, quantise_int8, store_half
+from export.graph.unmask import drop_masks
+from helpers.graphs import DIM, Projected
 from helpers.signals import speech_like
 
 pytestmark = pytest.mark.slow
@@ -62,13 +70,14 @@ def test_products_with_constant_weights_become_int8_but_not_the_front_end(
 ) -> None:
     before, after = onnx.load(float_path), onnx.load(int8_paths[way])
     attention = 2  # of one layer: queries by keys, weights by values
+    pooling = 2 * 2  # mean and deviation of two states
     front = [node for node in front_end(before.graph) if node.op_type in ("Conv", "MatMul")]
     assert len(front) >= 2, "Fourier and mel"
     assert [node.input for node in front] == [
         node.input for node in front_end(after.graph) if node.op_type in ("Conv", "MatMul")
     ]
     assert len(operators(after, "MatMulInteger")) == 2 + 6 + 1, "convolutions, a layer, the projection"
-    assert len(operators(after, "MatMul") + operators(after, "Conv")) == len(front) + attention
+    assert len(operators(after, "MatMul") + operators(after, "Conv")) == len(front) + attention + pooling
     assert not operators(after, "Gemm") + operators(after, "ConvInteger") + operators(after, "QLinearConv")
     measuring = len(operators(after, "DynamicQuantizeLinear"))
     assert (measuring > 0) == (way == "dynamic")
@@ -242,7 +251,7 @@ def test_equalising_changes_ranges_but_not_what_is_computed(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     feed = {"waveform": rng.standard_normal((3, 6)).astype(np.float32)}
     before = computed(model, feed)
-    ranges = quantise.equalise(model.graph, ["a", "b", "c"], activation_extremes(model, [normed, "waveform"], [feed]))
+    ranges = equalise(model.graph, ["a", "b", "c"], activation_extremes(model, [normed, "waveform"], [feed]))
     onnx.checker.check_model(model)
     after = computed(model, feed)
     np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-3 * np.abs(before).max())
@@ -290,3 +299,74 @@ def test_small_tensors_stay_as_they_are(float_path: Path) -> None:
     before = model.SerializeToString(deterministic=True)
     store_half(model)
     assert model.SerializeToString(deterministic=True) == before
+
+
+def padded_batch() -> dict[str, np.ndarray]:
+    """A short and a long utterance, noise behind both."""
+    waveform = np.random.default_rng(0).uniform(-1, 1, (2, 48_000)).astype(np.float32)
+    lengths = np.array([len(SPEECH[0]), len(SPEECH[2])], np.int64)
+    for row, speech in zip(waveform, (SPEECH[0], SPEECH[2]), strict=True):
+        row[: len(speech)] = speech
+    return {"waveform": waveform, "lengths": lengths}
+
+
+def test_masks_are_dropped_only_where_padding_reaches_nothing_valid(float_path: Path) -> None:
+    model = onnx.load(float_path)
+    before = computed(model, padded_batch())
+    assert drop_masks(model.graph) == 5 + 1, "of a layer, and of what enters it; those before the convolutions stay"
+    onnx.checker.check_model(model)
+    np.testing.assert_allclose(computed(model, padded_batch()), before, rtol=1e-4, atol=1e-5)
+    assert drop_masks(model.graph) == 0
+
+
+def test_masks_stay_where_attention_has_none(float_path: Path) -> None:
+    model = onnx.load(float_path)
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    (softmax,) = operators(model, "Softmax")
+    softmax.input[0] = made_by[softmax.input[0]].input[0]
+    assert drop_masks(model.graph) == 4, "those behind it: of what it mixes, of the feed-forward layer and at the end"
+
+
+def test_copies_of_int8_are_those_of_float(int8_paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx.load(int8_paths["static"])
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    copied = [made_by[node.input[0]] for node in operators(model, "MatMulInteger")]
+    assert [node.op_type for node in copied].count("Concat") == 2, "both convolutions"
+    before = model.SerializeToString(deterministic=True)
+    quantise_before_copies(model.graph)
+    assert model.SerializeToString(deterministic=True) == before
+
+
+def test_quantising_before_copies_is_the_same_to_the_bit(
+    float_path: Path, int8_paths: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantise, "quantise_before_copies", lambda graph: None)
+    quantise_int8(float_path, tmp_path / "after.onnx", calibration_feeds(SPEECH, BUCKETS))
+    found, expected = (
+        computed(onnx.load(path), padded_batch()) for path in (int8_paths["static"], tmp_path / "after.onnx")
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_scales_pass_through_attention_and_copies(int8_paths: dict[str, Path]) -> None:
+    divided = [node for node in onnx.load(int8_paths["static"]).graph.node if node.name.endswith("_alike_node")]
+    assert len(divided) == 2 + 1 + 1, "both convolutions, the second product of the feed-forward layer, the projection"
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_pairs_that_merge_do_not_feel_padding_in_int8(tmp_path: Path, calibrated: bool) -> None:
+    """An odd token at the end has nobody to be averaged with but padding."""
+    torch.manual_seed(0)
+    shape = WhisperStudentShape(layers=2, width=64, heads=2, hidden=64, hop=160, positions=150, merge=True)
+    graph = Projected(PooledEncoder(build_student(shape), (1, 2), 30.0)).eval()
+    write_onnx(graph, tmp_path / "float.onnx", "merging")
+    feeds = calibration_feeds(SPEECH, BUCKETS) if calibrated else ()
+    quantise_int8(tmp_path / "float.onnx", tmp_path / "int8.onnx", feeds)
+    encoder = opened(tmp_path / "int8.onnx", DIM)
+    for samples in (9_600, 9_601, 9_920, 10_240, 12_345):
+        speech = SPEECH[2][:samples]
+        with torch.inference_mode():
+            expected = graph(torch.from_numpy(speech)[None], torch.tensor([samples]))[0].numpy()
+        alone, padded = (encoder.embed([speech], length)[0] for length in (samples, BUCKETS.samples[-1]))
+        assert least_cosine(alone[None], expected[None]) > 0.99, samples
+        np.testing.assert_allclose(padded, alone, atol=2e-2 * np.abs(alone).max(), err_msg=str(samples))
