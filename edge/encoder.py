@@ -14,6 +14,7 @@ from edge.audio import Waveform
 from edge.buckets import Buckets, pad
 from edge.bundle import Bundle
 from edge.errors import ModelError
+from edge.memory import trim
 from edge.providers import PROVIDERS, ProviderRequest, check_provider, choose_provider, provider_requests
 from edge.settings import EncoderSettings
 from edge.tensorrt import Engines, fix_shapes
@@ -73,6 +74,7 @@ class Encoder:
     def open(self) -> None:
         """Open the session without running anything; the errors are those of ``load``."""
         session = self._open_best()
+        trim()  # a graph that is unpacked and optimised when it opens takes several times what it keeps
         inputs = {node.name: node.type for node in session.get_inputs()}
         outputs = [node.name for node in session.get_outputs()]
         if inputs != {"waveform": "tensor(float)", "lengths": "tensor(int64)"} or outputs != [self.output]:

@@ -10,9 +10,13 @@ def give_back() -> None:
     """Collect what nothing refers to any more, as a model that was let go, and hand its memory back.
 
     The C library keeps freed memory in pieces for later; over months of models that come and go it would only grow.
-    Only glibc can be told otherwise.
     """
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim:
-        trim(0)
+    trim()
+
+
+def trim() -> None:
+    """Hand back what is freed already, such as what opening a session took. Only glibc can be told to."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim:
+        malloc_trim(0)

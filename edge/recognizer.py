@@ -59,11 +59,11 @@ class Recognizer:
         Raises:
             ModelError: a graph does not load, or voiceprints are wanted from a bundle without a speaker encoder.
         """
+        if voiceprints:
+            self._load_speaker_encoder()  # before the other, since opening it takes the most memory
         if not self._loaded:
             self.encoder.load(every_bucket)
             self._loaded = True
-        if voiceprints:
-            self._load_speaker_encoder()
 
     def encode(self, waveforms: Sequence[Waveform], voiceprints: bool = False) -> list[Encoding]:
         """Encode utterances of any length, each ``float32[samples]`` at 16 kHz, batched by length.
