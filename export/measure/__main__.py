@@ -17,20 +17,23 @@ from transformers.utils.logging import disable_progress_bar
 from edge.bundle import Bundle
 from edge.errors import AffectdError, UsageError
 from edge.profiling.facts import usable_cores
-from export.measure import accuracy, activity, buckets, encoders, length, opensmile, people, streams
+from export.measure import accuracy, activity, buckets, encoders, length, opensmile, people, start, streams, unseen
 from export.measure.machine import Machine, load
 from export.measure.plan import Plan, label
 from export.measure.report import Report, Section
 
 PARTS: dict[str, Callable[[Plan], Section]] = {
     "encoders": encoders.measure,
+    "start": start.measure,
     "accuracy": accuracy.measure,
+    "unseen": unseen.measure,
     "activity": activity.measure,
     "buckets": buckets.measure,
     "length": length.measure,
     "streams": streams.measure,
     "people": people.measure,
 }
+NEED_CORPORA = ("accuracy", "unseen")
 SHIPPED = ("default", "nano")
 PAGE = Path("docs/benchmarks.md")
 
@@ -93,10 +96,12 @@ def _apart(part: Callable[[Plan], Section], plan: Plan) -> Section:
 
 def _lacking(part: str, plan: Plan) -> str:
     """Return what a part needs and does not have."""
-    if part == "accuracy" and plan.data is None:
+    if part in NEED_CORPORA and plan.data is None:
         return "which needs corpora: --data FOLDER"
-    if part == "accuracy" and not opensmile.installed():
+    if part in NEED_CORPORA and not opensmile.installed():
         return "which needs openSMILE: pip install 'affectd[bench]'"
+    if part == "unseen" and not unseen.OURS.is_file():
+        return f"since there is no {unseen.OURS}"
     if part == "people" and plan.bundles[0].manifest.speaker is None:
         return "since the bundle recognises nobody"
     return ""
@@ -107,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", choices=PARTS, help="this part only; may be given again")
     parser.add_argument("--bundle", action="append", type=Path, help="bundle folder or name; repeatable, the first "
                         "is what most targets are about (default: both inside the package)")  # fmt: skip
-    parser.add_argument("--data", type=Path, help="folder of corpora; without it, accuracy is skipped")
+    parser.add_argument("--data", type=Path, help="folder of corpora; without it, nothing is said of accuracy")
     parser.add_argument("--recipe", type=Path, default=Plan.recipe, help="corpora and splits (default: %(default)s)")
     parser.add_argument("--cache", type=Path, default=Plan.cache, help="folder for features (default: %(default)s)")
     parser.add_argument("--whisper", type=Path, help="folder of Whisper-base's encoder (default: random weights)")

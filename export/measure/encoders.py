@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from transformers import PreTrainedModel, WhisperConfig
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
 from edge.audio import Waveform
 from edge.bundle import Bundle
+from edge.errors import UsageError
 from export.bundle.check import opened
-from export.bundle.latency import SHAPES, ShapedEncoder, module_flops
+from export.bundle.latency import SHAPES, ShapedEncoder
 from export.graph.inventory import graph_flops
-from export.measure import opensmile
-from export.measure.machine import GEMM_SIZE, Gemm
+from export.measure import former, opensmile, peers
+from export.measure.machine import GEMM_SIZE, Gemm, Machine
 from export.measure.plan import Plan, conversation, label
-from export.measure.report import Section, Table, Target
+from export.measure.promises import processor_note, targets
+from export.measure.report import Section, Table
 from export.rounds import RoundTimes, Task, alternate, digits, limited
 
 LENGTHS_S = (3.0, 10.0)
+LONGEST_S = 12.0
+"""Of bundles alone: the others are not run at it."""
+FORMER = (("default", "3"), ("nano", "3"))
 GEMM = "GEMM"
-WHISPER_BASE = WhisperConfig(d_model=512, encoder_layers=6, encoder_attention_heads=8, encoder_ffn_dim=2048)
-WHISPER_FRAMES = 3000
-"""Log-mel frames of the 30 s that Whisper's encoder always takes."""
-PROMISES = {
-    "default": {
-        (3.0, "HuBERT-large shape"): 120,
-        (3.0, "DistilHuBERT shape"): 15,
-        (10.0, "wav2vec2-large-12 shape"): 50,
-    },
-    "nano": {(3.0, "HuBERT-large shape"): 600, (3.0, "DistilHuBERT shape"): 80, (10.0, "wav2vec2-large-12 shape"): 250},
-}
-"""How many times faster than what the bundles of the package should be, on one thread."""
 HEADER = ("encoder", "weights", "median ms", "n", "times the first", "GFLOP", "share of GEMM peak")
 NOTES = """\
-From the waveform to the embedding (the bundle: to probabilities; openSMILE: to functionals; Whisper: from the
-log-mel frames of 30 s, whose computation is not counted), batch of one, on speech of the example conversation. The
-bundle runs in onnxruntime, the shapes in torch in float32; random weights are as fast as trained ones. openSMILE has
-one thread at any setting. GFLOP counts convolutions and matrix products, a multiply-add as two. The peak is numpy's
-fastest product of two 2048 by 2048 float32 matrices in the same rounds, on as many threads; int8 products may exceed
-it."""
+From the waveform to the embedding (the bundle: to probabilities; openSMILE: to functionals; Whisper, Smart Turn and
+SenseVoice: from log-mel or filter-bank frames, whose computation is not counted, Whisper always of 30 s and Smart Turn
+of 8 s), batch of one, on speech of the example conversation. The bundles run in onnxruntime, the shapes in torch in
+float32; random weights are as fast as trained ones, and where each shape is from stands in `export/measure/peers.py`
+and `export/bundle/latency.py`. openSMILE has one thread at any setting. GFLOP counts convolutions and matrix products,
+a multiply-add as two. The peak is numpy's fastest product of two 2048 by 2048 float32 matrices in the same rounds, on
+as many threads; int8 products may exceed it. {former} {processor}"""
 
 
 @dataclass(frozen=True)
@@ -56,73 +46,79 @@ class Contestant:
     flops: Callable[[Waveform], int] | None = None
 
 
-class WhisperPeer:
-    """Whisper-base's encoder on 30 s of log-mel frames, which are not part of the time; float32, batch of one."""
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self.weights = "published" if folder else "random"
-        self.model: PreTrainedModel = (
-            WhisperEncoder.from_pretrained(folder, dtype=torch.float32) if folder else WhisperEncoder(WHISPER_BASE)
-        )
-        self.model.train(False)
-        frames = np.random.default_rng(0).standard_normal((1, WHISPER_BASE.num_mel_bins, WHISPER_FRAMES))
-        self.frames = torch.from_numpy(frames.astype(np.float32))
-
-    def __call__(self, _waveform: Waveform) -> object:
-        """Encode 30 s, however long the waveform is."""
-        with torch.inference_mode():
-            return self.model(self.frames)
-
-    def flops(self, _waveform: Waveform) -> int:
-        """Return the operations for 30 s."""
-        return module_flops(self.model, self.frames)
-
-
 def measure(plan: Plan) -> Section:
     """Time every encoder at every length and thread count."""
+    with tempfile.TemporaryDirectory(prefix="affectd-bench-") as folder:
+        found, reasons = _former(Path(folder))
+        return _measure(plan, found, reasons)
+
+
+def _measure(plan: Plan, older: Sequence[former.FormerBundle], reasons: Sequence[str]) -> Section:
     gemm = Gemm(256 if plan.quick else GEMM_SIZE)
-    peers = _peers(plan)
-    lengths_s = (1.0,) if plan.quick else LENGTHS_S
-    waveforms = {length_s: conversation(length_s) for length_s in lengths_s}
-    counted = {label(bundle): _bundle(bundle, 1) for bundle in plan.bundles} | peers
-    flops = {
-        length_s: {name: row.flops(waveform) for name, row in counted.items() if row.flops}
-        for length_s, waveform in waveforms.items()
-    }
+    others = _peers(plan)
     tables, figures = [], []
-    targets: list[Target] = []
+    flops: dict[tuple[str, float], int] = {}
+    promised = []
     for threads in plan.threads:
-        contestants = {label(bundle): _bundle(bundle, threads) for bundle in plan.bundles} | peers
+        ours = _bundles(plan.bundles, older, threads)
+        rows = _rows(ours, others, quick=plan.quick)
         tasks: dict[str, Task] = {GEMM: gemm}
-        for length_s, waveform in waveforms.items():
-            tasks |= {f"{name} {length_s}": partial(row.run, waveform) for name, row in contestants.items()}
+        for (name, length_s), row in rows.items():
+            waveform = conversation(length_s)
+            tasks[f"{name} {length_s}"] = partial(row.run, waveform)
+            if row.flops and (name, length_s) not in flops:
+                flops[name, length_s] = row.flops(waveform)
         with limited(threads):
-            times = alternate(tasks, plan.rounds)
-        peak = gemm.flops / min(times[GEMM].values_ms) / 1e6
-        for length_s in lengths_s:
-            found = {name: times[f"{name} {length_s}"] for name in contestants}
-            rows = _rows(contestants, found, flops[length_s], peak)
-            if threads == 1:
-                targets += _targets(plan.bundles, length_s, found)
+            timed = alternate(tasks, plan.rounds)
+        times = {key: timed[f"{key[0]} {key[1]}"] for key in rows}
+        peak = gemm.flops / min(timed[GEMM].values_ms) / 1e6
+        if threads == 1:
+            promised = targets(plan.bundles, times)
+        for length_s in dict.fromkeys(length_s for _, length_s in rows):
             title = f"{length_s:g} s, {threads} thread{'s' * (threads > 1)}; GEMM peak {peak:,.0f} GFLOP/s"
-            tables.append(Table(title, HEADER, rows))
-            figures += [
-                {"encoder": name, "weights": row.weights, "length_s": length_s, "threads": threads}
-                | {"flops": flops[length_s].get(name), "gemm_peak_gflops": peak} | found[name].as_json()
-                for name, row in contestants.items()
-            ]  # fmt: skip
-    return Section("Encoder latency", NOTES, tables, {"latency": figures}, targets)
+            tables.append(Table(title, HEADER, _cells(rows, times, flops, peak, length_s)))
+        figures += [
+            {"encoder": name, "weights": row.weights, "length_s": length_s, "threads": threads}
+            | {"flops": flops.get((name, length_s)), "gemm_peak_gflops": peak} | times[name, length_s].as_json()
+            for (name, length_s), row in rows.items()
+        ]  # fmt: skip
+    machine = Machine.here()
+    notes = NOTES.format(former=_about(older, reasons), processor=processor_note(machine.cpu, machine.instructions))
+    return Section("Encoder latency", notes, tables, {"latency": figures}, promised)
 
 
-def _targets(bundles: Sequence[Bundle], length_s: float, times: dict[str, RoundTimes]) -> list[Target]:
-    found = []
-    for bundle in bundles:
-        for (promised_s, peer), factor in PROMISES.get(bundle.manifest.name, {}).items():
-            if promised_s == length_s and bundle.manifest.encoder.precision == "int8":
-                ratio = times[peer].median_ms / times[label(bundle)].median_ms
-                promise = f"{label(bundle)}: {factor} times faster than the {peer}, {length_s:g} s, one thread"
-                found.append(Target(promise, f"{ratio:.0f} times", ratio >= factor))
-    return found
+def _former(folder: Path) -> tuple[list[former.FormerBundle], list[str]]:
+    """Return the older bundles, and why some are not there."""
+    found, reasons = [], []
+    for name, version in FORMER:
+        try:
+            found.append(former.take(name, version, folder))
+        except UsageError as error:
+            reasons.append(str(error))
+    return found, reasons
+
+
+def _about(older: Sequence[former.FormerBundle], reasons: Sequence[str]) -> str:
+    taken = ", ".join(f"{bundle.label} from commit {bundle.commit[:8]}" for bundle in older)
+    sentences = [f"Older bundles are their encoders alone, to the embedding: {taken}."] if taken else []
+    return " ".join([*sentences, *(f"Left out is {reason}." for reason in reasons)])
+
+
+def _bundles(bundles: Sequence[Bundle], older: Sequence[former.FormerBundle], threads: int) -> dict[str, Contestant]:
+    encoders = {bundle.label: bundle.opened(threads) for bundle in older}
+    return {label(bundle): _bundle(bundle, threads) for bundle in bundles} | {
+        name: Contestant("trained", encoder, encoder.flops) for name, encoder in encoders.items()
+    }
+
+
+def _rows(
+    ours: dict[str, Contestant], others: dict[str, Contestant], quick: bool
+) -> dict[tuple[str, float], Contestant]:
+    """Return what is timed at which length, in seconds."""
+    if quick:
+        return {(name, 1.0): row for name, row in (ours | others).items()}
+    rows = {(name, length_s): row for length_s in LENGTHS_S for name, row in (ours | others).items()}
+    return rows | {(name, LONGEST_S): row for name, row in ours.items()}
 
 
 def _bundle(bundle: Bundle, threads: int) -> Contestant:
@@ -135,29 +131,37 @@ def _bundle(bundle: Bundle, threads: int) -> Contestant:
 
 
 def _peers(plan: Plan) -> dict[str, Contestant]:
-    peers: dict[str, Contestant] = {}
+    found: dict[str, Contestant] = {}
     if opensmile.installed():
         for name, feature_set in opensmile.FEATURE_SETS.items():
-            peers[name] = Contestant("none", opensmile.Functionals(feature_set))
-    for name, config in SHAPES.items():
-        peer = ShapedEncoder(config)
-        peers[name] = Contestant(peer.weights, peer, peer.flops)
+            found[name] = Contestant("none", opensmile.Functionals(feature_set))
+    encoders: dict[str, ShapedEncoder | peers.Emotion2vecPeer | peers.SenseVoicePeer | peers.WhisperPeer] = {
+        name: ShapedEncoder(config) for name, config in SHAPES.items()
+    }
     if not plan.quick:
-        whisper = WhisperPeer(plan.whisper)
-        peers["Whisper-base, 30 s"] = Contestant(whisper.weights, whisper, whisper.flops)
-    return peers
+        encoders |= {name: peers.Emotion2vecPeer(config) for name, config in peers.EMOTION2VEC.items()}
+        encoders["SenseVoice-small shape"] = peers.SenseVoicePeer()
+        encoders["Smart Turn v3 shape, 8 s"] = peers.WhisperPeer(peers.SMART_TURN)
+        encoders["Whisper-base, 30 s"] = peers.WhisperPeer(folder=plan.whisper)
+    return found | {name: Contestant(encoder.weights, encoder, encoder.flops) for name, encoder in encoders.items()}
 
 
-def _rows(
-    contestants: dict[str, Contestant], times: dict[str, RoundTimes], flops: dict[str, int], peak: float
+def _cells(
+    rows: Mapping[tuple[str, float], Contestant],
+    times: Mapping[tuple[str, float], RoundTimes],
+    flops: Mapping[tuple[str, float], int],
+    peak: float,
+    length_s: float,
 ) -> list[tuple[str, ...]]:
-    first = next(iter(times.values())).median_ms
-    rows: list[tuple[str, ...]] = []
-    for name, timing in times.items():
+    timed = {name: timing for (name, at_s), timing in times.items() if at_s == length_s}
+    first = next(iter(timed.values())).median_ms
+    cells: list[tuple[str, ...]] = []
+    for name, timing in timed.items():
         work = ("", "")
-        if name in flops:
-            share = flops[name] / timing.median_ms / 1e6 / peak
-            work = (digits(flops[name] / 1e9), f"{share:.0%}")
+        if (name, length_s) in flops:
+            count = flops[name, length_s]
+            work = (digits(count / 1e9), f"{count / timing.median_ms / 1e6 / peak:.0%}")
         ratio = digits(timing.median_ms / first)
-        rows.append((name, contestants[name].weights, str(timing), str(len(timing.values_ms)), ratio, *work))
-    return rows
+        weights = rows[name, length_s].weights
+        cells.append((name, weights, str(timing), str(len(timing.values_ms)), ratio, *work))
+    return cells

@@ -78,6 +78,11 @@ class Result:
     """Its C."""
 
 
+def linear_machine(penalty: float) -> LinearSVC:
+    """Return a linear support vector machine with this C, not yet trained."""
+    return LinearSVC(C=penalty, dual="auto", tol=1e-3, random_state=0, max_iter=2_000)
+
+
 def train_and_test(parts: Mapping[Split, Part], features: Features) -> Result:
     """Train on the training speakers, choose C on the validation speakers, and test on the test speakers.
 
@@ -88,7 +93,7 @@ def train_and_test(parts: Mapping[Split, Part], features: Features) -> Result:
     weights = parts["train"].balanced_weights() * len(parts["train"].labels)
     best: tuple[float, float, LinearSVC] | None = None
     for penalty in PENALTIES:
-        machine = LinearSVC(C=penalty, dual="auto", tol=1e-3, random_state=0, max_iter=2_000)
+        machine = linear_machine(penalty)
         machine.fit(scaled["train"], parts["train"].labels, sample_weight=weights)
         found = _ua(parts["validation"], machine.predict(scaled["validation"]))
         score = float(np.mean(list(found.values())))

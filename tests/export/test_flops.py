@@ -11,8 +11,7 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2Model, WhisperConfig
 from edge.audio import SAMPLE_RATE_HZ
 from export.bundle.latency import SHAPES, ShapedEncoder
 from export.graph.inventory import graph_flops
-from export.measure import encoders
-from export.measure.encoders import WhisperPeer
+from export.measure.peers import WhisperPeer
 
 SAMPLES = 400
 FRAMES = 40
@@ -121,10 +120,9 @@ def test_a_peer_hears_the_whole_waveform_without_gradients() -> None:
     assert output.last_hidden_state.is_inference()  # type: ignore[attr-defined]
 
 
-def test_whisper_always_hears_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whisper_always_hears_30_seconds() -> None:
     config = WhisperConfig(d_model=8, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8)
-    monkeypatch.setattr(encoders, "WHISPER_BASE", config)
-    peer = WhisperPeer()
+    peer = WhisperPeer(config)
     output = peer(np.zeros(SAMPLE_RATE_HZ, np.float32))
     assert output.last_hidden_state.shape == (1, 1500, 8)  # type: ignore[attr-defined]
     assert peer.weights == "random"

@@ -35,8 +35,9 @@ SMALL = HubertConfig(
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small shapes instead of large ones, and no openSMILE."""
+    """Small shapes instead of large ones, no older bundles, and no openSMILE."""
     monkeypatch.setattr(encoders, "SHAPES", {"small shape": SMALL})
+    monkeypatch.setattr(encoders, "FORMER", ())
     monkeypatch.setattr(opensmile, "installed", lambda: False)
 
 
@@ -142,8 +143,8 @@ def test_one_command_measures_what_needs_no_corpora(
     command.main(["--quick", "--threads", "1", "--bundle", str(bundle_folder), "--json", "--out", str(page)])
     measured: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert measured == json.loads(page.with_suffix(".json").read_text())
-    assert set(measured["parts"]) == set(command.PARTS) - {"accuracy"}
-    assert measured["skipped"] == ["accuracy, which needs corpora: --data FOLDER"]
+    assert set(measured["parts"]) == set(command.PARTS) - {"accuracy", "unseen"}
+    assert measured["skipped"] == [f"{part}, which needs corpora: --data FOLDER" for part in ("accuracy", "unseen")]
     figures = {part: section["figures"] for part, section in measured["parts"].items()}
     latency = figures["encoders"]["latency"]
     assert [row["encoder"] for row in latency] == ["tiny, fp32", "small shape"]
