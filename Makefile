@@ -94,8 +94,9 @@ default: .venv-dev/installed ## Train, measure and export the default bundle; DA
 	$(EXPORT) bundle runs/default --data $(DATA) --encoder $(ENCODER) --speakers runs/speakers \
 		--left-out docs/models/generalise/generalisation.json --version $(VERSION) --max-mb 20 --force --out edge/bundles/default
 
-nano: .venv-dev/installed ## Distil, measure and export the nano bundle, taught by what `make default` trained; START=.
-	$(EXPORT) distil runs/default configs/distil-nano.toml --data $(DATA) --encoder $(ENCODER) --start $(START) --force --out runs/student
+nano: .venv-dev/installed ## Distil, measure and export the nano bundle, taught by the default recipe on every token; START=.
+	$(CALIBRATE) train configs/default-train.toml --no-merge --data $(DATA) --encoder $(ENCODER) --force --out runs/teacher
+	$(EXPORT) distil runs/teacher configs/distil-nano.toml --data $(DATA) --encoder $(ENCODER) --start $(START) --force --out runs/student
 	$(CALIBRATE) train configs/nano-train.toml --data $(DATA) --encoder runs/student/encoder --force --out runs/nano
 	$(EXPORT) bundle runs/nano --data $(DATA) --encoder runs/student/encoder --version $(VERSION) --max-mb 2 --force --out edge/bundles/nano
 

@@ -42,6 +42,10 @@ def train(
         int | None,
         typer.Option(min=0, help="Last encoder layers to train after the head.", show_default="the recipe's"),
     ] = None,
+    merge: Annotated[
+        bool | None,
+        typer.Option(help="Whether pairs of the encoder's tokens become one.", show_default="the recipe's"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     force: Force = False,
     cache: Cache = Path("cache"),
@@ -73,6 +77,8 @@ def train(
     chosen = read_recipe(recipe, head).leave_out(without or []).with_splits(splits)
     if finetune is not None:
         chosen = chosen.with_finetune(finetune)
+    if merge is not None:
+        chosen = chosen.with_merge(merge)
     folder = out or Path("runs") / (chosen.name if head is None else f"{chosen.name}-{Path(head).stem}")
     keep_finished(folder, force or resume, RUN_NAME)
     train_recipe(workspace, chosen, folder, encoder=encoder, strict=strict, resume=resume)

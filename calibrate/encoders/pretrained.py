@@ -173,6 +173,11 @@ class PooledEncoder(nn.Module):
         self.encoder, self.pooled, self.voiced_db = encoder, tuple(pooled), voiced_db
         self.dim = len(self.pooled) * 2 * encoder.width
 
+    @property
+    def samples_a_token(self) -> int:
+        """Samples that one of the states pooled stands for."""
+        return self.encoder.samples_a_token
+
     def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         """Return one vector per row."""
         return self.states(waveform, lengths)[2]
@@ -181,7 +186,7 @@ class PooledEncoder(nn.Module):
         """Return the pooled layers' states, their valid frames, and the vectors of ``forward``."""
         voiced = None
         if self.voiced_db:
-            hop = self.encoder.samples_a_token
+            hop = self.samples_a_token
             energy = token_energy(waveform, lengths, hop)
             voiced, lengths = voiced_tokens(energy, lengths, hop, self.voiced_db)
             waveform = waveform * audible_gain(energy, voiced, hop)

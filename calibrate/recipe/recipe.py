@@ -113,6 +113,14 @@ class Recipe(Record):
         """
         return self._changed({"encoder": {"finetune": layers}}, f"fine-tuning {layers} layers")
 
+    def with_merge(self, merge: bool) -> Recipe:
+        """Return the recipe with or without merging the encoder's tokens.
+
+        Raises:
+            UsageError: that does not fit the rest of the recipe.
+        """
+        return self._changed({"encoder": {"merge": merge}}, "merging tokens" if merge else "leaving tokens apart")
+
     def with_schedule(self, values: Mapping[str, float]) -> Recipe:
         """Return the recipe with these values in its schedule.
 

@@ -68,7 +68,7 @@ def embed(
     """
     lengths_s = [duration_s(path) for path in paths]
     files = [content_of(path) for path in paths]
-    kind: tuple[object, ...] = (encoder.encoder.samples_a_token, VadSettings().high_pass_hz)
+    kind: tuple[object, ...] = (encoder.samples_a_token, VadSettings().high_pass_hz)
     if spoken_only:
         kind = (kind[0], detector_name(VadSettings()), VadSettings().model_dump(), SegmenterSettings().model_dump())
     if encoder.voiced_db:

@@ -284,3 +284,12 @@ def test_pooling_is_the_mean_and_deviation_of_valid_frames(frames: list[int], se
     for row, count in enumerate(frames):
         valid = states[row, :count]
         np.testing.assert_allclose(pooled[row], [*valid.mean(0), *valid.std(0)], atol=2e-4)
+
+
+def test_only_whispers_tokens_merge(encoders: dict[str, Path]) -> None:
+    whisper, other = (load_encoder(str(encoders[family]), 2) for family in ("whisper", "wav2vec2"))
+    assert whisper.samples_a_token == 320
+    whisper.merge_pairs()
+    assert whisper.samples_a_token == 640
+    with pytest.raises(ModelError, match=r"encoder\.merge: only"):
+        other.merge_pairs()

@@ -25,7 +25,7 @@ from helpers.signals import silence, speech_like
 class Listener(torch.nn.Module):
     """Stands in for a pooled encoder: level and length of each row; notes its batches, may end the process."""
 
-    pooled, dim, voiced_db = (1, 2), 4, None
+    pooled, dim, voiced_db, samples_a_token = (1, 2), 4, None, 320
 
     def __init__(self, die_at: int | None = None, fail_at: int | None = None, weight: float = 1.0) -> None:
         super().__init__()
@@ -188,6 +188,15 @@ def test_whatever_changes_the_features_has_a_cache_of_its_own(clips: list[Path],
     assert len({table.tobytes() for table in tables}) == len(runs)
     np.testing.assert_array_equal(tables[2], tables[0][1:])
     np.testing.assert_array_equal(tables[3], tables[0][::-1])
+
+
+def test_the_same_weights_on_other_tokens_have_a_cache_of_their_own(clips: list[Path], tmp_path: Path) -> None:
+    merging = Listener()
+    merging.samples_a_token = 640
+    for listener in (Listener(), merging):
+        run(listener, clips, tmp_path / "cache")
+        assert listener.batches
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_a_file_written_anew_is_read_anew(clips: list[Path], tmp_path: Path, clip: Any) -> None:

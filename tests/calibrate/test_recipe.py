@@ -230,6 +230,8 @@ def test_layers_to_fine_tune_are_chosen_on_the_command_line(recipe_of: Callable[
     recipe = recipe_of()
     assert recipe.with_finetune(2) == recipe_of(encoder={"finetune": 2})
     assert recipe.with_finetune(2).with_finetune(0) == recipe
+    assert recipe.with_merge(True) == recipe_of(encoder={"merge": True})
+    assert recipe.with_merge(True).with_merge(False) == recipe
     with pytest.raises(UsageError, match=r"fine-tuning 3 layers: .*encoder\.finetune = 3 exceeds encoder\.layers = 2"):
         recipe.with_finetune(3)
 
