@@ -40,7 +40,7 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
     """Write the int8 form of a float graph.
 
     Matrix products with constant weights become int8: weights per output channel and symmetric, activations per tensor.
-    Convolutions stay in float, and so does the log-mel front end. Gelu is approximated.
+    Convolutions stay in float, and so does the log-mel front end.
 
     Args:
         source: float graph.
@@ -74,7 +74,6 @@ def quantise_int8(source: Path, target: Path, calibration: Sequence[Feed] = ()) 
     if calibration:
         _freeze(quantised.graph, ranges)
         quantise_before_copies(quantised.graph)
-    approximate_gelu(quantised.graph)
     del quantised.graph.value_info[:]
     quantised.producer_name, quantised.producer_version = PRODUCER, model.producer_version
     store_half(quantised)
@@ -92,16 +91,6 @@ def activation_extremes(model: onnx.ModelProto, names: Sequence[str], feeds: Seq
             low, high = found.get(name, (np.float32(0), np.float32(0)))
             found[name] = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
     return found
-
-
-def approximate_gelu(graph: onnx.GraphProto) -> None:
-    """Let Gelu be that of the hyperbolic tangent, in place: a fifth faster, and nearer than int8's steps.
-
-    Hendrycks and Gimpel 2016, section 2.
-    """
-    for node in [node for node in graph.node if node.op_type == "Gelu"]:
-        del node.attribute[:]
-        node.attribute.append(helper.make_attribute("approximate", "tanh"))
 
 
 def store_half(model: onnx.ModelProto) -> None:

@@ -370,9 +370,3 @@ def test_pairs_that_merge_do_not_feel_padding_in_int8(tmp_path: Path, calibrated
         alone, padded = (encoder.embed([speech], length)[0] for length in (samples, BUCKETS.samples[-1]))
         assert least_cosine(alone[None], expected[None]) > 0.99, samples
         np.testing.assert_allclose(padded, alone, atol=2e-2 * np.abs(alone).max(), err_msg=str(samples))
-
-
-@pytest.mark.parametrize("way", ["dynamic", "static"])
-def test_gelu_is_approximated(int8_paths: dict[str, Path], way: str) -> None:
-    found = [helper.get_attribute_value(node.attribute[0]) for node in operators(onnx.load(int8_paths[way]), "Gelu")]
-    assert found == [b"tanh"] * 3, "two convolutions and a layer"
