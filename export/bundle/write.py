@@ -38,6 +38,7 @@ from export.bundle.check import (
 )
 from export.bundle.contents import Identity, Model, write_contents
 from export.bundle.install import check_target, install
+from export.distil.unlabelled import as_speech
 from export.graph.encoder_graph import EmbeddingGraph, write_onnx
 from export.graph.parity import some_speech, torch_embeddings
 from export.graph.precision import RULE, Speech, Trial, write_encoder
@@ -141,7 +142,7 @@ def _reduce(
     if identity.precision == "int8":
         compared = parts["validation"] if parts["validation"].paths else parts["test"]
         speech = Speech(
-            some_speech(parts["train"], CALIBRATION_UTTERANCES, buckets.longest),
+            some_speech(as_speech(parts["train"]), CALIBRATION_UTTERANCES, buckets.longest),
             some_speech(compared, PARITY_UTTERANCES, buckets.longest),
         )
     kept, trials = write_encoder(source, target, identity.precision, identity.quantisation, speech, loaded)

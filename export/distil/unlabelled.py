@@ -44,7 +44,7 @@ def watched(parts: Mapping[Split, Part]) -> tuple[Part, Part]:
 
 
 def as_speech(part: Part) -> Part:
-    """Return the part with every corpus weighing the same, as an imitation needs no labels.
+    """Return the part with every corpus weighing the same, since imitation and the ranges of int8 need no labels.
 
     A corpus of one label, everyday speech, is unlabelled: of more weight, its label would be learned instead.
     """

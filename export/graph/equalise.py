@@ -99,7 +99,7 @@ def _projection(
     bias = made_by.get(projected or "")
     if bias is None or bias.op_type != "Add" or len(readers(graph, bias.output[0])) != 1:
         return []
-    found = []
+    found: list[tuple[onnx.NodeProto, tuple[int, ...]]] = []
     for node, name in ((made_by.get(bias.input[0]), bias.input[1]), (made_by.get(bias.input[1]), bias.input[0])):
         if node is not None and node.op_type == "MatMul" and {node.input[1], name} <= tensors.keys():
             found += [(node, (1,)), (bias, (list(bias.input).index(name),))]

@@ -203,7 +203,7 @@ def test_a_graph_of_nothing_but_a_front_end_has_nothing_to_quantise(tmp_path: Pa
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=5))
-def test_the_extremes_hold_the_values_of_every_utterance_and_zero(levels: list[float]) -> None:
+def test_the_extremes_are_those_of_99_in_100_utterances_and_hold_zero(levels: list[float]) -> None:
     node = helper.make_node("Identity", ["waveform"], ["copy"])
     value = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", "samples"])
     output = helper.make_tensor_value_info("copy", TensorProto.FLOAT, ["batch", "samples"])
@@ -211,8 +211,8 @@ def test_the_extremes_hold_the_values_of_every_utterance_and_zero(levels: list[f
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     feeds: list[dict[str, Any]] = [{"waveform": np.full((1, 3), level, np.float32)} for level in levels]
     low, high = activation_extremes(model, ["copy"], feeds)["copy"]
-    assert low.tolist() == [min(0.0, *levels, 0.0)] * 3
-    assert high.tolist() == [max(0.0, *levels, 0.0)] * 3
+    np.testing.assert_allclose(low, [min(0.0, np.quantile(np.float32(levels), 0.01))] * 3, rtol=1e-5)
+    np.testing.assert_allclose(high, [max(0.0, np.quantile(np.float32(levels), 0.99))] * 3, rtol=1e-5)
 
 
 @settings(max_examples=25, deadline=None)
