@@ -65,6 +65,14 @@ def listening(path: Path) -> socket.socket:
     return listener
 
 
+def accept_all(listener: socket.socket) -> None:
+    """Take everybody who connects, until the socket is shut down."""
+    with suppress(OSError):
+        taken = []
+        while True:
+            taken.append(listener.accept())
+
+
 def answered_with(listener: socket.socket, data: bytes) -> Client:
     pid = int(Path(listener.getsockname()).stem)
     client = socket.socket(socket.AF_UNIX)
@@ -196,10 +204,12 @@ def test_who_only_looks_whether_somebody_is_there_takes_no_room(
 def test_who_connects_while_many_do_waits_for_their_turn(runtime: Path) -> None:
     with listening(runtime / "4711.sock") as listener:
         listener.listen(0)
-        accepting = Timer(0.2, lambda: [listener.accept() for _ in range(2)])
+        accepting = Timer(0.2, accept_all, [listener])
         accepting.start()
         with closing(attach()), closing(attach()):
-            accepting.join()
+            pass
+        listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
 
 
 def test_events_are_followed_from_any_number_on(runtime: Path) -> None:
