@@ -84,7 +84,7 @@ def write_contents(model: Model, folder: Path, identity: Identity, metrics: dict
         sample_rate_hz=SAMPLE_RATE_HZ,
         buckets_s=model.buckets_s,
         encoder=EncoderRecord(
-            architecture=f"{run.encoder_label}, {_lowest(run.recipe.encoder.layers)}",
+            architecture=f"{run.encoder_label}, {_lowest(run.recipe.encoder.layers, run.recipe.encoder.merge)}",
             precision=identity.precision,
             quantisation=identity.quantisation if identity.precision == "int8" else None,
             opset=OPSET,
@@ -100,5 +100,6 @@ def write_contents(model: Model, folder: Path, identity: Identity, metrics: dict
     return manifest
 
 
-def _lowest(layers: int) -> str:
-    return "first layer" if layers == 1 else f"first {layers} layers"
+def _lowest(layers: int, merge: bool) -> str:
+    kept = "first layer" if layers == 1 else f"first {layers} layers"
+    return f"{kept}, pairs of tokens merged" if merge else kept
