@@ -101,11 +101,19 @@ def convolve(features: Tensor, convolution: nn.Conv1d) -> Tensor:
     Gives ``float32[batch, ceil(time / stride), channels]``; output ``t`` is centred on input ``stride * t``, as padding
     by one gives it. A matrix product can be quantised where a convolution cannot.
     """
+    return F.linear(shifted_copies(features, convolution), as_product(convolution), convolution.bias)
+
+
+def shifted_copies(features: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """Return what a convolution sees for each of its outputs, ``float32[batch, ceil(time / stride), taps * width]``."""
     (taps,), (stride,) = convolution.kernel_size, convolution.stride
     time = features.shape[1]
     outputs = (time + stride - 1) // stride
     reach = stride * (outputs - 1)
     padded = F.pad(features, (0, 0, 1, reach + taps - 1 - time))
-    copies = [padded[:, tap : tap + reach + 1 : stride] for tap in range(taps)]
-    weights = convolution.weight.transpose(1, 2).flatten(1)
-    return F.linear(torch.cat(copies, dim=2), weights, convolution.bias)
+    return torch.cat([padded[:, tap : tap + reach + 1 : stride] for tap in range(taps)], dim=2)
+
+
+def as_product(convolution: nn.Conv1d) -> Tensor:
+    """Return the weights of a convolution for ``shifted_copies``, ``float32[channels, taps * width]``."""
+    return convolution.weight.transpose(1, 2).flatten(1)

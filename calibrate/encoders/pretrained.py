@@ -184,15 +184,19 @@ class PooledEncoder(nn.Module):
 
     def states(self, waveform: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return the pooled layers' states, their valid frames, and the vectors of ``forward``."""
-        voiced = None
-        if self.voiced_db:
-            hop = self.samples_a_token
-            energy = token_energy(waveform, lengths, hop)
-            voiced, lengths = voiced_tokens(energy, lengths, hop, self.voiced_db)
-            waveform = waveform * audible_gain(energy, voiced, hop)
+        waveform, lengths, voiced = self.heard(waveform, lengths)
         every, frames = self.encoder(waveform, lengths)
         states = [every[layer] for layer in self.pooled]
         inside = frame_mask(frames, states[0])
         if voiced is not None:
             inside = inside & voiced[:, : inside.shape[1]]
         return states, frames, torch.cat([statistics_pool(state, inside) for state in states], dim=1)
+
+    def heard(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the waveforms and lengths that the encoder gets, and which tokens are pooled; None: all of them."""
+        if not self.voiced_db:
+            return waveform, lengths, None
+        hop = self.samples_a_token
+        energy = token_energy(waveform, lengths, hop)
+        voiced, lengths = voiced_tokens(energy, lengths, hop, self.voiced_db)
+        return waveform * audible_gain(energy, voiced, hop), lengths, voiced

@@ -21,7 +21,9 @@ class WhisperStudentShape(Record):
     heads: Annotated[int, Field(ge=1)] = 8
     """Of attention, in each layer."""
     hidden: Annotated[int, Field(ge=8)] = 2048
-    """Width inside the feed-forward layers; fewer than what it starts from keeps those that matter most."""
+    """Width inside the feed-forward layers."""
+    stem: Annotated[int, Field(ge=0)] = 0
+    """Channels between the two convolutions of the front end; 0: as many as ``width``, as in Whisper."""
     mels: int = 80
     """Bands of the log-mel spectrum."""
     hop: Annotated[int, Field(ge=160)] = 320

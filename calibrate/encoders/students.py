@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -116,7 +116,9 @@ def build_student(shape: WhisperStudentShape | CompactShape) -> SpeechEncoder:
     )
     student = WhisperEncoder(HfWhisperEncoder(config), merge=shape.merge)
     student.front = LogMel(shape.mels, shape.hop)
-    student.conv2.stride = (shape.stride,)
+    stem = shape.stem or shape.width
+    student.conv1 = nn.Conv1d(shape.mels, stem, 3, padding=1)
+    student.conv2 = nn.Conv1d(stem, shape.width, 3, stride=shape.stride, padding=1)
     return student
 
 
@@ -125,9 +127,8 @@ def inherit(student: SpeechEncoder, source: SpeechEncoder) -> None:
 
     Convolutions and layers are taken as they are, though frames or tokens are further apart, and a token's position is
     that of the source's token at the same time. What that makes of the hidden states is left to training; it is least
-    with Whisper's own frames, since attention over every other token is much the same. Feed-forward channels beyond
-    the student's are pruned by what they can pass on: the product of the norms of a channel's weights into and out of
-    it.
+    with Whisper's own frames, since attention over every other token is much the same. A student with fewer channels
+    starts from an encoder that ``affectd-export thin`` made.
 
     Raises:
         ModelError: the student is wider, deeper, faster or has other heads than the source.
@@ -148,23 +149,13 @@ def inherit(student: SpeechEncoder, source: SpeechEncoder) -> None:
     copy.blocks = copy.blocks[: student.layers]
     positions = copy.positions[: apart * len(student.positions) : apart]
     copy.positions = nn.Parameter(positions.detach().clone(), requires_grad=False)
-    for block, target in zip(copy.blocks, student.blocks, strict=True):
-        _prune(block, target.fc1.out_features)
     try:
         student.load_state_dict(copy.state_dict())
     except RuntimeError as error:
-        raise ModelError(f"the student's shape does not fit what it starts from: {error}") from None
-
-
-def _prune(block: Any, hidden: int) -> None:
-    """Keep the feed-forward channels of a Whisper block that weigh most, in their order."""
-    first, second = block.fc1, block.fc2
-    if hidden >= first.out_features:
-        return
-    kept = (first.weight.norm(dim=1) * second.weight.norm(dim=0)).topk(hidden).indices.sort().values
-    block.fc1, block.fc2 = nn.Linear(first.in_features, hidden), nn.Linear(hidden, second.out_features)
-    block.fc1.load_state_dict({"weight": first.weight[kept], "bias": first.bias[kept]})
-    block.fc2.load_state_dict({"weight": second.weight[:, kept], "bias": second.bias})
+        raise ModelError(
+            f"the student's shape does not fit what it starts from (affectd-export thin makes encoders with fewer "
+            f"channels): {error}"
+        ) from None
 
 
 def save_student(student: SpeechEncoder, shape: WhisperStudentShape | CompactShape, folder: Path, label: str) -> None:

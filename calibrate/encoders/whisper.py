@@ -63,12 +63,16 @@ class WhisperEncoder(SpeechEncoder):
 
     def front_end(self, waveform: Tensor, lengths: Tensor) -> Tokens:
         """See ``SpeechEncoder``."""
+        narrow, frames = self.stem(waveform, lengths)
+        hidden = F.gelu(convolve(narrow, self.conv2))
+        return Tokens(hidden, frames, torch.zeros((), device=hidden.device))
+
+    def stem(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the second convolution gets, ``float32[batch, time, channels]``, and the frames it answers."""
         log_mel, mel_frames = self.front(waveform, lengths)
-        hidden = F.gelu(convolve(log_mel, self.conv1)) * frame_mask(mel_frames, log_mel)[:, :, None]
-        hidden = F.gelu(convolve(hidden, self.conv2))
         stride = self.conv2.stride[0]
         frames = torch.div(mel_frames + stride - 1, stride, rounding_mode="floor")
-        return Tokens(hidden, frames, torch.zeros((), device=hidden.device))
+        return F.gelu(convolve(log_mel, self.conv1)) * frame_mask(mel_frames, log_mel)[:, :, None], frames
 
     def transform(self, hidden: Tensor, frames: Tensor) -> list[Tensor]:
         """See ``SpeechEncoder``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calibrate.progress import watched
 from edge.cli.kit.entry import examples, new_app
-from export.cli import bundle, check, distil, engines, replace_speaker, speaker
+from export.cli import bundle, check, distil, engines, replace_speaker, speaker, thin
 
 app = new_app(
     "affectd-export",
@@ -24,3 +24,4 @@ app.command(epilog=distil.EXAMPLES)(watched(distil.distil))
 app.command(epilog=engines.EXAMPLES)(watched(engines.engines))
 app.command(epilog=replace_speaker.EXAMPLES)(watched(replace_speaker.replace_speaker))
 app.command(epilog=speaker.EXAMPLES)(watched(speaker.speaker))
+app.command(epilog=thin.EXAMPLES)(watched(thin.thin))

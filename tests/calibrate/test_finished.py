@@ -25,13 +25,17 @@ REPORTS = {
     "sweep": "sweep.md", "table": "summary.json", "text-control": "text-control.md", "transfer": "transfer.md",
     "verification": "verification.md", "train": "run.json",
 }  # fmt: skip
-MODELS = {"bundle": MANIFEST_NAME, "distil": "run.json", "replace-speaker": MANIFEST_NAME, "speaker": ""}
+MODELS = {
+    "bundle": MANIFEST_NAME, "distil": "run.json", "replace-speaker": MANIFEST_NAME, "speaker": "",
+    "thin": "model.safetensors",
+}  # fmt: skip
 ARGUMENTS = {
     "compare": ("a", "b"), "table": ("csv", "gone"), "text-control": ("csv", "gone", "--encoder", "gone"),
     "household": ("gone", "--recipe", "gone.toml"), "sounds": ("gone", "gone"),
     "transfer": ("gone.toml", "--source", "a", "--target", "b"),
     "papt": ("papt",), "train": ("default-train",), "distil": ("gone", "distil-nano"),
     "replace-speaker": ("gone", "--verifier", ".", "--version", "2"), "speaker": ("gone", "--licence", "MIT"),
+    "thin": ("default-train",),
 }  # fmt: skip
 NO_DATA = {"table", "text-control", "replace-speaker", "speaker"}
 

@@ -23,11 +23,11 @@ from edge.bundle import ENCODER_NAME
 from edge.speaker import VoiceCalibration
 from export.bundle import write as export_bundle_module
 from export.graph.encoder_graph import EmbeddingGraph
-from helpers.models import alone, data, encoders, recipe_of
+from helpers.models import alone, data, encoders, recipe_file, recipe_of
 from helpers.once import made_once
 from helpers.tiny import SPEAKER, tiny_speaker_encoder
 
-__all__ = ["alone", "data", "encoders", "recipe_of"]
+__all__ = ["alone", "data", "encoders", "recipe_file", "recipe_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
 HASH_SEED = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
