@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import WhisperFeatureExtractor
 
+LN_10 = math.log(10)
+
 
 class LogMel(nn.Module):
     """Whisper's log-mel spectrogram as matrix products, exact for any padding (Radford et al. 2022, section 2.2).
@@ -45,9 +47,9 @@ class LogMel(nn.Module):
         spectrum = self._power(waveform * sample_mask(lengths, samples, self.hop)) @ self.filters
         frames = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
         inside = frame_mask(frames, spectrum)[:, :, None].to(spectrum.dtype)
-        log_mel = torch.log10((spectrum * inside).clamp(min=1e-10))
-        peak = log_mel.amax(dim=(1, 2), keepdim=True)
-        return ((torch.maximum(log_mel, peak - 8.0) + 4.0) / 4.0) * inside, frames
+        log_mel = (spectrum * inside).clamp(min=1e-10).log()
+        floor = log_mel.amax(dim=(1, 2), keepdim=True) - 8.0 * LN_10
+        return (torch.maximum(log_mel, floor) * (0.25 / LN_10) + 1.0) * inside, frames
 
     def _power(self, waveform: Tensor) -> Tensor:
         """Return the power spectrum ``float32[batch, frames, bins]`` of frames centred on every hop.
@@ -66,7 +68,8 @@ class LogMel(nn.Module):
         cosines: Tensor
         sines: Tensor
         cosines, sines = self._basis()
-        return ((onward + backward) @ cosines).square() + ((onward - backward) @ sines).square()
+        real, imaginary = (onward + backward) @ cosines, (onward - backward) @ sines
+        return real * real + imaginary * imaginary  # onnxruntime takes longer for powers
 
     def _basis(self) -> Tensor:
         """Return half of the windowed Fourier basis ``float32[2, window / 2, bins]``, cosines first.
@@ -80,14 +83,14 @@ class LogMel(nn.Module):
 
 
 def sample_mask(lengths: Tensor, samples: int, hop: int) -> Tensor:
-    """Return ``bool[batch, samples]``, true inside each row.
+    """Return ``float32[batch, samples]``, 1 inside each row and 0 behind it.
 
-    Counted hop by hop: onnxruntime is slow at counting samples one by one.
+    Counted hop by hop and in float32: onnxruntime is slow at counting samples one by one, and at comparing them.
     """
     starts = torch.arange((samples + hop - 1) // hop, device=lengths.device) * hop
-    places = torch.arange(hop, device=lengths.device)
-    left = lengths[:, None] - starts[None, :]
-    return (places < left[:, :, None]).flatten(1)[:, :samples]
+    places = torch.arange(hop, device=lengths.device, dtype=torch.float32)
+    left = (lengths[:, None] - starts[None, :]).float()
+    return (left[:, :, None] - places).clamp(0, 1).flatten(1)[:, :samples]
 
 
 def frame_mask(frames: Tensor, features: Tensor) -> Tensor:

@@ -23,8 +23,12 @@ def token_energy(waveform: Tensor, lengths: Tensor, hop: int) -> Tensor:
     """
     samples, half = waveform.shape[1], hop // 2
     tokens = (samples + hop - 1) // hop
-    power = (waveform * sample_mask(lengths, samples, hop)).square()
-    hops = F.pad(power, (half, (tokens + 1) * hop - half - samples)).reshape(power.shape[0], tokens + 1, hop).sum(2)
+    inside = waveform * sample_mask(lengths, samples, hop)
+    hops = (
+        F.pad(inside * inside, (half, (tokens + 1) * hop - half - samples))
+        .reshape(waveform.shape[0], tokens + 1, hop)
+        .sum(2)
+    )
     return hops[:, :-1] + hops[:, 1:]
 
 
@@ -70,5 +74,6 @@ def statistics_pool(states: Tensor, inside: Tensor) -> Tensor:
     kept = inside[:, None, :].to(states.dtype)
     count = kept.sum(2, keepdim=True).clamp(min=1)
     mean = kept @ states / count
-    deviation = (kept @ (states - mean).square() / count + 1e-8).sqrt()
+    away = states - mean
+    deviation = (kept @ (away * away) / count + 1e-8).sqrt()
     return torch.cat([mean, deviation], dim=2).flatten(1)
