@@ -14,7 +14,7 @@ ENCODER ?= openai/whisper-base
 START ?= openai/whisper-tiny.en
 VOICES ?= campplus.onnx
 SPEECH ?= $(DATA)/../more/librispeech
-VERSION ?= 7
+VERSION ?= 8
 CALIBRATE := .venv-dev/bin/affectd-calibrate
 EXPORT := .venv-dev/bin/affectd-export
 SYSTEM_PACKAGES := gcc libasound2-plugins libc6-dev libportaudio2 mosquitto mosquitto-clients portaudio19-dev pulseaudio \
@@ -86,17 +86,18 @@ bench: .venv-dev/bench ## Measure everything into docs/benchmarks.md; corpora in
 	@.venv-dev/bin/python -m export.measure $(ARGS)
 
 default: .venv-dev/installed ## Train, measure and export the default bundle; DATA=FOLDER ENCODER= VOICES= SPEECH=.
-	$(CALIBRATE) generalise configs/default-train.toml --data $(DATA) --encoder $(ENCODER) --seeds 1 --force --out docs/models/generalise
-	$(CALIBRATE) train configs/default-train.toml --data $(DATA) --encoder $(ENCODER) --force --out runs/default
+	$(EXPORT) thin configs/default-train.toml --data $(DATA) --encoder $(ENCODER) --stem 256 --hidden 1792 --force --out runs/thin
+	$(CALIBRATE) generalise configs/default-train.toml --data $(DATA) --encoder runs/thin --seeds 1 --force --out docs/models/generalise
+	$(CALIBRATE) train configs/default-train.toml --data $(DATA) --encoder runs/thin --force --out runs/default
 	$(EXPORT) speaker $(VOICES) --force --out runs/speaker.onnx --licence Apache-2.0 --speech $(SPEECH)
 	$(CALIBRATE) verification configs/default-train.toml --data $(DATA) --encoder runs/speaker.onnx --cohort $(SPEECH) \
 		--without librispeech --without emovo --force --out runs/speakers
-	$(EXPORT) bundle runs/default --data $(DATA) --encoder $(ENCODER) --speakers runs/speakers \
+	$(EXPORT) bundle runs/default --data $(DATA) --encoder runs/thin --speakers runs/speakers \
 		--left-out docs/models/generalise/generalisation.json --version $(VERSION) --max-mb 20 --force --out edge/bundles/default
 
-nano: .venv-dev/installed ## Distil, measure and export the nano bundle, taught by the default recipe on every token; START=.
-	$(CALIBRATE) train configs/default-train.toml --no-merge --data $(DATA) --encoder $(ENCODER) --force --out runs/teacher
-	$(EXPORT) distil runs/teacher configs/distil-nano.toml --data $(DATA) --encoder $(ENCODER) --start $(START) --force --out runs/student
+nano: .venv-dev/installed ## Distil, measure and export the nano bundle, taught by the run of make default; START=.
+	$(EXPORT) thin configs/nano-train.toml --data $(DATA) --encoder $(START) --stem 128 --hidden 256 --force --out runs/start
+	$(EXPORT) distil runs/default configs/distil-nano.toml --data $(DATA) --encoder runs/thin --start runs/start --force --out runs/student
 	$(CALIBRATE) train configs/nano-train.toml --data $(DATA) --encoder runs/student/encoder --force --out runs/nano
 	$(EXPORT) bundle runs/nano --data $(DATA) --encoder runs/student/encoder --version $(VERSION) --max-mb 2 --force --out edge/bundles/nano
 

@@ -98,6 +98,12 @@ def frame_mask(frames: Tensor, features: Tensor) -> Tensor:
     return torch.arange(features.shape[1], device=features.device)[None, :] < frames[:, None]
 
 
+def nearest_frames(frames: int, apart: float) -> Tensor:
+    """Return which of the frames are nearest to every ``apart``-th, which need not be whole: ``int64[tokens]``."""
+    tokens = math.ceil((frames - 0.5) / apart)
+    return (torch.arange(tokens, dtype=torch.float64) * apart + 0.5).floor().long()
+
+
 def convolve(features: Tensor, convolution: nn.Conv1d) -> Tensor:
     """Apply a convolution over time to ``float32[batch, time, width]`` as one matrix product over shifted copies.
 

@@ -20,7 +20,7 @@ from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as HfWhisperEncoder
 
 from calibrate.encoders.base import SpeechEncoder, Tokens
-from calibrate.encoders.logmel import LogMel, convolve, frame_mask
+from calibrate.encoders.logmel import LogMel, convolve, frame_mask, nearest_frames
 from calibrate.encoders.shapes import SHAPE, CompactShape, WhisperStudentShape
 from calibrate.encoders.whisper import WhisperEncoder
 from edge.errors import ModelError
@@ -126,7 +126,7 @@ def inherit(student: SpeechEncoder, source: SpeechEncoder) -> None:
     """Give a Whisper student the weights of a Whisper encoder; any other student stays as it is.
 
     Convolutions and layers are taken as they are, though frames or tokens are further apart, and a token's position is
-    that of the source's token at the same time. What that makes of the hidden states is left to training; it is least
+    that of the source's token nearest in time. What that makes of the hidden states is left to training; it is least
     with Whisper's own frames, since attention over every other token is much the same. A student with fewer channels
     starts from an encoder that ``affectd-export thin`` made.
 
@@ -140,14 +140,14 @@ def inherit(student: SpeechEncoder, source: SpeechEncoder) -> None:
             f"a student {student.width} wide with {student.heads} heads (layers: {student.layers}) inherits nothing "
             f"from an encoder {source.width} wide with {source.heads} heads (layers: {source.layers})"
         )
-    apart, rest = divmod(student.samples_a_position, source.samples_a_position)
-    if rest:
+    apart = student.samples_a_position / source.samples_a_position
+    if apart < 1:
         raise ModelError(
-            f"a token every {student.samples_a_position} samples is no multiple of {source.samples_a_position}"
+            f"a token every {student.samples_a_position} samples is more than one every {source.samples_a_position}"
         )
     copy = deepcopy(source)
     copy.blocks = copy.blocks[: student.layers]
-    positions = copy.positions[: apart * len(student.positions) : apart]
+    positions = copy.positions[nearest_frames(len(copy.positions), apart)[: len(student.positions)]]
     copy.positions = nn.Parameter(positions.detach().clone(), requires_grad=False)
     try:
         student.load_state_dict(copy.state_dict())

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from calibrate.cache import content_of, key_of, weights_sha256
 from calibrate.encoders.batches import central_part, plan_batches
+from calibrate.encoders.logmel import nearest_frames
 from calibrate.progress import progress_bar
 from calibrate.recipe import AugmentationRecipe
 from calibrate.run import Run
@@ -118,7 +119,7 @@ def chatter(view: View, voices: int, samples: int, rng: np.random.Generator) -> 
     return voices_together
 
 
-def view_of(teacher: Run, paths: Sequence[Path], rendering: Rendering, view: int, apart: int, cache: Path) -> View:
+def view_of(teacher: Run, paths: Sequence[Path], rendering: Rendering, view: int, apart: float, cache: Path) -> View:
     """Return a view, made if the cache has none.
 
     Args:
@@ -126,7 +127,7 @@ def view_of(teacher: Run, paths: Sequence[Path], rendering: Rendering, view: int
         paths: readable files, a row each.
         rendering: how the audio is made from them.
         view: number of the view, 0 is clean.
-        apart: frames of the teacher from one of the student's tokens to the next; only those are kept.
+        apart: frames of the teacher from one of the student's tokens to the next; only those nearest are kept.
         cache: folder under which the views lie.
     """
     folder = cache / _key(teacher, paths, rendering, apart) / f"view-{view}"
@@ -139,7 +140,7 @@ def view_of(teacher: Run, paths: Sequence[Path], rendering: Rendering, view: int
     return View(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS})
 
 
-def _make(teacher: Run, audio: list[npt.NDArray[np.int16]], apart: int, folder: Path, title: str) -> None:
+def _make(teacher: Run, audio: list[npt.NDArray[np.int16]], apart: float, folder: Path, title: str) -> None:
     """Write a view: rows are encoded in batches of like length and land at their own place."""
     lengths = np.array([len(row) for row in audio])
     np.save(folder / "audio.npy", np.concatenate(audio))
@@ -166,14 +167,15 @@ def _make(teacher: Run, audio: list[npt.NDArray[np.int16]], apart: int, folder: 
     np.save(folder / "embeddings.npy", torch.stack([embedding for _, embedding in found]).numpy())
 
 
-def answers(teacher: Run, waveforms: Sequence[Waveform], apart: int) -> tuple[Tensor, Tensor, Tensor]:
+def answers(teacher: Run, waveforms: Sequence[Waveform], apart: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return states ``float32[batch, tokens, layers, width]``, tokens ``int64[batch]``, ``z`` of ``dim``."""
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     padded = torch.from_numpy(pad(waveforms, int(lengths.max())))
     states, frames, pooled = teacher.encoder.states(padded, lengths)
     z = teacher.classifier.embed(pooled.reshape(len(pooled), len(teacher.encoder.pooled), -1))
-    tokens = torch.div(frames + apart - 1, apart, rounding_mode="floor")
-    return torch.stack([state[:, ::apart] for state in states], dim=2), tokens, z
+    nearest = nearest_frames(states[0].shape[1], apart)
+    tokens = (nearest < frames[:, None]).sum(1)
+    return torch.stack([state[:, nearest] for state in states], dim=2), tokens, z
 
 
 def batches_of(
@@ -184,7 +186,7 @@ def batches_of(
     return [order[batch] for batch in plan_batches(lengths_s, batch_s, by_length=False)]
 
 
-def _key(teacher: Run, paths: Sequence[Path], rendering: Rendering, apart: int) -> str:
+def _key(teacher: Run, paths: Sequence[Path], rendering: Rendering, apart: float) -> str:
     weights = [weights_sha256(module) for module in (teacher.encoder, teacher.classifier)]
     high_pass_hz = VadSettings().high_pass_hz
     rendered = (rendering.augmentation.key, rendering.speed, rendering.mixed, rendering.max_s, high_pass_hz)

@@ -201,20 +201,16 @@ def _check_imitable(teacher: Run) -> None:
         raise ModelError(f"distillation imitates a dense or logistic head (head.kind); this run's is {found}")
 
 
-def frames_a_token(teacher: Run, imitation: Imitation) -> int:
-    """Return how many of the teacher's frames one of the student's tokens stands for.
+def frames_a_token(teacher: Run, imitation: Imitation) -> float:
+    """Return how many of the teacher's frames one of the student's tokens stands for, which need not be whole.
 
     Raises:
-        ModelError: the student's rate does not divide the teacher's.
+        ModelError: fewer than one.
     """
-    samples = round(min(4.0, teacher.recipe.encoder.max_s) * SAMPLE_RATE_HZ)
-    silence, lengths = torch.zeros(1, samples), torch.tensor([samples])
-    with torch.inference_mode():
-        frames, tokens = (int(encoder.states(silence, lengths)[1]) for encoder in (teacher.encoder, imitation.encoder))
-    apart = max(1, round(frames / tokens))
-    if abs(frames / apart - tokens) > 1:
-        raise ModelError(f"the student's {tokens} tokens of a few seconds do not divide the teacher's {frames} frames")
-    return apart
+    mine, theirs = imitation.encoder.samples_a_token, teacher.encoder.samples_a_token
+    if mine < theirs:
+        raise ModelError(f"the student has a token every {mine} samples, and the teacher none but every {theirs}")
+    return mine / theirs
 
 
 def _label(recipe: DistilRecipe, teacher: Run) -> str:

@@ -63,7 +63,7 @@ def write_thin(recipe: Recipe, data: Path, name: str | None, wanted: Wanted, out
     """
     described = recipe.encoder
     origin = name or described.name
-    whole = load_encoder(origin, described.layers, described.max_s)
+    whole = load_encoder(origin, described.layers)
     if not isinstance(whole, WhisperEncoder):
         raise ModelError(f"{origin}: only Whisper, and its students, can be thinned")
     thickness = Thickness(wanted.stem, wanted.hidden, described.merge)
@@ -73,7 +73,7 @@ def write_thin(recipe: Recipe, data: Path, name: str | None, wanted: Wanted, out
     with stage("comparing"):
         rows = {"thin": likeness(whole, slim, judged, described.pooled, described.voiced_db)}
         if slim.merge and not whole.merge:
-            merged = load_encoder(origin, described.layers, described.max_s)
+            merged = load_encoder(origin, described.layers)
             merged.merge_pairs()
             rows["merged alone"] = likeness(whole, merged, judged, described.pooled, described.voiced_db)
     label = whole.label or described.name.rstrip("/").rpartition("/")[2]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from calibrate.encoders.logmel import convolve
+from calibrate.encoders.logmel import convolve, nearest_frames
 from calibrate.encoders.pretrained import load_encoder
 from calibrate.encoders.shapes import CompactShape, WhisperStudentShape
 from calibrate.encoders.students import build_student, inherit, is_student, save_student
@@ -94,6 +94,25 @@ def test_a_token_stands_for_several_of_whispers_at_the_position_of_the_first(enc
     torch.testing.assert_close(slow.conv2.weight, whole.conv2.weight)  # type: ignore[union-attr]
 
 
+@given(frames=st.integers(1, 2_000), apart=st.floats(1, 9))
+def test_of_all_frames_the_nearest_are_taken(frames: int, apart: float) -> None:
+    found = nearest_frames(frames, apart).tolist()
+    assert found[0] == 0
+    assert found[-1] < frames <= len(found) * apart + 0.5
+    assert all(abs(frame - place * apart) <= 0.5 + 1e-6 for place, frame in enumerate(found))
+    assert nearest_frames(frames, 3).tolist() == list(range(0, frames, 3))
+
+
+def test_tokens_need_not_be_a_whole_number_of_whispers_apart(encoders: dict[str, Path]) -> None:
+    """Every 75 ms, at the positions of Whisper's tokens 0, 4, 8, 11 and 15."""
+    whole = load_encoder(str(encoders["whisper"]), 2)
+    slow = cast(
+        WhisperEncoder, build_student(TINY_WHISPER.model_copy(update={"hop": 400, "stride": 3, "positions": 5}))
+    )
+    inherit(slow, whole)
+    torch.testing.assert_close(slow.positions, whole.positions[[0, 4, 8, 11, 15]])  # type: ignore[index]
+
+
 def test_with_whispers_own_frames_tokens_start_as_every_other_one_of_its_own(encoders: dict[str, Path]) -> None:
     whole = load_encoder(str(encoders["whisper"]), 2)
     half = build_student(TINY_WHISPER.model_copy(update={"hop": 160, "stride": 4}))
@@ -157,7 +176,7 @@ def test_a_student_inherits_from_what_is_as_wide_and_no_wider(encoders: dict[str
             inherit(build_student(TINY_WHISPER.model_copy(update=fewer)), teacher)
     with pytest.raises(ModelError, match="inherits nothing"):
         inherit(build_student(TINY_WHISPER.model_copy(update={"width": 32})), teacher)
-    with pytest.raises(ModelError, match="no multiple of 640"):
-        inherit(build_student(TINY_WHISPER.model_copy(update={"stride": 3})), student)
+    with pytest.raises(ModelError, match="every 320 samples is more than one every 640"):
+        inherit(build_student(TINY_WHISPER.model_copy(update={"stride": 1})), student)
     with pytest.raises(ModelError, match="does not fit"):
         inherit(build_student(TINY_WHISPER.model_copy(update={"positions": 9_000})), teacher)

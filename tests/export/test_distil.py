@@ -30,7 +30,7 @@ from helpers.models import toml
 
 QUIET = {"gain_db": 0.0, "noise_probability": 0.0, "room_probability": 0.0, "telephone_probability": 0.0}
 STUDENTS: dict[str, dict[str, Any]] = {
-    "whisper": {"kind": "whisper", "layers": 2, "width": 16, "heads": 2, "hidden": 24, "positions": 25},
+    "whisper": {"kind": "whisper", "layers": 2, "width": 16, "heads": 2, "hidden": 32, "positions": 25},
     "compact": {"kind": "compact", "layers": 1, "width": 12, "heads": 2, "hidden": 16},
 }
 POOLED = {"whisper": [1, 2], "compact": [1]}
