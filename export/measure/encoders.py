@@ -28,7 +28,7 @@ FORMER = (("default", "3"), ("nano", "3"))
 GEMM = "GEMM"
 HEADER = ("encoder", "weights", "median ms", "n", "times the first", "GFLOP", "share of GEMM peak")
 NOTES = """\
-From the waveform to the embedding (the bundle: to probabilities; openSMILE: to functionals; Whisper, Smart Turn and
+From the waveform to the embedding (bundles padded to their bucket; openSMILE: to functionals; Whisper, Smart Turn and
 SenseVoice: from log-mel or filter-bank frames, whose computation is not counted, Whisper always of 30 s and Smart Turn
 of 8 s), batch of one, on speech of the example conversation. The bundles run in onnxruntime, the shapes in torch in
 float32; random weights are as fast as trained ones, and where each shape is from stands in `export/measure/peers.py`
@@ -100,7 +100,7 @@ def _former(folder: Path) -> tuple[list[former.FormerBundle], list[str]]:
 
 def _about(older: Sequence[former.FormerBundle], reasons: Sequence[str]) -> str:
     taken = ", ".join(f"{bundle.label} from commit {bundle.commit[:8]}" for bundle in older)
-    sentences = [f"Older bundles are their encoders alone, to the embedding: {taken}."] if taken else []
+    sentences = [f"Older bundles: {taken}."] if taken else []
     return " ".join([*sentences, *(f"Left out is {reason}." for reason in reasons)])
 
 
@@ -122,12 +122,12 @@ def _rows(
 
 
 def _bundle(bundle: Bundle, threads: int) -> Contestant:
-    recognizer = opened(bundle, threads)
+    buckets, encoder = bundle.buckets, opened(bundle, threads).encoder
 
     def flops(waveform: Waveform) -> int:
-        return graph_flops(bundle.encoder_path, recognizer.buckets.fit(len(waveform)))
+        return graph_flops(bundle.encoder_path, buckets.fit(len(waveform)))
 
-    return Contestant("trained", lambda waveform: recognizer.probabilities([waveform]), flops)
+    return Contestant("trained", lambda waveform: encoder.embed([waveform], buckets.fit(len(waveform))), flops)
 
 
 def _peers(plan: Plan) -> dict[str, Contestant]:
