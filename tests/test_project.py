@@ -94,6 +94,7 @@ def imported(folder: Path) -> set[str]:
         ("export/distil", ("train", "cpu")),
         ("export/graph", ("train", "cpu")),
         ("export/speaker", ("train", "cpu")),
+        ("export/thin", ("train", "cpu")),
         ("export/measure", ("train", "cpu", "bench")),
     ],
 )
