@@ -59,12 +59,11 @@ def thin(
     torch.set_num_threads(threads)
     described = read_recipe(recipe)
     found = write_thin(described, data, encoder, Wanted(stem or 0, hidden or 0, clips, seed), out)
-    table = Table(
-        "layer", "", "means", "deviations", title=f"correlation with {found.origin}, {found.clips} other clips"
-    )
+    table = Table("layer", "", "means", "deviations")
     for name, rows in found.rows.items():
         for row in rows:
             table.add_row(str(row.layer), name, f"{row.means:.3f}", f"{row.deviations:.3f}")
+    print(f"what is pooled, correlation with {found.origin} whole, over {found.clips} other clips:")
     Console().print(table)
     size = sum(path.stat().st_size for path in out.iterdir())
     print(f"encoder written to {out}, {size / 1e6:.1f} MB in float32")
