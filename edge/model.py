@@ -148,7 +148,7 @@ def load(bundle: str | Path = "", *, settings: SettingValues = None) -> Model:
 
     >>> import edge
     >>> edge.load("nano", settings={"encoder.threads": 2})
-    Model(nano 5: whisper-tiny.en with a token every 60 ms, ..., int8 on CPUExecutionProvider; 16 kHz, ...)
+    Model(nano 8: whisper-tiny.en with a token every 75 ms, ..., int8 on CPUExecutionProvider; 16 kHz, ...)
 
     Args:
         bundle: folder, or the name of a bundle inside the package, ``default`` or ``nano``; empty is what the settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -53,16 +53,42 @@ def alternate(tasks: Mapping[str, Task], rounds: int, warm: int = 1) -> dict[str
         rounds: timed runs of each task.
         warm: rounds before, which are not timed.
     """
-    names = list(tasks)
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for turn, name in _turns(list(tasks), rounds, warm):
+        elapsed_ms = _timed_ms(tasks[name])
+        if turn >= 0:
+            times[name].append(elapsed_ms)
+    return {name: RoundTimes(tuple(values)) for name, values in times.items()}
+
+
+def alternate_twice(tasks: Mapping[str, Task], rounds: int) -> tuple[dict[str, RoundTimes], dict[str, RoundTimes]]:
+    """Do the same, every task twice in a row: its first runs, and the second ones.
+
+    The first finds the caches full of what another task left there, the second its own. A round before is not timed.
+    """
+    first: dict[str, list[float]] = {name: [] for name in tasks}
+    second: dict[str, list[float]] = {name: [] for name in tasks}
+    for turn, name in _turns(list(tasks), rounds, warm=1):
+        for times in (first, second):
+            elapsed_ms = _timed_ms(tasks[name])
+            if turn >= 0:
+                times[name].append(elapsed_ms)
+    firsts, seconds = ({name: RoundTimes(tuple(values)) for name, values in each.items()} for each in (first, second))
+    return firsts, seconds
+
+
+def _turns(names: Sequence[str], rounds: int, warm: int) -> Iterator[tuple[int, str]]:
+    """Yield round and task; rounds below 0 are to warm up."""
     for turn in range(-warm, rounds):
         first = turn % max(1, len(names))
-        for name in names[first:] + names[:first]:
-            started_s = time.perf_counter()
-            tasks[name]()
-            if turn >= 0:
-                times[name].append((time.perf_counter() - started_s) * 1e3)
-    return {name: RoundTimes(tuple(values)) for name, values in times.items()}
+        for name in (*names[first:], *names[:first]):
+            yield turn, name
+
+
+def _timed_ms(task: Task) -> float:
+    started_s = time.perf_counter()
+    task()
+    return (time.perf_counter() - started_s) * 1e3
 
 
 @contextmanager

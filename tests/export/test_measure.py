@@ -17,7 +17,7 @@ from export.measure import encoders, opensmile
 from export.measure.machine import Machine
 from export.measure.plan import Plan
 from export.measure.report import Report, Section, Table, Target
-from export.rounds import RoundTimes, alternate, digits
+from export.rounds import RoundTimes, alternate, alternate_twice, digits
 from helpers.measuring import process_of
 
 pytestmark = pytest.mark.slow
@@ -57,6 +57,15 @@ def test_every_task_runs_once_a_round_and_none_always_follows_the_same(tasks: in
     assert all(sorted(turn) == list(range(tasks)) for turn in turns)
     assert all(one[0] != next_[0] for one, next_ in pairwise(turns) if tasks > 1)
     assert {len(timing.values_ms) for timing in times.values()} == {rounds}
+
+
+@given(st.integers(1, 5), st.integers(1, 6))
+def test_every_task_may_run_twice_in_a_row(tasks: int, rounds: int) -> None:
+    calls: list[int] = []
+    first, second = alternate_twice({str(task): lambda task=task: calls.append(task) for task in range(tasks)}, rounds)
+    assert calls[::2] == calls[1::2]
+    assert len(calls) == 2 * tasks * (rounds + 1)
+    assert {len(times[name].values_ms) for times in (first, second) for name in first} == {rounds}
 
 
 def test_a_timing_is_a_median_with_quartiles() -> None:
