@@ -12,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 Task = Callable[[], object]
+SETTLED_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,25 @@ def alternate(tasks: Mapping[str, Task], rounds: int, warm: int = 1) -> dict[str
     return {name: RoundTimes(tuple(values)) for name, values in times.items()}
 
 
-def alternate_twice(tasks: Mapping[str, Task], rounds: int) -> tuple[dict[str, RoundTimes], dict[str, RoundTimes]]:
-    """Do the same, every task twice in a row: its first runs, and the second ones.
+def alternate_settled(tasks: Mapping[str, Task], rounds: int) -> tuple[dict[str, RoundTimes], dict[str, RoundTimes]]:
+    """Do the same, and in every turn time a task's first run and one once it has settled.
 
-    The first finds the caches full of what another task left there, the second its own. A round before is not timed.
+    The first finds the caches full of what another task left there; then it runs for ``SETTLED_S``, until they
+    are full of its own. A round before is not timed.
     """
     first: dict[str, list[float]] = {name: [] for name in tasks}
-    second: dict[str, list[float]] = {name: [] for name in tasks}
+    settled: dict[str, list[float]] = {name: [] for name in tasks}
     for turn, name in _turns(list(tasks), rounds, warm=1):
-        for times in (first, second):
-            elapsed_ms = _timed_ms(tasks[name])
-            if turn >= 0:
-                times[name].append(elapsed_ms)
-    firsts, seconds = ({name: RoundTimes(tuple(values)) for name, values in each.items()} for each in (first, second))
-    return firsts, seconds
+        first_ms = _timed_ms(tasks[name])
+        spent_ms = first_ms
+        while spent_ms < SETTLED_S * 1e3:
+            spent_ms += _timed_ms(tasks[name])
+        settled_ms = _timed_ms(tasks[name])
+        if turn >= 0:
+            first[name].append(first_ms)
+            settled[name].append(settled_ms)
+    firsts, lasts = ({name: RoundTimes(tuple(values)) for name, values in each.items()} for each in (first, settled))
+    return firsts, lasts
 
 
 def _turns(names: Sequence[str], rounds: int, warm: int) -> Iterator[tuple[int, str]]:

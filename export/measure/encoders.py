@@ -19,7 +19,7 @@ from export.measure.machine import GEMM_SIZE, Gemm, Machine
 from export.measure.plan import Plan, conversation, label
 from export.measure.promises import processor_note, targets
 from export.measure.report import Section, Table
-from export.rounds import RoundTimes, Task, alternate_twice, digits, limited
+from export.rounds import RoundTimes, Task, alternate_settled, digits, limited
 
 LENGTHS_S = (3.0, 10.0)
 LONGEST_S = 12.0
@@ -32,8 +32,8 @@ From the waveform to the embedding (bundles padded to their bucket; openSMILE: t
 SenseVoice: from log-mel or filter-bank frames, whose computation is not counted, Whisper always of 30 s and Smart Turn
 of 8 s), batch of one, on speech of the example conversation. The bundles run in onnxruntime, the shapes in torch in
 float32; random weights are as fast as trained ones, and where each shape is from stands in `export/measure/peers.py`
-and `export/bundle/latency.py`. In its turn each runs twice: the table has the second run, and under "after another" the
-median of the first, which finds the caches full of what ran before it, such as 1.2 GB of HuBERT-large. openSMILE has
+and `export/bundle/latency.py`. In its turn each runs for 50 ms, and once more, which the table has; under "after
+another" is the median of the first run, which finds the caches full of what ran before, such as 1.2 GB of HuBERT-large. openSMILE has
 one thread at any setting. GFLOP counts convolutions and matrix products, a multiply-add as two. The peak is numpy's
 fastest product of two 2048 by 2048 float32 matrices in the same rounds, on as many threads; int8 products may exceed
 it. {former} {processor}"""
@@ -71,7 +71,7 @@ def _measure(plan: Plan, older: Sequence[former.FormerBundle], reasons: Sequence
             if row.flops and (name, length_s) not in flops:
                 flops[name, length_s] = row.flops(waveform)
         with limited(threads):
-            first, timed = alternate_twice(tasks, plan.rounds)
+            first, timed = alternate_settled(tasks, plan.rounds)
         times, colder = ({key: each[f"{key[0]} {key[1]}"] for key in rows} for each in (timed, first))
         peak = gemm.flops / min(timed[GEMM].values_ms) / 1e6
         if threads == 1:

@@ -1,8 +1,10 @@
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,12 +14,13 @@ from transformers import HubertConfig
 
 from edge.bundle import Bundle
 from edge.profiling.facts import usable_cores as cores
+from export import rounds as rounds_module
 from export.measure import __main__ as command
 from export.measure import encoders, opensmile
 from export.measure.machine import Machine
 from export.measure.plan import Plan
 from export.measure.report import Report, Section, Table, Target
-from export.rounds import RoundTimes, alternate, alternate_twice, digits
+from export.rounds import RoundTimes, alternate, alternate_settled, digits
 from helpers.measuring import process_of
 
 pytestmark = pytest.mark.slow
@@ -59,13 +62,23 @@ def test_every_task_runs_once_a_round_and_none_always_follows_the_same(tasks: in
     assert {len(timing.values_ms) for timing in times.values()} == {rounds}
 
 
-@given(st.integers(1, 5), st.integers(1, 6))
-def test_every_task_may_run_twice_in_a_row(tasks: int, rounds: int) -> None:
-    calls: list[int] = []
-    first, second = alternate_twice({str(task): lambda task=task: calls.append(task) for task in range(tasks)}, rounds)
-    assert calls[::2] == calls[1::2]
-    assert len(calls) == 2 * tasks * (rounds + 1)
-    assert {len(times[name].values_ms) for times in (first, second) for name in first} == {rounds}
+@pytest.mark.parametrize(("takes_ms", "runs"), [(20.0, 4), (70.0, 2)])
+def test_a_task_is_timed_when_it_comes_and_once_it_has_settled(
+    monkeypatch: pytest.MonkeyPatch, takes_ms: float, runs: int
+) -> None:
+    """By a clock that only tasks move: the first run of each turn takes 7 ms more."""
+    now_s, calls = [0.0], list[str]()
+
+    def task(name: str) -> None:
+        now_s[0] += (takes_ms + 7 * (not calls or calls[-1] != name)) / 1e3
+        calls.append(name)
+
+    monkeypatch.setattr(rounds_module, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+    first, settled = alternate_settled({name: partial(task, name) for name in "abc"}, 3)
+    for name in "abc":
+        assert first[name].values_ms == pytest.approx([takes_ms + 7] * 3)
+        assert settled[name].values_ms == pytest.approx([takes_ms] * 3)
+    assert calls[: 2 * runs] == ["c"] * runs + ["a"] * runs
 
 
 def test_a_timing_is_a_median_with_quartiles() -> None:
