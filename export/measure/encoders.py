@@ -33,10 +33,10 @@ SenseVoice: from log-mel or filter-bank frames, whose computation is not counted
 of 8 s), batch of one, on speech of the example conversation. The bundles run in onnxruntime, the shapes in torch in
 float32; random weights are as fast as trained ones, and where each shape is from stands in `export/measure/peers.py`
 and `export/bundle/latency.py`. In its turn each runs for 50 ms, and once more, which the table has; under "after
-another" is the median of the first run, which finds the caches full of what ran before, such as 1.2 GB of HuBERT-large. openSMILE has
-one thread at any setting. GFLOP counts convolutions and matrix products, a multiply-add as two. The peak is numpy's
-fastest product of two 2048 by 2048 float32 matrices in the same rounds, on as many threads; int8 products may exceed
-it. {former} {processor}"""
+another" is the median of the first run, which finds the caches full of what ran before, such as 1.2 GB of HuBERT-large.
+openSMILE has one thread at any setting. GFLOP counts convolutions and matrix products, a multiply-add as two. The peak
+is numpy's fastest product of two 2048 by 2048 float32 matrices in the same rounds, on as many threads; int8 products
+may exceed it. {former} {processor}"""
 
 
 @dataclass(frozen=True)
